@@ -1,0 +1,137 @@
+/**
+ * Operating errors: what the world did to us (a full disk, a slow peer, a torn frame).
+ *
+ * Each has a stable code; match on that, never on the message. A mistake in the calling code is a
+ * TypeError or RangeError without a code, and a broken invariant is an AssertionError: neither is
+ * meant to be caught. The first word of a code is the folder that throws it. Every code has a row
+ * in docs/errors.md.
+ */
+export const ERRORS = {
+  STORE_CLOSED: { retryable: false, hint: 'Open the database again before using it.' },
+  STORE_BUSY: {
+    retryable: true,
+    hint: 'Another process holds the write lock longer than busyTimeoutMs; retry or raise it.',
+  },
+  STORE_FULL: { retryable: true, hint: 'Free disk space, then retry; nothing was written.' },
+  STORE_CORRUPT: {
+    retryable: false,
+    hint: 'The file is damaged or is no SQLiteVector database; restore a snapshot or sync a new file from a peer.',
+  },
+  STORE_IO: {
+    retryable: false,
+    hint: 'The file cannot be read or written; check path and permissions.',
+  },
+  STORE_READ_ONLY: { retryable: false, hint: 'Open the file with write permission.' },
+  STORE_SCHEMA_TOO_NEW: {
+    retryable: false,
+    hint: 'The file was written by a newer release; upgrade this one.',
+  },
+  STORE_SHARD_UNKNOWN: { retryable: false, hint: 'Create the shard first with createShard().' },
+  STORE_SHARD_MISMATCH: {
+    retryable: false,
+    hint: 'The shard exists with another dimension, metric or model; open it with those, or choose another name.',
+  },
+  STORE_DIMENSION_MISMATCH: {
+    retryable: false,
+    hint: 'Give a vector with as many components as the shard has.',
+  },
+  STORE_RECORD_EXISTS: { retryable: false, hint: 'Use upsert() to replace a record.' },
+  STORE_RECORD_UNKNOWN: { retryable: false, hint: 'Use insert() or upsert() for a new record.' },
+  SYNC_FRAME_CORRUPT: {
+    retryable: true,
+    hint: 'The bytes are not what the peer meant to send; the transfer resumes from its cursor.',
+  },
+  SYNC_FRAME_TOO_LARGE: {
+    retryable: false,
+    hint: 'The peer exceeds the frame limit; see docs/limits.md.',
+  },
+  SYNC_PROTOCOL_VERSION: {
+    retryable: false,
+    hint: 'Run releases with the same protocol version on both peers.',
+  },
+  SYNC_PROTOCOL_VIOLATION: {
+    retryable: false,
+    hint: 'The peer sent a message that its state does not allow.',
+  },
+  SYNC_SHARD_UNKNOWN: {
+    retryable: false,
+    hint: 'The peer has no shard of that name; create it there or grant it.',
+  },
+  SYNC_SHARD_MISMATCH: {
+    retryable: false,
+    hint: 'Both peers must open the shard with one dimension, metric and model.',
+  },
+  SYNC_DIVERGED: {
+    retryable: false,
+    hint: 'Version vectors are equal but rows are not; run verify and repair.',
+  },
+  SYNC_REMOTE_FAILED: {
+    retryable: true,
+    hint: 'The peer reported a failure of its own; see the message.',
+  },
+  SYNC_CLOSED: { retryable: false, hint: 'This sync was closed; create a new one.' },
+  TRANSPORT_CLOSED: { retryable: true, hint: 'The connection ended; dial again.' },
+  TRANSPORT_ABORTED: { retryable: true, hint: 'The peer or the caller gave the channel up.' },
+  TRANSPORT_DIAL_FAILED: {
+    retryable: true,
+    hint: 'Is the peer listening at that address, and is UDP open?',
+  },
+  TRANSPORT_HANDSHAKE_TIMEOUT: { retryable: true, hint: 'Is UDP to the peer open?' },
+  TRANSPORT_PEER_UNTRUSTED: {
+    retryable: false,
+    hint: 'Pin the certificate whose fingerprint the message names, if you know whose it is.',
+  },
+  TRANSPORT_REFUSED_BY_PEER: {
+    retryable: false,
+    hint: 'The peer does not trust our certificate; give it our fingerprint to pin.',
+  },
+  TRANSPORT_ALPN_MISMATCH: {
+    retryable: false,
+    hint: 'The other side speaks another protocol or protocol version.',
+  },
+  TRANSPORT_FRAME_TOO_LARGE: {
+    retryable: false,
+    hint: 'The frame exceeds the limit; see docs/limits.md.',
+  },
+  TRANSPORT_ADDRESS_IN_USE: {
+    retryable: true,
+    hint: 'Another process listens there; choose another port.',
+  },
+  TRANSPORT_UNSUPPORTED_PLATFORM: {
+    retryable: false,
+    hint: 'No QUIC binary is published for this platform; see docs/limits.md.',
+  },
+  TRANSPORT_IDENTITY_INVALID: {
+    retryable: false,
+    hint: 'The key or certificate beside the database is damaged or readable by others; see the message.',
+  },
+} as const satisfies Record<string, { readonly retryable: boolean; readonly hint: string }>
+
+/** A stable name of an operating error; codes change only with a major version. */
+export type ErrorCode = keyof typeof ERRORS
+
+/** True when `value` is one of {@link ERRORS}: a peer may send any string. */
+export function isErrorCode(value: unknown): value is ErrorCode {
+  return typeof value === 'string' && Object.hasOwn(ERRORS, value)
+}
+
+/** An operating error with a stable {@link ErrorCode}; `cause` holds what lies beneath. */
+export class SqliteVectorError extends Error {
+  override readonly name = 'SqliteVectorError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+
+  /** True when the same call may succeed later without any change by the caller. */
+  get retryable(): boolean {
+    return ERRORS[this.code].retryable
+  }
+
+  /** What to do about it, one sentence. */
+  get hint(): string {
+    return ERRORS[this.code].hint
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * Every bound of the library in one place, each with its reason; docs/limits.md repeats them.
+ *
+ * Relations between bounds are asserted when this module loads.
+ */
+import { assert } from './assert.ts'
+
+/** Most components of a vector: the largest published embedding models give 4,096; twice that. */
+export const DIMENSION_MAX = 8_192
+
+/** Longest record id, in UTF-8 bytes: a URL with a fragment fits; keys stay cheap to compare. */
+export const ID_BYTES_MAX = 1_024
+
+/** Longest shard id, in UTF-8 bytes. */
+export const SHARD_ID_BYTES_MAX = 256
+
+/** Longest node id, in UTF-8 bytes. */
+export const NODE_ID_BYTES_MAX = 256
+
+/** Longest model id, in UTF-8 bytes. */
+export const MODEL_ID_BYTES_MAX = 256
+
+/** Largest metadata of a record as JSON, in UTF-8 bytes. */
+export const METADATA_BYTES_MAX = 65_536
+
+/** Largest text of a record, in UTF-8 bytes: a passage, not a book. */
+export const TEXT_BYTES_MAX = 131_072
+
+/** Most neighbours of one search: bounds the heap and the answer. */
+export const K_MAX = 10_000
+
+/** Most rows of one page of `list()`. */
+export const LIST_LIMIT_MAX = 10_000
+
+/** Most records that `insertBatch()` commits as one atomic transaction. */
+export const BATCH_ATOMIC_RECORDS_MAX = 10_000
+
+/** Most actors in one version vector: 16 bytes and a counter each, so about 1 MiB at most. */
+export const VERSION_VECTOR_ACTORS_MAX = 16_384
+
+/** Most siblings of one record on the wire: one per actor that writes it at the same moment. */
+export const SIBLINGS_MAX = 32
+
+/** Most changes in one delta. */
+export const CHANGES_PER_DELTA_MAX = 4_096
+
+/** Bytes at which a delta under construction is sent: large enough to amortise, small enough to flow. */
+export const DELTA_BYTES_TARGET = 524_288
+
+/** Largest frame on the wire, in bytes, header included. Bounds a receiver's buffer per channel. */
+export const FRAME_BYTES_MAX = 8_388_608
+
+/** Bytes a change may take beyond its payloads: dots, stamps, context, lengths. */
+export const CHANGE_OVERHEAD_BYTES_MAX = 1_048_576
+
+/** HLC stamps this far ahead of the local clock are kept but not absorbed, in milliseconds. */
+export const CLOCK_DRIFT_MS_MAX = 60_000
+
+/** Counters are exact integers in JavaScript. */
+export const COUNTER_MAX = Number.MAX_SAFE_INTEGER
+
+// One change always fits one frame, so the codec never has to split a change.
+assert(
+  SIBLINGS_MAX * (DIMENSION_MAX * 4 + METADATA_BYTES_MAX + TEXT_BYTES_MAX) +
+    ID_BYTES_MAX +
+    CHANGE_OVERHEAD_BYTES_MAX <=
+    FRAME_BYTES_MAX,
+  'a change fits one frame',
+)
+assert(DELTA_BYTES_TARGET <= FRAME_BYTES_MAX, 'a delta at its target size fits one frame')

@@ -1,0 +1,217 @@
+/**
+ * The store as others see it: the records a caller reads and writes, and the narrow interface
+ * through which sync reads the change feed and applies what peers sent. Types only.
+ *
+ * Every method is synchronous, as SQLite is; `insertBatch` alone is a promise, because it yields
+ * between transactions.
+ */
+import type { ActorId, Change, ConflictStrategyName, VersionVector } from '../sync/types.ts'
+
+/** How distance is measured; smaller is nearer in all three. */
+export type Metric = 'cosine' | 'l2' | 'dot'
+
+/** A JSON value, as metadata may hold it. */
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly JsonValue[]
+  | { readonly [key: string]: JsonValue }
+
+/** What a record carries besides its vector: a JSON object. */
+export type Metadata = { readonly [key: string]: JsonValue }
+
+/** A vector as callers give it: `dimension` finite components. */
+export type VectorInput = Float32Array | readonly number[]
+
+/** A record as callers give it. */
+export interface RecordInput {
+  /** 1 to 1,024 UTF-8 bytes, unique in its shard. */
+  readonly id: string
+  /** `dimension` finite components; not all zero when the metric is cosine. Kept as float32. */
+  readonly embedding: VectorInput
+  /** @defaultValue `{}` */
+  readonly metadata?: Metadata
+  /** The text the vector was made from, if it is to travel along. */
+  readonly text?: string
+}
+
+/** A record as the store gives it. */
+export interface VectorRecord {
+  readonly id: string
+  readonly metadata: Metadata
+  readonly text: string | null
+  /** Present when asked for with `includeVectors`; always present from `get()`. */
+  readonly embedding?: Float32Array
+}
+
+/** What `update()` changes; at least one key. */
+export interface RecordUpdate {
+  readonly embedding?: VectorInput
+  /** Merged key by key into the present metadata (a null stays a null), or replaces it. */
+  readonly metadata?: Metadata
+  /** null removes the text. */
+  readonly text?: string | null
+  /** @defaultValue `'merge'` */
+  readonly metadataMode?: 'merge' | 'replace'
+}
+
+/** A record found by `search()`. */
+export interface SearchResult extends VectorRecord {
+  /** cosine: 1 − cosine similarity, 0 to 2. l2: Euclidean distance. dot: minus the dot product. */
+  readonly distance: number
+  /** cosine: cosine similarity. l2: 1 / (1 + distance). dot: the dot product. Larger is nearer. */
+  readonly score: number
+}
+
+/** Options of `search()`. */
+export interface SearchOptions {
+  /** Neighbours wanted. Integer, 1 to 10,000. @defaultValue `10` */
+  readonly k?: number
+  /** Only records at most this far, in the shard's distance. @defaultValue none */
+  readonly threshold?: number
+  /** Whether results carry their embedding. @defaultValue `false` */
+  readonly includeVectors?: boolean
+}
+
+/** Options of a shard; fixed at creation. */
+export interface ShardOptions {
+  /** Components of every vector. Integer, 1 to 8,192. */
+  readonly dimension: number
+  /** @defaultValue `'cosine'` */
+  readonly metric?: Metric
+  /** Names the model that makes the vectors, so that two models never mix. @defaultValue none */
+  readonly modelId?: string
+}
+
+/** A shard as it is stored. */
+export interface ShardInfo {
+  readonly shardId: string
+  readonly dimension: number
+  readonly metric: Metric
+  readonly modelId: string | null
+}
+
+/** What one shard holds, as one consistent read. */
+export interface ShardState extends ShardInfo {
+  /** Feed of this file; a cursor of another log is void. 32 hexadecimal digits. */
+  readonly logId: string
+  /** The newest change_id of the shard's feed; 0 when nothing was ever written. */
+  readonly head: number
+  readonly versionVector: VersionVector
+  /** The version vector at the last collection of tombstones. */
+  readonly gcFloor: VersionVector
+  /** Order-free sum of a 64-bit hash of id and dots of every record with a put; 16 hex digits. */
+  readonly fingerprint: string
+  /** Visible records. */
+  readonly recordCount: number
+  /** Records whose visible state is a delete that still syncs. */
+  readonly tombstoneCount: number
+  /** Records that have more than one sibling. */
+  readonly conflictCount: number
+  /** Milliseconds since 1970 of the last commit to the shard. */
+  readonly updatedAtMs: number
+}
+
+/** The writing identity of the open file. */
+export interface ReplicaIdentity {
+  readonly actor: ActorId
+  readonly logId: string
+}
+
+/** A read of the change feed. */
+export interface DeltaQuery {
+  /** Changes with a change_id above this, in its order. */
+  readonly after: number
+  /** Most rows looked at; a read may return fewer changes and still advance. */
+  readonly countMax: number
+  /** Stop once the payloads read reach this many bytes; at least one change is returned. */
+  readonly bytesMax: number
+  /** Skip records all of whose siblings' dots this covers: the reader has them. */
+  readonly known: VersionVector
+}
+
+/** Changes read from the feed. */
+export interface DeltaRead {
+  readonly changes: readonly Change[]
+  /** Everything up to here was returned or skipped: the reader's next `after`. */
+  readonly through: number
+  /** True when `through` is the head of the feed in this read. */
+  readonly atHead: boolean
+  /** The shard as of the same read transaction. */
+  readonly state: ShardState
+}
+
+/** Where a batch of changes came from; the cursor moves in the same transaction. */
+export interface DeltaSource {
+  /** Fingerprint of the sending peer. */
+  readonly peer: string
+  /** The sender's feed. */
+  readonly logId: string
+  /** The sender's change_id up to which this batch reaches. */
+  readonly cursor: number
+}
+
+/** What applying a batch did; counts only what was committed. */
+export interface ApplyResult {
+  /** Records whose replicated state changed. */
+  readonly applied: number
+  /** Records that we had already, or newer. */
+  readonly redundant: number
+  /** Records that have more than one sibling since this batch and had one or none before. */
+  readonly conflicts: number
+  /** Changes put aside with their reason. */
+  readonly quarantined: number
+  /** Largest lead of a stamp over the local clock, in milliseconds; 0 when none leads. */
+  readonly skewMsMax: number
+}
+
+/** What is known of one peer's copy of one shard, durable. */
+export interface PeerCursor {
+  readonly peer: string
+  readonly shardId: string
+  /** The feed we read from the peer, and how far; null before the first batch. */
+  readonly pulled: { readonly logId: string; readonly cursor: number } | null
+  /** What the peer last said it holds; null before it said so. */
+  readonly versionVector: VersionVector | null
+  /** How far the peer has read our feed, as it acknowledged. */
+  readonly ackedCursor: number
+  readonly lastContactMs: number
+}
+
+/** A commit that others may want to act on: the shard's feed moved. */
+export interface CommitNotice {
+  readonly shardId: string
+  readonly head: number
+}
+
+/**
+ * What sync needs of the store. `SQLiteVectorDB.replica` implements it; nothing else in sync/ knows
+ * SQLite. Each method is one transaction.
+ */
+export interface ReplicaStore {
+  readonly path: string
+  identity(): ReplicaIdentity
+  shards(): readonly ShardInfo[]
+  /** @throws SqliteVectorError `STORE_SHARD_UNKNOWN` */
+  shardState(shardId: string): ShardState
+  /** Creates the shard as a peer describes it, or checks that ours is the same. @throws `STORE_SHARD_MISMATCH` */
+  ensureShard(info: ShardInfo): void
+  readDelta(shardId: string, query: DeltaQuery): DeltaRead
+  /** Merges `changes` and moves the cursor, in one transaction. The version vector is not joined here. */
+  applyDelta(shardId: string, changes: readonly Change[], source: DeltaSource): ApplyResult
+  /** At CAUGHT_UP: joins the sender's vector, moves the cursor, and returns the state after. */
+  joinVector(shardId: string, source: DeltaSource, versionVector: VersionVector): ShardState
+  /** A peer says what it durably holds. */
+  recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void
+  peerCursor(shardId: string, peer: string): PeerCursor | null
+  peerCursors(): readonly PeerCursor[]
+  /** Calls `listener` after every commit that moved a feed, local or applied; returns the unsubscriber. */
+  onCommit(listener: (notice: CommitNotice) => void): () => void
+}
+
+/** How a shard's conflicts are shown. */
+export interface ConflictOptions {
+  readonly conflictStrategy: ConflictStrategyName
+}

@@ -1,0 +1,61 @@
+/**
+ * Conflicts: how two states of one record merge, and which record is visible. Pure.
+ *
+ * The merge is that of dotted version vector sets (Preguiça et al. 2010, "Dotted Version Vectors:
+ * Logical Clocks for Optimistic Replication"; Almeida et al. 2014): commutative, associative and
+ * idempotent, so delivery may repeat, reorder and interleave. A strategy is a view of the siblings;
+ * it never changes the replicated state, so replicas converge whatever the strategy.
+ */
+import { compareHlc } from '../clock/hlc.ts'
+import type { RecordState, Sibling, VersionVector } from './types.ts'
+import { compareDots, covers, joinVectors } from './version-vector.ts'
+
+/** The causal context of `state`, with its short form written out. */
+export function contextOf(state: RecordState): VersionVector {
+  if (state.context !== null) return state.context
+  const context = new Map<string, number>()
+  for (const { dot } of state.siblings) {
+    if ((context.get(dot.actor) ?? 0) < dot.counter) context.set(dot.actor, dot.counter)
+  }
+  return context
+}
+
+/** True when both name the same write. */
+function sameDot(a: Sibling, b: Sibling): boolean {
+  return a.dot.counter === b.dot.counter && a.dot.actor === b.dot.actor
+}
+
+/**
+ * The join of two states of one record. Returns `local` itself when `remote` adds nothing, so a
+ * caller can tell by identity that there is nothing to write.
+ */
+export function mergeRegister(local: RecordState, remote: RecordState): RecordState {
+  const localContext = contextOf(local)
+  const remoteContext = contextOf(remote)
+  const kept = local.siblings.filter(
+    (sibling) =>
+      !covers(remoteContext, sibling.dot) ||
+      remote.siblings.some((other) => sameDot(sibling, other)),
+  )
+  const gained = remote.siblings.filter(
+    (sibling) =>
+      !covers(localContext, sibling.dot) &&
+      !local.siblings.some((other) => sameDot(sibling, other)),
+  )
+  const context = joinVectors(localContext, remoteContext)
+  if (gained.length === 0 && kept.length === local.siblings.length && context === localContext) {
+    return local
+  }
+  const siblings = [...kept, ...gained].sort((a, b) => compareDots(a.dot, b.dot))
+  return { siblings, context }
+}
+
+/** Orders siblings by (stamp, actor): a total order, as one actor never stamps two siblings alike. */
+export function compareSiblings(a: Sibling, b: Sibling): number {
+  return compareHlc(a.stamp, b.stamp) || compareDots(a.dot, b.dot)
+}
+
+/** The `last-write-wins` view: the sibling with the largest (stamp, actor). */
+export function lastWrite(siblings: readonly Sibling[]): Sibling {
+  return siblings.reduce((best, sibling) => (compareSiblings(sibling, best) > 0 ? sibling : best))
+}

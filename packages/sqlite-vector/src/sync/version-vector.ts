@@ -1,0 +1,140 @@
+/**
+ * Version vectors: which writes of which actors are covered.
+ *
+ * Parker et al. 1983, "Detection of Mutual Inconsistency in Distributed Systems". Pure functions over
+ * immutable maps; a function that changes nothing returns its argument.
+ *
+ * Encoding, canonical (equal vectors give equal bytes), sorted by actor:
+ *
+ * | bytes | field   | encoding                                  |
+ * | ----- | ------- | ----------------------------------------- |
+ * | 1–5   | count   | varint (unsigned LEB128)                  |
+ * | 16    | actor   | raw, count times, each followed by        |
+ * | 1–8   | counter | varint (unsigned LEB128), from 1          |
+ */
+import { assert } from '../assert.ts'
+import { COUNTER_MAX, VERSION_VECTOR_ACTORS_MAX } from '../limits.ts'
+import type { ActorId, Dot, VersionVector } from './types.ts'
+
+/** Covers nothing. */
+export const EMPTY_VECTOR: VersionVector = new Map()
+
+const ACTOR_BYTES = 16
+
+/** True when `vector` covers the write that `dot` names. */
+export function covers(vector: VersionVector, dot: Dot): boolean {
+  return (vector.get(dot.actor) ?? 0) >= dot.counter
+}
+
+/** True when `a` covers everything that `b` covers. */
+export function dominates(a: VersionVector, b: VersionVector): boolean {
+  if (a === b) return true
+  for (const [actor, counter] of b) {
+    if ((a.get(actor) ?? 0) < counter) return false
+  }
+  return true
+}
+
+/** True when both cover the same writes. */
+export function vectorsEqual(a: VersionVector, b: VersionVector): boolean {
+  return dominates(a, b) && dominates(b, a)
+}
+
+/** The least vector that covers both. */
+export function joinVectors(a: VersionVector, b: VersionVector): VersionVector {
+  if (dominates(a, b)) return a
+  if (dominates(b, a)) return b
+  const joined = new Map(a)
+  for (const [actor, counter] of b) {
+    if ((joined.get(actor) ?? 0) < counter) joined.set(actor, counter)
+  }
+  return joined
+}
+
+/** `vector` extended to cover `dot`. */
+export function withDot(vector: VersionVector, dot: Dot): VersionVector {
+  if (covers(vector, dot)) return vector
+  const extended = new Map(vector)
+  extended.set(dot.actor, dot.counter)
+  return extended
+}
+
+/** The greatest vector that both cover: per actor, the smaller counter. */
+export function meetVectors(a: VersionVector, b: VersionVector): VersionVector {
+  const met = new Map<ActorId, number>()
+  for (const [actor, counter] of a) {
+    const smaller = Math.min(counter, b.get(actor) ?? 0)
+    if (smaller > 0) met.set(actor, smaller)
+  }
+  return met
+}
+
+/** Orders dots by actor, then counter. */
+export function compareDots(a: Dot, b: Dot): number {
+  if (a.actor !== b.actor) return a.actor < b.actor ? -1 : 1
+  return a.counter - b.counter
+}
+
+/** Canonical bytes of `vector`. */
+export function encodeVector(vector: VersionVector): Uint8Array {
+  const entries = [...vector].filter(([, counter]) => counter > 0)
+  assert(entries.length <= VERSION_VECTOR_ACTORS_MAX, 'a version vector within its limit')
+  entries.sort(([a], [b]) => (a < b ? -1 : 1))
+  const bytes = Buffer.alloc(5 + entries.length * (ACTOR_BYTES + 8))
+  let offset = writeVarint(bytes, 0, entries.length)
+  for (const [actor, counter] of entries) {
+    offset += bytes.write(actor, offset, ACTOR_BYTES, 'hex')
+    offset = writeVarint(bytes, offset, counter)
+  }
+  return new Uint8Array(bytes.subarray(0, offset))
+}
+
+/**
+ * The vector that `bytes` encode, or null when they are no canonical vector: a peer's bytes are
+ * input. Costs no more than the bytes' own length.
+ */
+export function decodeVector(bytes: Uint8Array): VersionVector | null {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const position = { offset: 0 }
+  const count = readVarint(buffer, position)
+  if (count === null || count > VERSION_VECTOR_ACTORS_MAX) return null
+  const vector = new Map<ActorId, number>()
+  let previous = ''
+  for (let index = 0; index < count; index += 1) {
+    if (position.offset + ACTOR_BYTES > buffer.length) return null
+    const actor = buffer.toString('hex', position.offset, position.offset + ACTOR_BYTES)
+    position.offset += ACTOR_BYTES
+    const counter = readVarint(buffer, position)
+    if (counter === null || counter < 1 || actor <= previous) return null
+    vector.set(actor, counter)
+    previous = actor
+  }
+  return position.offset === buffer.length ? vector : null
+}
+
+function writeVarint(bytes: Buffer, start: number, value: number): number {
+  let offset = start
+  let rest = value
+  while (rest >= 128) {
+    bytes[offset] = (rest % 128) + 128
+    offset += 1
+    rest = Math.floor(rest / 128)
+  }
+  bytes[offset] = rest
+  return offset + 1
+}
+
+function readVarint(bytes: Buffer, position: { offset: number }): number | null {
+  let value = 0
+  let scale = 1
+  for (let length = 0; length < 8; length += 1) {
+    const byte = bytes[position.offset]
+    if (byte === undefined) return null
+    position.offset += 1
+    value += (byte & 127) * scale
+    if (value > COUNTER_MAX) return null
+    if (byte < 128) return byte === 0 && length > 0 ? null : value
+    scale *= 128
+  }
+  return null
+}

@@ -1,0 +1,17 @@
+/**
+ * How the tests run: every project in forked processes (native addons), sources taken as they are.
+ */
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  resolve: { conditions: ['source'] },
+  ssr: { resolve: { conditions: ['source'] } },
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    include: ['packages/*/tests/**/*.test.ts', 'tests/**/*.test.ts'],
+    testTimeout: 20_000,
+    hookTimeout: 20_000,
+    reporters: ['default'],
+  },
+})
