@@ -105,7 +105,7 @@ export const ERRORS = {
     retryable: false,
     hint: 'The key or certificate beside the database is damaged or readable by others; see the message.',
   },
-} as const satisfies Record<string, { readonly retryable: boolean; readonly hint: string }>
+} as const
 
 /** A stable name of an operating error; codes change only with a major version. */
 export type ErrorCode = keyof typeof ERRORS

@@ -57,7 +57,7 @@ export const CHANGE_OVERHEAD_BYTES_MAX = 1_048_576
 export const CLOCK_DRIFT_MS_MAX = 60_000
 
 /** Counters are exact integers in JavaScript. */
-export const COUNTER_MAX = Number.MAX_SAFE_INTEGER
+export const COUNTER_MAX: number = Number.MAX_SAFE_INTEGER
 
 // One change always fits one frame, so the codec never has to split a change.
 assert(

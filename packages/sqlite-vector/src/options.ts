@@ -59,8 +59,8 @@ export function numberIn(name: string, value: unknown, min: number, max: number)
 }
 
 /** @throws TypeError unless `value` is one of `allowed` */
-export function oneOf<T extends string>(name: string, value: unknown, allowed: readonly T[]): void {
-  if (typeof value !== 'string' || !allowed.includes(value as T)) {
+export function oneOf(name: string, value: unknown, allowed: readonly string[]): void {
+  if (typeof value !== 'string' || !allowed.includes(value)) {
     throw new TypeError(`${name} must be one of ${allowed.join(', ')}, got ${shown(value)}`)
   }
 }

@@ -17,10 +17,10 @@ export interface Hlc {
 }
 
 /** Largest value of {@link Hlc.ms}. */
-export const HLC_MS_MAX = 2 ** 48 - 1
+export const HLC_MS_MAX: number = 2 ** 48 - 1
 
 /** Largest value of {@link Hlc.logical}. */
-export const HLC_LOGICAL_MAX = 2 ** 16 - 1
+export const HLC_LOGICAL_MAX: number = 2 ** 16 - 1
 
 /** Before every stamp. */
 export const HLC_ZERO: Hlc = Object.freeze({ ms: 0, logical: 0 })
