@@ -6,7 +6,7 @@
  * benchmark itself failed and 2 when it was called wrongly. With --json the last line of stdout is
  * one JSON object; what a suite says while it runs goes to stderr.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, type StdioOptions } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
@@ -43,18 +43,17 @@ function surroundings(): Surroundings {
 
 /** The commit that was measured, marked `+` when the tree differs from it. */
 function commitName(): string {
-  const git = (...args: string[]): string =>
-    execFileSync('git', args, {
-      cwd: folder,
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
   try {
-    const changed = git('status', '--porcelain', '--untracked-files=no').trim() !== ''
-    return git('rev-parse', '--short', 'HEAD').trim() + (changed ? '+' : '')
+    const changed = git('status', '--porcelain', '--untracked-files=no') !== ''
+    return git('rev-parse', '--short', 'HEAD') + (changed ? '+' : '')
   } catch {
     return 'unknown (no git here)'
   }
+}
+
+function git(...args: string[]): string {
+  const stdio: StdioOptions = ['ignore', 'pipe', 'ignore']
+  return execFileSync('git', args, { cwd: folder, encoding: 'utf8', stdio }).trim()
 }
 
 function table(bars: readonly Bar[]): string {
@@ -101,12 +100,13 @@ async function main(): Promise<number> {
     return 2
   }
   const path = join(folder, suite, 'bench.ts')
-  const { title, bars: measure } = (await import(pathToFileURL(path).href)) as BenchSuite
+  const suiteModule = (await import(pathToFileURL(path).href)) as BenchSuite
+  const { title } = suiteModule
   const about = surroundings()
   process.stdout.write(
     `${title}\n${about.machine}; Node ${about.node}; SQLite ${about.sqlite}; commit ${about.commit}\n\n`,
   )
-  const bars = await measure({
+  const bars = await suiteModule.bars({
     quick: values.quick,
     log: (line) => process.stderr.write(`${line}\n`),
   })
