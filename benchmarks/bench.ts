@@ -36,7 +36,7 @@ function surroundings(): Surroundings {
   return {
     machine: `${process.platform} ${process.arch}, ${processors.length} x ${processors[0]?.model ?? 'unknown processor'}, ${gibibytes} GiB`,
     node: process.versions.node,
-    sqlite: process.versions.sqlite ?? 'unknown',
+    sqlite: process.versions['sqlite'] ?? 'unknown',
     commit: commitName(),
   }
 }

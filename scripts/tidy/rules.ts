@@ -1,0 +1,133 @@
+/**
+ * Tidy's rules about code: headers, homes of globals, leftovers, files that nobody uses, sizes.
+ *
+ * Each takes the repository and returns one line per violation; the rules about documents are in
+ * documents.ts. What oxlint can check (layers, cycles, lengths) is not repeated here.
+ */
+import { dirname, join, normalize } from 'node:path'
+import {
+  BLOB_BYTES_MAX,
+  codeOnly,
+  isShipped,
+  isTest,
+  typescript,
+  type Repository,
+} from './repository.ts'
+
+/** One check of the repository: a line per violation, none when all is well. */
+export type Rule = (repository: Repository) => readonly string[]
+
+/** Every TypeScript file opens with a comment that says what it is. */
+export const headers: Rule = (repository) =>
+  typescript(repository)
+    .filter(([, text]) => !/^(#![^\n]*\n)?\/\*\*\n \* \S/.test(text))
+    .map(([path]) => `${path}: opens without a header comment`)
+
+interface Home {
+  readonly pattern: RegExp
+  readonly name: string
+  /** The only shipped files that may use it. */
+  readonly homes: RegExp
+}
+
+const PROGRAMS = /^packages\/(cli|server|dashboard)\/src\//
+
+const HOMES: readonly Home[] = [
+  {
+    pattern: /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(|\bhrtime\b/,
+    name: 'the time',
+    homes: /src\/clock\/system-clock\.ts$/,
+  },
+  {
+    pattern: /\bset(Timeout|Interval)\(/,
+    name: 'timers',
+    homes: /src\/clock\/system-clock\.ts$|^packages\/dashboard\/src\//,
+  },
+  { pattern: /\bMath\.random\(/, name: 'Math.random', homes: /^$/ },
+  { pattern: /\bconsole\./, name: 'console', homes: /^packages\/dashboard\/src\// },
+  { pattern: /\bprocess\.env\b/, name: 'the environment', homes: PROGRAMS },
+  { pattern: /\bprocess\.(stdout|stderr|exit)\b/, name: 'the terminal', homes: PROGRAMS },
+]
+
+/** Shipped code reads time, chance, environment and terminal in their homes only. */
+export const globals: Rule = (repository) =>
+  typescript(repository)
+    .filter(([path]) => isShipped(path))
+    .flatMap(([path, text]) => {
+      const code = codeOnly(text)
+      return HOMES.filter((home) => !home.homes.test(path) && home.pattern.test(code)).map(
+        (home) => `${path}: uses ${home.name} outside its home`,
+      )
+    })
+
+/** No notes to self, no test left alone, no debugger. */
+export const leftovers: Rule = (repository) =>
+  typescript(repository).flatMap(([path, text]) => {
+    const found: string[] = []
+    const code = codeOnly(text)
+    if (/\b(test|it|describe)\.(only|todo)\b/.test(code)) found.push(`${path}: .only or .todo`)
+    if (/^\s*debugger\b/m.test(code)) found.push(`${path}: debugger`)
+    const marks = /\b(?:FI[X]ME|X[X]X|HA[C]K|TO[D]O)\b/
+    const mark = marks.exec(text)
+    if (mark !== null) found.push(`${path}: ${mark[0]}`)
+    return found
+  })
+
+/** Every shipped file is imported, spawned or published by something that ships. */
+export const importers: Rule = (repository) => {
+  const used = new Set<string>()
+  for (const [path, text] of repository.files) {
+    if (path.endsWith('package.json')) for (const entry of published(path, text)) used.add(entry)
+    if (!isShipped(path)) continue
+    for (const match of text.matchAll(/(?:\bfrom|\bimport\(?|new URL\()\s*'(\.[^']+)'/g)) {
+      used.add(normalize(join(dirname(path), match[1] ?? '')).replace(/\.js$/, '.ts'))
+    }
+  }
+  return typescript(repository)
+    .filter(([path]) => isShipped(path) && !used.has(path) && !path.endsWith('.d.ts'))
+    .filter(([path]) => !path.includes('/assembly/'))
+    .map(([path]) => `${path}: nothing that ships imports, spawns or publishes it`)
+}
+
+/** Source files that a manifest names in its exports, its commands or its scripts. */
+function published(manifest: string, text: string): readonly string[] {
+  return [...text.matchAll(/[\w./-]+\/[\w./-]+\.(?:ts|js)/g)].map(([named]) =>
+    normalize(join(dirname(manifest), named.replace('dist/', 'src/').replace(/\.js$/, '.ts'))),
+  )
+}
+
+/** Nothing large is committed. */
+export const blobs: Rule = (repository) =>
+  [...repository.bytes]
+    .filter(([, size]) => size > BLOB_BYTES_MAX)
+    .map(([path, size]) => `${path}: ${size} bytes, more than ${BLOB_BYTES_MAX}`)
+
+/** The lock file and the documents name packages, never the server they came from. */
+export const registries: Rule = (repository) =>
+  [...repository.files].flatMap(([path, text]) => {
+    if (path === 'package-lock.json' && /"resolved": "https?:/.test(text)) {
+      return [`${path}: holds addresses of a registry`]
+    }
+    return /\.(md|json|ts)$|\.npmrc$/.test(path) && /https?:\/\/[\w.-]*registry[\w.-]*/.test(text)
+      ? [`${path}: names a registry`]
+      : []
+  })
+
+/** Every error code is thrown by shipped code and named in a test. */
+export const errorCodes: Rule = (repository) => {
+  const path = 'packages/sqlite-vector/src/errors.ts'
+  const shipped = [...repository.files].filter(([p]) => isShipped(p) && p !== path)
+  const tests = [...repository.files].filter(([p]) => isTest(p) && p !== 'tests/tidy.test.ts')
+  const named = (files: typeof shipped, code: string): boolean =>
+    files.some(([, text]) => text.includes(`'${code}'`))
+  return codesOf(repository).flatMap((code) => [
+    ...(named(shipped, code) ? [] : [`${path}: ${code} is thrown nowhere`]),
+    ...(named(tests, code) ? [] : [`${path}: ${code} is named in no test`]),
+  ])
+}
+
+/** The codes that errors.ts declares. */
+export function codesOf(repository: Repository): readonly string[] {
+  const source = repository.files.get('packages/sqlite-vector/src/errors.ts') ?? ''
+  return [...source.matchAll(/^ {2}([A-Z][A-Z0-9_]+): \{/gm)].map((match) => match[1] ?? '')
+}

@@ -1,0 +1,178 @@
+/**
+ * The rules of scripts/tidy: each is shown a small repository that breaks it, and one that does not.
+ */
+import { describe, expect, test } from 'vitest'
+import * as documents from '../scripts/tidy/documents.ts'
+import { codeOnly, type Repository } from '../scripts/tidy/repository.ts'
+import * as code from '../scripts/tidy/rules.ts'
+
+function repository(files: Record<string, string>): Repository {
+  const entries = Object.entries(files)
+  return {
+    files: new Map(entries),
+    bytes: new Map(entries.map(([path, text]) => [path, text.length])),
+  }
+}
+
+const SRC = 'packages/sqlite-vector/src'
+const ERRORS = `${SRC}/errors.ts`
+
+interface Case {
+  readonly rule: code.Rule
+  readonly name: string
+  readonly bad: Record<string, string>
+  readonly says: string
+  readonly good: Record<string, string>
+}
+
+const CASES: readonly Case[] = [
+  {
+    rule: code.headers,
+    name: 'a file without a header comment',
+    bad: { 'a.ts': 'export const a = 1\n' },
+    says: 'a.ts: opens without',
+    good: { 'a.ts': '#!/usr/bin/env node\n/**\n * A.\n */\n' },
+  },
+  {
+    rule: code.globals,
+    name: 'the time read outside the clock',
+    bad: { [`${SRC}/a.ts`]: 'const t = Date.now()' },
+    says: 'uses the time outside its home',
+    good: { [`${SRC}/clock/system-clock.ts`]: 'Date.now()', [`${SRC}/a.ts`]: '// Date.now()' },
+  },
+  {
+    rule: code.globals,
+    name: 'chance in shipped code',
+    bad: { [`${SRC}/a.ts`]: 'const r = Math.random()' },
+    says: 'uses Math.random',
+    good: { 'benchmarks/a.ts': 'Math.random()' },
+  },
+  {
+    rule: code.globals,
+    name: 'the environment read by the library',
+    bad: { [`${SRC}/a.ts`]: 'process.env.HOME' },
+    says: 'uses the environment',
+    good: { 'packages/cli/src/a.ts': 'process.env.HOME' },
+  },
+  {
+    rule: code.leftovers,
+    name: 'a test that runs alone',
+    bad: { 'a.test.ts': 'test.only(name)' },
+    says: '.only',
+    good: { 'a.test.ts': "test('only')" },
+  },
+  {
+    rule: code.leftovers,
+    name: 'a note to self',
+    bad: { 'a.ts': '// FIX_ME later'.replace('_', '') },
+    says: 'ME',
+    good: { 'a.ts': '// fixed' },
+  },
+  {
+    rule: code.importers,
+    name: 'a shipped file that nobody imports',
+    bad: { [`${SRC}/lonely.ts`]: '', 'tests/a.ts': `import '../${SRC}/lonely.ts'` },
+    says: 'lonely.ts: nothing that ships',
+    good: {
+      'packages/sqlite-vector/package.json': '{ "source": "./src/index.ts" }',
+      [`${SRC}/index.ts`]: "export * from './a/b.ts'",
+      [`${SRC}/a/b.ts`]: '',
+    },
+  },
+  {
+    rule: code.blobs,
+    name: 'a large file',
+    bad: { 'a.bin': 'x'.repeat(600_000) },
+    says: 'a.bin: 600000 bytes',
+    good: { 'a.bin': 'x' },
+  },
+  {
+    rule: code.registries,
+    name: 'a lock file with addresses',
+    bad: { 'package-lock.json': '"resolved": "https://example.org/a.tgz"' },
+    says: 'addresses of a registry',
+    good: { 'package-lock.json': '"resolved": "packages/cli"' },
+  },
+  {
+    rule: code.errorCodes,
+    name: 'a code that nothing throws and no test names',
+    bad: { [ERRORS]: '  STORE_FULL: {' },
+    says: 'STORE_FULL is thrown nowhere',
+    good: {
+      [ERRORS]: '  STORE_FULL: {',
+      [`${SRC}/a.ts`]: "throw new E('STORE_FULL')",
+      'tests/a.test.ts': "'STORE_FULL'",
+    },
+  },
+  {
+    rule: documents.errorRows,
+    name: 'a row for a code that does not exist',
+    bad: { [ERRORS]: '', 'docs/errors.md': '| `STORE_GONE` | no |' },
+    says: 'STORE_GONE, which is no code',
+    good: { [ERRORS]: '  STORE_FULL: {', 'docs/errors.md': '| `STORE_FULL` | yes |' },
+  },
+  {
+    rule: documents.limitRows,
+    name: 'a limit whose row says another value',
+    bad: {
+      [`${SRC}/limits.ts`]: 'export const K_MAX = 10_000\n',
+      'docs/limits.md': '| `K_MAX` | 1,000 | why |',
+    },
+    says: 'K_MAX is 10_000',
+    good: {
+      [`${SRC}/limits.ts`]: 'export const K_MAX = 10_000\n',
+      'docs/limits.md': '| `K_MAX` | 10,000 | why |',
+    },
+  },
+  {
+    rule: documents.exportsDocumented,
+    name: 'an export that api.md does not name',
+    bad: {
+      [`${SRC}/index.ts`]: "export type * from './types.ts'",
+      [`${SRC}/types.ts`]: 'export interface Hidden {}',
+      'docs/api.md': '',
+    },
+    says: 'does not name Hidden',
+    good: { [`${SRC}/index.ts`]: 'export const shown = 1', 'docs/api.md': '`shown`' },
+  },
+  {
+    rule: documents.links,
+    name: 'a link to a file that is not there',
+    bad: { 'README.md': '[x](docs/none.md)' },
+    says: 'docs/none.md, which is not there',
+    good: { 'README.md': '[x](docs/a.md#two-words)', 'docs/a.md': '# Two words' },
+  },
+  {
+    rule: documents.links,
+    name: 'a link to a heading that is not there',
+    bad: { 'README.md': '[x](#gone)' },
+    says: 'has no such heading',
+    good: { 'README.md': '`[x](#gone)`' },
+  },
+  {
+    rule: documents.decisions,
+    name: 'two decision records with one number',
+    bad: { 'docs/decisions/0001-a.md': '', 'docs/decisions/0001-b.md': '' },
+    says: 'has the number of',
+    good: { 'docs/decisions/0001-a.md': '', 'docs/decisions/0002-b.md': '' },
+  },
+]
+
+describe('tidy', () => {
+  test.each(CASES)('reports $name', ({ rule, bad, says }) => {
+    expect(rule(repository(bad)).join('\n')).toContain(says)
+  })
+
+  test.each(CASES)('accepts the counterpart of $name', ({ rule, good }) => {
+    expect(rule(repository(good))).toEqual([])
+  })
+
+  test('codeOnly() blanks comments and strings and keeps the lines', () => {
+    const source = "a /* b\n c */ 'd' // e\nf"
+
+    const blanked = codeOnly(source)
+
+    expect(blanked.replaceAll(' ', '')).toBe('a\n\nf')
+    expect(blanked.length).toBe(source.length)
+  })
+})
