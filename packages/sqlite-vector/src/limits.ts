@@ -50,8 +50,14 @@ export const DELTA_BYTES_TARGET = 524_288
 /** Largest frame on the wire, in bytes, header included. Bounds a receiver's buffer per channel. */
 export const FRAME_BYTES_MAX = 8_388_608
 
-/** Bytes a change may take beyond its payloads: dots, stamps, context, lengths. */
-export const CHANGE_OVERHEAD_BYTES_MAX = 1_048_576
+/** Bytes a change may take beyond its payloads: dots, stamps, lengths, and a context of all actors. */
+export const CHANGE_OVERHEAD_BYTES_MAX = 786_432
+
+/** Largest frame that carries no records: the version vector of the most actors, and some names. */
+export const CONTROL_FRAME_BYTES_MAX = 524_288
+
+/** Batches a sender may have on the way before one is acknowledged: enough for a long round trip. */
+export const UNACKED_BATCHES_MAX = 16
 
 /** HLC stamps this far ahead of the local clock are kept but not absorbed, in milliseconds. */
 export const CLOCK_DRIFT_MS_MAX = 60_000
@@ -66,5 +72,11 @@ assert(
     CHANGE_OVERHEAD_BYTES_MAX <=
     FRAME_BYTES_MAX,
   'a change fits one frame',
+)
+// In a delta an actor takes 16 bytes and a base, its context entry an index and a counter, as varints.
+assert(VERSION_VECTOR_ACTORS_MAX * (16 + 8 + 3 + 8) <= CHANGE_OVERHEAD_BYTES_MAX, 'a context fits')
+assert(
+  VERSION_VECTOR_ACTORS_MAX * (16 + 8) + 4 * ID_BYTES_MAX <= CONTROL_FRAME_BYTES_MAX,
+  'a version vector fits a control frame',
 )
 assert(DELTA_BYTES_TARGET <= FRAME_BYTES_MAX, 'a delta at its target size fits one frame')
