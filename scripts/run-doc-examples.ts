@@ -26,9 +26,10 @@ const folder = join(root, '.cache', 'doc-examples')
 
 function documents(): readonly string[] {
   const found = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
-  return ['README.md', ...found.map((name) => join('docs', name))]
-    .filter((name) => name.endsWith('.md'))
-    .sort()
+  return [
+    'README.md',
+    ...found.filter((name) => name.endsWith('.md')).map((name) => join('docs', name)),
+  ]
 }
 
 function fencesOf(document: string): readonly Fence[] {

@@ -36,7 +36,7 @@ const HOMES: readonly Home[] = [
   {
     pattern: /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(|\bhrtime\b/,
     name: 'the time',
-    homes: /src\/clock\/system-clock\.ts$/,
+    homes: /src\/clock\/system-clock\.ts$|^packages\/(cli|server|dashboard)\/src\//,
   },
   {
     pattern: /\bset(Timeout|Interval)\(/,
