@@ -65,6 +65,12 @@ export const CLOCK_DRIFT_MS_MAX = 60_000
 /** Counters are exact integers in JavaScript. */
 export const COUNTER_MAX: number = Number.MAX_SAFE_INTEGER
 
+/** Days a self-signed node certificate is valid: pinned by people, so it outlives a deployment. */
+export const NODE_CERTIFICATE_DAYS = 3_650
+
+/** Most pinned peers: every one is a trust anchor that a TLS handshake may search. */
+export const TRUST_ENTRIES_MAX = 1_024
+
 // One change always fits one frame, so the codec never has to split a change.
 assert(
   SIBLINGS_MAX * (DIMENSION_MAX * 4 + METADATA_BYTES_MAX + TEXT_BYTES_MAX) +

@@ -3,6 +3,7 @@
  * reliable, message-framed channels. Types only; quic.ts and memory.ts implement them, and the
  * exported contract suite (tests/contract) is what an implementation must pass.
  */
+import type { ErrorCode } from '../errors.ts'
 
 /** Where a peer listens: `host:port`, an IPv6 host in brackets. */
 export type PeerAddress = string
@@ -19,14 +20,31 @@ export interface WaitOptions {
   readonly signal?: AbortSignal
 }
 
+export interface DialOptions extends WaitOptions {
+  /**
+   * True resolves as soon as frames can be sent, one round trip earlier, before the peer has said
+   * that it takes us: a refusal then ends the connection, and calls on its channels reject with
+   * `TRANSPORT_REFUSED_BY_PEER`. Where a session is resumed, the first frames may even travel in the
+   * first datagram and could be replayed by somebody on the path: send only what may be repeated.
+   * @defaultValue `false`
+   */
+  readonly early?: boolean
+}
+
 /** Opens connections to peers and takes those that peers open. */
 export interface Transport {
   /** Our own fingerprint, as peers see it. */
   readonly identity: PeerIdentity
   /** Starts taking connections. Resolves with the address really bound (port 0 is filled in). */
   listen(address: PeerAddress): Promise<PeerAddress>
-  /** Resolves once the handshake, the peer's identity included, is done. */
-  dial(address: PeerAddress, options?: WaitOptions): Promise<Connection>
+  /**
+   * Resolves once the handshake is done and both sides have accepted each other's identity. There is
+   * one connection for a pair of nodes, so it may resolve with one that is open already, also with
+   * one that the peer dialled and {@link accept} delivers: the same object.
+   * @throws SqliteVectorError `TRANSPORT_PEER_UNTRUSTED`, `TRANSPORT_REFUSED_BY_PEER`,
+   *   `TRANSPORT_ALPN_MISMATCH`, `TRANSPORT_HANDSHAKE_TIMEOUT`, `TRANSPORT_DIAL_FAILED`
+   */
+  dial(address: PeerAddress, options?: DialOptions): Promise<Connection>
   /** Connections that peers opened to us, until {@link close}. One consumer. */
   accept(): AsyncIterable<Connection>
   /** Closes every connection and socket. Idempotent. */
@@ -46,7 +64,7 @@ export interface Connection {
   /** Resolves when the connection has ended, whoever ended it; never rejects. */
   readonly closed: Promise<ConnectionEnd>
   stats(): ConnectionStats
-  /** Ends the connection; peers see `reason`. Idempotent. */
+  /** Ends the connection at once: frames under way may be lost. Peers see `reason`. Idempotent. */
   close(reason?: string): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -55,6 +73,8 @@ export interface Connection {
 export interface ConnectionEnd {
   readonly by: 'us' | 'peer' | 'timeout' | 'error'
   readonly reason: string
+  /** What calls on the connection and its channels reject with from then on. */
+  readonly code: ErrorCode
 }
 
 /** Counted, never estimated. */
@@ -65,15 +85,24 @@ export interface ConnectionStats {
   /** Bytes of UDP payload (QUIC), or the same as channel bytes where there is no wire (memory). */
   readonly wireBytesSent: number
   readonly wireBytesReceived: number
+  /** Datagrams (QUIC), or frames where there is no wire (memory). */
+  readonly datagramsSent: number
+  readonly datagramsReceived: number
+  /** Datagrams that we sent and that were declared lost. */
+  readonly datagramsLost: number
   /** Smoothed round-trip time in milliseconds; null until measured. */
   readonly rttMs: number | null
+  /** Channels open now, whoever opened them. */
+  readonly channelsOpen: number
 }
 
 /** One ordered, reliable stream of frames in each direction. */
 export interface Channel {
   /**
    * Sends one frame. Resolves when the transport took it over, which it does only as fast as the
-   * peer reads: awaiting it is back-pressure. The frame's memory must not change until then.
+   * peer reads: awaiting it is back-pressure. The frame's memory must not change until then. A
+   * signal that ends it when part of the frame is under way aborts the channel: half a frame would
+   * corrupt what follows.
    * @throws SqliteVectorError `TRANSPORT_FRAME_TOO_LARGE`, `TRANSPORT_CLOSED`, `TRANSPORT_ABORTED`
    */
   send(frame: Uint8Array, options?: WaitOptions): Promise<void>

@@ -1,0 +1,116 @@
+/**
+ * Framing: messages over a byte stream.
+ *
+ * | bytes | field  | encoding                                       |
+ * | ----- | ------ | ---------------------------------------------- |
+ * | 4     | length | u32 big-endian, 0 to the reader's `frameBytesMax` |
+ * | …     | frame  | `length` bytes                                 |
+ *
+ * Knows neither QUIC nor what a frame means. Invariants: a length is judged before a byte of memory is
+ * taken for it; memory grows with what has arrived (it at most doubles), so announcing a large frame
+ * costs the announcer's peer nothing; a frame starts at offset 0 of a buffer of its own, so that
+ * columns of numbers in it can be used in place.
+ */
+import { assert } from '../assert.ts'
+import { SqliteVectorError } from '../errors.ts'
+
+/** Bytes before each frame. */
+export const FRAME_PREFIX_BYTES = 4
+
+/** Memory taken for a frame before any of it has arrived. */
+const FRAME_BYTES_AT_FIRST = 65_536
+
+/** Where a reader takes bytes from. */
+export interface ByteSource {
+  /** Fills the front of `into`: how many bytes, 0 when none are there yet, -1 at the end. */
+  readInto(into: Uint8Array): number
+}
+
+/** @throws SqliteVectorError `TRANSPORT_FRAME_TOO_LARGE` */
+export function checkFrameBytes(byteLength: number, frameBytesMax: number): void {
+  if (byteLength <= frameBytesMax) return
+  throw new SqliteVectorError(
+    'TRANSPORT_FRAME_TOO_LARGE',
+    `a frame of ${byteLength} bytes exceeds the limit of ${frameBytesMax}`,
+  )
+}
+
+/** The bytes that announce a frame of `byteLength` bytes. */
+export function framePrefix(byteLength: number): Uint8Array {
+  const prefix = new Uint8Array(FRAME_PREFIX_BYTES)
+  new DataView(prefix.buffer).setUint32(0, byteLength)
+  return prefix
+}
+
+/** Cuts a byte stream into frames; holds at most one unfinished frame. */
+export class FrameReader {
+  readonly #frameBytesMax: number
+  readonly #prefix = new Uint8Array(FRAME_PREFIX_BYTES)
+  #prefixFilled = 0
+  /** Bytes of the frame under way; -1 while its prefix is incomplete. */
+  #length = -1
+  #frame = new Uint8Array()
+  #filled = 0
+
+  constructor(frameBytesMax: number) {
+    this.#frameBytesMax = frameBytesMax
+  }
+
+  /**
+   * The next frame, null at the end of the stream, undefined while bytes are missing.
+   * @throws SqliteVectorError `TRANSPORT_FRAME_TOO_LARGE`; `TRANSPORT_ABORTED` when the stream ends inside a frame
+   */
+  next(source: ByteSource): Uint8Array | null | undefined {
+    if (this.#length < 0) {
+      const state = this.#readPrefix(source)
+      if (state !== 'complete') return state === 'end' ? null : undefined
+    }
+    while (this.#filled < this.#length) {
+      if (this.#filled === this.#frame.length) this.#grow()
+      const count = source.readInto(this.#frame.subarray(this.#filled))
+      if (count < 0) throw endedInsideFrame()
+      if (count === 0) return undefined
+      this.#filled += count
+      assert(this.#filled <= this.#length, 'a source gives at most what it was asked for')
+    }
+    const frame = this.#frame
+    this.#length = -1
+    this.#prefixFilled = 0
+    this.#frame = new Uint8Array()
+    this.#filled = 0
+    return frame
+  }
+
+  #readPrefix(source: ByteSource): 'complete' | 'partial' | 'end' {
+    while (this.#prefixFilled < FRAME_PREFIX_BYTES) {
+      const count = source.readInto(this.#prefix.subarray(this.#prefixFilled))
+      if (count < 0) {
+        if (this.#prefixFilled > 0) throw endedInsideFrame()
+        return 'end'
+      }
+      if (count === 0) return 'partial'
+      this.#prefixFilled += count
+    }
+    const length = new DataView(this.#prefix.buffer).getUint32(0)
+    checkFrameBytes(length, this.#frameBytesMax)
+    this.#length = length
+    this.#frame = uninitialised(Math.min(length, FRAME_BYTES_AT_FIRST))
+    return 'complete'
+  }
+
+  #grow(): void {
+    const larger = uninitialised(Math.min(this.#length, this.#frame.length * 2))
+    larger.set(this.#frame)
+    this.#frame = larger
+  }
+}
+
+/** Memory of its own that is not zeroed first: every byte of it is written before it is shown. */
+function uninitialised(byteLength: number): Uint8Array<ArrayBuffer> {
+  const buffer = Buffer.allocUnsafeSlow(byteLength)
+  return new Uint8Array(buffer.buffer, 0, byteLength)
+}
+
+function endedInsideFrame(): SqliteVectorError {
+  return new SqliteVectorError('TRANSPORT_ABORTED', 'the stream ended inside a frame')
+}

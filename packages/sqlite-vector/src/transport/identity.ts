@@ -1,0 +1,204 @@
+/**
+ * Identity: a node's key pair and certificate, made at first start and kept in a folder.
+ *
+ *   key.pem          PKCS #8, ECDSA P-256, mode 0600
+ *   certificate.pem  self-signed, or issued by a cluster's authority; public
+ *
+ * Not trust (trust.ts). The private key leaves this object only for the TLS engine; it is no
+ * property, so logging or serialising an identity cannot show it. A key that others may read is
+ * refused, never repaired in silence: it may have been copied already.
+ *
+ * Two processes that start at once on one folder end with the same identity: files are published by
+ * link(2), which only one can win, and the loser reads what the winner wrote.
+ */
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
+import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
+import { join } from 'node:path'
+import { systemClock } from '../clock/system-clock.ts'
+import type { Clock } from '../clock/types.ts'
+import { SqliteVectorError } from '../errors.ts'
+import { NODE_CERTIFICATE_DAYS } from '../limits.ts'
+import {
+  certificateFingerprint,
+  certificateToPem,
+  issueCertificate,
+  newPrivateKey,
+} from './certificate.ts'
+
+const KEY_FILE = 'key.pem'
+const CERTIFICATE_FILE = 'certificate.pem'
+const DAY_MS = 86_400_000
+
+export interface IdentityOptions {
+  /** A label for people, put into the certificate. @defaultValue `'node'` */
+  readonly nodeId?: string
+  readonly clock?: Clock
+}
+
+/** A node's certificate and, kept from sight, its private key. */
+export class NodeIdentity {
+  /** SHA-256 of the certificate (DER), 64 lowercase hexadecimal digits. */
+  readonly fingerprint: string
+  /** The leaf certificate first, then those of authorities that signed it. */
+  readonly certificatePem: string
+  /** When the leaf certificate ends, milliseconds since 1970. */
+  readonly notAfterMs: number
+  readonly #key: KeyObject
+
+  constructor(key: KeyObject, certificatePem: string) {
+    const certificate = new X509Certificate(certificatePem)
+    if (!certificate.checkPrivateKey(key)) {
+      throw new SqliteVectorError(
+        'TRANSPORT_IDENTITY_INVALID',
+        `the private key does not belong to the certificate ${certificateFingerprint(certificate.raw)}`,
+      )
+    }
+    this.#key = key
+    this.certificatePem = certificatePem
+    this.fingerprint = certificateFingerprint(certificate.raw)
+    this.notAfterMs = certificate.validToDate.getTime()
+  }
+
+  /** PKCS #8 PEM for the TLS engine. Never log it. */
+  privateKeyPem(): string {
+    return this.#key.export({ type: 'pkcs8', format: 'pem' }) as string
+  }
+
+  /** The public half, for a certificate request. */
+  publicKey(): KeyObject {
+    return createPublicKey(this.#key as never)
+  }
+}
+
+/** A new identity that lives in memory only. */
+export function createIdentity(options: IdentityOptions = {}): NodeIdentity {
+  const key = newPrivateKey()
+  return new NodeIdentity(key, selfSigned(key, options))
+}
+
+/**
+ * The identity kept in `folder`, made at the first call.
+ * @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` when a file is damaged or the key is readable by others
+ */
+export function openIdentity(folder: string, options: IdentityOptions = {}): NodeIdentity {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const keyPath = join(folder, KEY_FILE)
+  const certificatePath = join(folder, CERTIFICATE_FILE)
+  if (!fileExists(keyPath)) {
+    const pem = newPrivateKey().export({ type: 'pkcs8', format: 'pem' }) as string
+    publishOnce(keyPath, pem, 0o600)
+  }
+  const key = readKey(keyPath)
+  if (!fileExists(certificatePath)) publishOnce(certificatePath, selfSigned(key, options), 0o644)
+  try {
+    return new NodeIdentity(key, readFileSync(certificatePath, 'utf8'))
+  } catch (error) {
+    if (error instanceof SqliteVectorError) throw error
+    throw new SqliteVectorError('TRANSPORT_IDENTITY_INVALID', `cannot read ${certificatePath}`, {
+      cause: error,
+    })
+  }
+}
+
+/** Replaces the certificate kept in `folder`: after an authority issued or renewed one. */
+export function replaceCertificate(folder: string, certificatePem: string): NodeIdentity {
+  const key = readKey(join(folder, KEY_FILE))
+  const identity = new NodeIdentity(key, certificatePem)
+  writeFileAtomic(join(folder, CERTIFICATE_FILE), certificatePem, 0o644)
+  return identity
+}
+
+/** Writes a whole file or nothing: a temporary file beside it, flushed, then renamed. */
+export function writeFileAtomic(path: string, content: string | Uint8Array, mode: number): void {
+  const temporary = writeTemporary(path, content, mode)
+  try {
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
+}
+
+/** Refuses a secret file that group or others may read. Windows has no such modes. */
+export function checkPrivateFile(path: string): void {
+  if (process.platform === 'win32') return
+  const mode = statSync(path).mode & 0o777
+  if ((mode & 0o077) === 0) return
+  throw new SqliteVectorError(
+    'TRANSPORT_IDENTITY_INVALID',
+    `${path} is open to other users (mode ${mode.toString(8).padStart(4, '0')}, want 0600): ` +
+      'if nobody can have copied it, run chmod 600 on it; otherwise delete the folder to get a new identity',
+  )
+}
+
+export function fileExists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined
+}
+
+function readKey(path: string): KeyObject {
+  checkPrivateFile(path)
+  try {
+    return createPrivateKey(readFileSync(path, 'utf8'))
+  } catch (error) {
+    throw new SqliteVectorError('TRANSPORT_IDENTITY_INVALID', `${path} holds no private key`, {
+      cause: error,
+    })
+  }
+}
+
+function selfSigned(key: KeyObject, options: IdentityOptions): string {
+  const nowMs = (options.clock ?? systemClock).nowMs()
+  const certificate = issueCertificate({
+    name: options.nodeId ?? 'node',
+    subjectKey: key,
+    privateKey: key,
+    authority: true,
+    // A day back: a peer whose clock is behind must not refuse a new node.
+    notBeforeMs: nowMs - DAY_MS,
+    notAfterMs: nowMs + NODE_CERTIFICATE_DAYS * DAY_MS,
+    serial: randomBytes(16),
+  })
+  return certificateToPem(certificate)
+}
+
+/** Creates `path` unless it exists; where two try at once, one file wins whole. */
+function publishOnce(path: string, content: string, mode: number): void {
+  const temporary = writeTemporary(path, content, mode)
+  try {
+    linkSync(temporary, path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  } finally {
+    rmSync(temporary, { force: true })
+  }
+}
+
+function writeTemporary(path: string, content: string | Uint8Array, mode: number): string {
+  const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`
+  const descriptor = openSync(temporary, 'wx', mode)
+  try {
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content
+    for (let written = 0; written < bytes.length;) {
+      written += writeSync(descriptor, bytes, written)
+    }
+    // The umask can only have taken permissions away; say what we mean.
+    chmodSync(temporary, mode)
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+  return temporary
+}
