@@ -1,0 +1,87 @@
+/**
+ * What a change must be like to be applied: the rules that its own bytes can be held against. Pure.
+ *
+ * Not here: how changes are framed (delta.ts), and what only the store can know (whether the metric
+ * takes a zero vector). A change that breaks a rule is put aside with its reason; the rest of its
+ * delta goes on.
+ */
+import { ID_BYTES_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX } from '../limits.ts'
+import type { Change, RecordValue, Sibling } from './types.ts'
+import { compareDots, covers } from './version-vector.ts'
+
+/** Why `change` cannot be applied, or null when it can. Embeddings are looked at by {@link allFinite}. */
+export function changeFault(change: Change): string | null {
+  const { id, siblings } = change
+  if (id.length === 0) return 'the id is empty'
+  if (longerThan(id, ID_BYTES_MAX)) return `the id is longer than ${ID_BYTES_MAX} bytes`
+  if (id.includes('\0')) return 'the id contains NUL'
+  for (let index = 0; index < siblings.length; index += 1) {
+    const fault = siblingFault(change, siblings[index] as Sibling, siblings[index - 1])
+    if (fault !== null) return fault
+  }
+  return null
+}
+
+/** True when every component of `vector` is a finite number. */
+export function allFinite(vector: Float32Array): boolean {
+  // A float64 sum of 8,192 float32 values cannot overflow, so it is finite exactly when they all are;
+  // four sums, because one would wait for itself.
+  let a = 0
+  let b = 0
+  let c = 0
+  let d = 0
+  const whole = vector.length - (vector.length % 4)
+  for (let index = 0; index < whole; index += 4) {
+    a += vector[index] as number
+    b += vector[index + 1] as number
+    c += vector[index + 2] as number
+    d += vector[index + 3] as number
+  }
+  for (let index = whole; index < vector.length; index += 1) a += vector[index] as number
+  return Number.isFinite(a + b + c + d)
+}
+
+function siblingFault(
+  change: Change,
+  sibling: Sibling,
+  previous: Sibling | undefined,
+): string | null {
+  if (previous !== undefined && compareDots(previous.dot, sibling.dot) >= 0) {
+    return 'its siblings are not in the order of their dots'
+  }
+  if (change.context !== null && !covers(change.context, sibling.dot)) {
+    return 'its context does not cover its siblings'
+  }
+  return sibling.value === null ? null : valueFault(sibling, sibling.value)
+}
+
+function valueFault(sibling: Sibling, value: RecordValue): string | null {
+  if (value.embedding === null && value.embeddingDot === sibling.dot) {
+    return 'the embedding is missing'
+  }
+  if (longerThan(value.metadata, METADATA_BYTES_MAX)) {
+    return `the metadata is longer than ${METADATA_BYTES_MAX} bytes`
+  }
+  if (!isJsonObject(value.metadata)) return 'the metadata is no JSON object'
+  if (value.text !== null && longerThan(value.text, TEXT_BYTES_MAX)) {
+    return `the text is longer than ${TEXT_BYTES_MAX} bytes`
+  }
+  return null
+}
+
+function longerThan(text: string, bytesMax: number): boolean {
+  return text.length * 3 > bytesMax && Buffer.byteLength(text, 'utf8') > bytesMax
+}
+
+/** True when `text` is a JSON object without space around it. */
+function isJsonObject(text: string): boolean {
+  if (text === '{}') return true
+  if (text[0] !== '{' || text.at(-1) !== '}') return false
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    // JSON.parse says what is no JSON only by throwing; the answer is the point of this function.
+    return false
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Varints: unsigned LEB128 integers up to 2^53 - 1, written to and read from columns of bytes.
+ *
+ * Not a codec of anything: delta.ts says what the columns mean. The reader is total: every read is
+ * bounded by the bytes at hand, and what is no canonical varint (too long, too large, padded with
+ * zero groups) is refused with `SYNC_FRAME_CORRUPT`.
+ */
+import { corrupt } from './frame.ts'
+
+/** Bytes that the largest safe integer takes. */
+export const VARINT_BYTES_MAX = 8
+
+/** An append-only run of bytes that keeps its memory between uses. */
+export class VarintWriter {
+  bytes: Uint8Array = new Uint8Array(16_384)
+  length = 0
+
+  /** Appends a non-negative safe integer. */
+  put(value: number): void {
+    if (this.length + VARINT_BYTES_MAX > this.bytes.length) this.#grow()
+    const bytes = this.bytes
+    let at = this.length
+    let rest = value
+    // Bitwise arithmetic is several times faster, and nearly every value is small.
+    while (rest > 0x7fffffff) {
+      bytes[at] = (rest % 128) | 128
+      at += 1
+      rest = Math.floor(rest / 128)
+    }
+    while (rest >= 128) {
+      bytes[at] = (rest & 127) | 128
+      at += 1
+      rest >>>= 7
+    }
+    bytes[at] = rest
+    this.length = at + 1
+  }
+
+  #grow(): void {
+    const grown = new Uint8Array(this.bytes.length * 2)
+    grown.set(this.bytes)
+    this.bytes = grown
+  }
+}
+
+/** Reads what {@link VarintWriter} wrote, never past `end`. */
+export class VarintReader {
+  readonly bytes: Uint8Array
+  readonly end: number
+  at: number
+
+  constructor(bytes: Uint8Array, at: number, end: number) {
+    this.bytes = bytes
+    this.at = at
+    this.end = end
+  }
+
+  /** The next integer, from 0 to `max`. @throws `SYNC_FRAME_CORRUPT` */
+  next(max: number, what: string): number {
+    const at = this.at
+    const first = this.bytes[at]
+    if (at < this.end && first !== undefined && first < 128) {
+      this.at = at + 1
+      if (first > max) throw corrupt(`${what} is ${first}, above ${max}`)
+      return first
+    }
+    return this.#long(max, what)
+  }
+
+  #long(max: number, what: string): number {
+    let value = 0
+    let scale = 1
+    for (let index = 0; index < VARINT_BYTES_MAX; index += 1) {
+      const byte = this.bytes[this.at]
+      if (this.at >= this.end || byte === undefined) throw corrupt(`${what} is cut off`)
+      this.at += 1
+      value += (byte & 127) * scale
+      if (byte < 128) {
+        if (byte === 0 && index > 0) throw corrupt(`${what} is padded`)
+        if (value > max) throw corrupt(`${what} is ${value}, above ${max}`)
+        return value
+      }
+      scale *= 128
+    }
+    throw corrupt(`${what} is longer than ${VARINT_BYTES_MAX} bytes`)
+  }
+}
