@@ -9,7 +9,10 @@ import { ID_BYTES_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX } from '../limits.ts'
 import type { Change, RecordValue, Sibling } from './types.ts'
 import { compareDots, covers } from './version-vector.ts'
 
-/** Why `change` cannot be applied, or null when it can. Embeddings are looked at by {@link allFinite}. */
+/**
+ * Why `change` cannot be applied, or null when it can. Embeddings are looked at by {@link allFinite}, the grammar of metadata by
+ * json-object.ts.
+ */
 export function changeFault(change: Change): string | null {
   const { id, siblings } = change
   if (id.length === 0) return 'the id is empty'
@@ -62,7 +65,6 @@ function valueFault(sibling: Sibling, value: RecordValue): string | null {
   if (longerThan(value.metadata, METADATA_BYTES_MAX)) {
     return `the metadata is longer than ${METADATA_BYTES_MAX} bytes`
   }
-  if (!isJsonObject(value.metadata)) return 'the metadata is no JSON object'
   if (value.text !== null && longerThan(value.text, TEXT_BYTES_MAX)) {
     return `the text is longer than ${TEXT_BYTES_MAX} bytes`
   }
@@ -71,17 +73,4 @@ function valueFault(sibling: Sibling, value: RecordValue): string | null {
 
 function longerThan(text: string, bytesMax: number): boolean {
   return text.length * 3 > bytesMax && Buffer.byteLength(text, 'utf8') > bytesMax
-}
-
-/** True when `text` is a JSON object without space around it. */
-function isJsonObject(text: string): boolean {
-  if (text === '{}') return true
-  if (text[0] !== '{' || text.at(-1) !== '}') return false
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    // JSON.parse says what is no JSON only by throwing; the answer is the point of this function.
-    return false
-  }
 }

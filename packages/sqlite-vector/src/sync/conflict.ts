@@ -50,6 +50,36 @@ export function mergeRegister(local: RecordState, remote: RecordState): RecordSt
   return { siblings, context }
 }
 
+/**
+ * {@link mergeRegister} for a replica that holds the shard's version vector `known`: a remote write
+ * that `known` covers and `local` lacks was superseded here (invariant V), also where the record's
+ * own context has forgotten it because the tombstone that said so was collected. So it must not come
+ * back. `local` null: the replica has no such record. Returns null when nothing is left to keep.
+ */
+export function mergeKnown(
+  local: RecordState | null,
+  remote: RecordState,
+  known: VersionVector,
+): RecordState | null {
+  if (remote.siblings.every(({ dot }) => !covers(known, dot))) {
+    return local === null ? remote : mergeRegister(local, remote)
+  }
+  if (local === null) {
+    const news = remote.siblings.some(({ dot }) => !covers(known, dot))
+    if (!news) return null
+    // A covered tombstone was collected, not superseded: beside a write it has not met, it counts.
+    const siblings = remote.siblings.filter(
+      ({ dot, value }) => value === null || !covers(known, dot),
+    )
+    return { siblings, context: contextOf(remote) }
+  }
+  const siblings = remote.siblings.filter(
+    (sibling) =>
+      !covers(known, sibling.dot) || local.siblings.some((other) => sameDot(sibling, other)),
+  )
+  return mergeRegister(local, { siblings, context: contextOf(remote) })
+}
+
 /** Orders siblings by (stamp, actor): a total order, as one actor never stamps two siblings alike. */
 export function compareSiblings(a: Sibling, b: Sibling): number {
   return compareHlc(a.stamp, b.stamp) || compareDots(a.dot, b.dot)
@@ -58,4 +88,9 @@ export function compareSiblings(a: Sibling, b: Sibling): number {
 /** The `last-write-wins` view: the sibling with the largest (stamp, actor). */
 export function lastWrite(siblings: readonly Sibling[]): Sibling {
   return siblings.reduce((best, sibling) => (compareSiblings(sibling, best) > 0 ? sibling : best))
+}
+
+/** The `first-write-wins` view: the sibling with the smallest (stamp, actor). */
+export function firstWrite(siblings: readonly Sibling[]): Sibling {
+  return siblings.reduce((best, sibling) => (compareSiblings(sibling, best) < 0 ? sibling : best))
 }

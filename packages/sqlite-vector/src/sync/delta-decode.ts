@@ -18,6 +18,7 @@ import { allFinite, changeFault } from './change-rules.ts'
 import type { DecodedDelta, RejectedChange } from './delta.ts'
 import { ACTOR_BYTES, FLAGS } from './delta.ts'
 import { corrupt, FRAME_HEAD_BYTES, openFrame } from './frame.ts'
+import { isJsonObject } from './json-object.ts'
 import { bytesField, decodeArray, integerField } from './messagepack.ts'
 import type { ActorId, Change, Dot, RecordValue, Sibling, VersionVector } from './types.ts'
 import { VarintReader } from './varint.ts'
@@ -206,6 +207,7 @@ function readDots(reader: VarintReader, count: number, layout: Layout, bases: Fl
 
 /** Joined strings, and the lengths at which they are cut. */
 class StringRun {
+  readonly units: number
   readonly #text: string
   readonly #lengths: Uint32Array
   #next = 0
@@ -220,6 +222,7 @@ class StringRun {
         throw corrupt('a string is cut in a character')
     }
     if (units !== text.length) throw corrupt('the lengths of strings disagree')
+    this.units = units
     this.#text = text
     this.#lengths = lengths
   }
@@ -242,12 +245,16 @@ class ChangeBuilder {
   readonly #contextEntries: Dot[]
   readonly #ids: StringRun
   readonly #metadata: StringRun
+  readonly #metadataIsAscii: boolean
   readonly #texts: StringRun
   readonly #floats: Float32Array
+  readonly #floatsAt: number
   #sibling = 0
   #embedding = 0
   #embeddingDot = 0
   #contextEntry = 0
+  #metadataAt: number
+  #metadataIsJson = true
 
   constructor(
     frame: Uint8Array,
@@ -274,8 +281,11 @@ class ChangeBuilder {
     this.#checkPadding(end)
     this.#ids = new StringRun(decodeText(frame, reader.at, metadataAt), idLengths)
     this.#metadata = new StringRun(decodeText(frame, metadataAt, textsAt), metadataLengths)
+    this.#metadataIsAscii = this.#metadata.units === layout.metadataBytes
+    this.#metadataAt = metadataAt
     this.#texts = new StringRun(decodeText(frame, textsAt, end), textLengths)
     this.#floats = bytesToFloat32(frame.subarray(layout.embeddingsAt))
+    this.#floatsAt = this.#floats.byteOffset
   }
 
   build(): DecodedDelta {
@@ -284,8 +294,11 @@ class ChangeBuilder {
     const changes: Change[] = []
     const rejected: RejectedChange[] = []
     for (let index = 0; index < changeCount; index += 1) {
+      this.#metadataIsJson = true
       const change = this.#change(index)
-      const reason = changeFault(change) ?? (finite ? null : embeddingFault(change))
+      let reason = changeFault(change)
+      if (!this.#metadataIsJson) reason ??= 'the metadata is no JSON object'
+      if (!finite) reason ??= embeddingFault(change)
       if (reason === null) changes.push(change)
       else rejected.push({ change, reason })
     }
@@ -322,16 +335,27 @@ class ChangeBuilder {
     if ((flags & FLAGS.embeddingHere) !== 0) {
       const at = this.#embedding * this.#dimension
       this.#embedding += 1
-      embedding = this.#floats.subarray(at, at + this.#dimension)
+      embedding = new Float32Array(this.#floats.buffer, this.#floatsAt + at * 4, this.#dimension)
     }
     let embeddingDot = dot
     if ((flags & FLAGS.embeddingDot) !== 0) {
       embeddingDot = this.#embeddingDots[this.#embeddingDot] as Dot
       this.#embeddingDot += 1
     }
-    const metadata = this.#metadata.next()
+    const metadata = this.#nextMetadata()
     const text = (flags & FLAGS.text) === 0 ? null : this.#texts.next()
     return { embedding, embeddingDot, metadata, text }
+  }
+
+  #nextMetadata(): string {
+    const metadata = this.#metadata.next()
+    const start = this.#metadataAt
+    const bytes = this.#metadataIsAscii ? metadata.length : Buffer.byteLength(metadata, 'utf8')
+    this.#metadataAt = start + bytes
+    const { buffer, byteOffset } = this.#frame
+    if (!isJsonObject(new Uint8Array(buffer, byteOffset + start, bytes)))
+      this.#metadataIsJson = false
+    return metadata
   }
 
   #nextContext(entries: number): VersionVector {
