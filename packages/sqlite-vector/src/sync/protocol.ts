@@ -1,0 +1,375 @@
+/**
+ * Protocol: the frames that carry no records, as bytes and back. Pure; decides nothing (session.ts does).
+ * BATCH, which carries records, is delta.ts; what all frames begin with is frame.ts.
+ *
+ * One channel serves one shard in one direction. Each body is a MessagePack array; a decoder ignores values beyond
+ * those it knows, so a later release may append some.
+ *
+ * | frame     | sent by | values                                                                         |
+ * | --------- | ------- | ------------------------------------------------------------------------------ |
+ * | HELLO     | puller  | node id, actor                                                                 |
+ * | SUBSCRIBE | puller  | shard id, descriptor or nil, log id or nil, cursor, version vector, live       |
+ * | WELCOME   | sender  | node id, actor, log id, descriptor or nil, cursor that the feed is read from   |
+ * | CAUGHT_UP | sender  | head, version vector, fingerprint, records                                     |
+ * | ACK       | puller  | cursor, version vector or nil (given in answer to CAUGHT_UP)                   |
+ * | DONE      | puller  | none: the subscription ends                                                    |
+ * | ERROR     | either  | number of the code, message; nothing follows                                   |
+ * | INVITE    | opener  | shard id: "subscribe to this shard of mine on this channel"                    |
+ * | PING      | opener  | nonce; answered by PONG with the same, on a channel of its own                 |
+ *
+ * Actors and log ids are 16 bytes, fingerprints 8; version vectors as in version-vector.ts; a descriptor is the
+ * array dimension, metric (1 cosine, 2 l2, 3 dot), model id or nil. Decoding is total: any bytes give a frame
+ * or `SYNC_FRAME_CORRUPT`, `SYNC_FRAME_TOO_LARGE`, `SYNC_PROTOCOL_VERSION`, at a cost within the bytes' length.
+ */
+import { unreachable } from '../assert.ts'
+import { bytesToHex, hexToBytes } from '../bytes.ts'
+import { isErrorCode, SqliteVectorError, type ErrorCode } from '../errors.ts'
+import {
+  CONTROL_FRAME_BYTES_MAX,
+  DIMENSION_MAX,
+  MODEL_ID_BYTES_MAX,
+  NODE_ID_BYTES_MAX,
+  SHARD_ID_BYTES_MAX,
+} from '../limits.ts'
+import type { Metric } from '../store/types.ts'
+import { corrupt, FRAME_HEAD_BYTES, openFrame, sealFrame, type FrameType } from './frame.ts'
+import {
+  binary,
+  bytesField,
+  decodeArray,
+  encodeArray,
+  integerField,
+  textField,
+  type HeaderValue,
+} from './messagepack.ts'
+import type { ActorId, VersionVector } from './types.ts'
+import { decodeVector, encodeVector } from './version-vector.ts'
+
+/** What two peers must have in common about a shard. */
+export interface ShardDescriptor {
+  readonly dimension: number
+  readonly metric: Metric
+  readonly modelId: string | null
+}
+
+/** Who the puller is. */
+export interface HelloFrame {
+  readonly type: 'hello'
+  readonly nodeId: string
+  readonly actor: ActorId
+}
+
+/** What the puller wants. */
+export interface SubscribeFrame {
+  readonly type: 'subscribe'
+  readonly shardId: string
+  /** null while the puller has no such shard and takes the sender's. */
+  readonly shard: ShardDescriptor | null
+  /** The feed that `cursor` belongs to; null for none. */
+  readonly logId: string | null
+  readonly cursor: number
+  readonly versionVector: VersionVector
+  /** Whether the sender goes on after CAUGHT_UP. */
+  readonly live: boolean
+}
+
+/** The sender's answer. */
+export interface WelcomeFrame {
+  readonly type: 'welcome'
+  readonly nodeId: string
+  readonly actor: ActorId
+  readonly logId: string
+  /** null when the sender has no such shard for this peer. */
+  readonly shard: ShardDescriptor | null
+  /** Where reading begins: the puller's cursor when it was honoured, else 0. */
+  readonly cursor: number
+}
+
+/** Everything up to `head` was sent or skipped. */
+export interface CaughtUpFrame {
+  readonly type: 'caughtUp'
+  readonly head: number
+  readonly versionVector: VersionVector
+  /** 16 hexadecimal digits. */
+  readonly fingerprint: string
+  readonly recordCount: number
+}
+
+/** Committed up to `cursor`. */
+export interface AckFrame {
+  readonly type: 'ack'
+  readonly cursor: number
+  readonly versionVector: VersionVector | null
+}
+
+/** The other side gives up. */
+export interface ErrorFrame {
+  readonly type: 'error'
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+/** The puller wants no more. */
+export interface DoneFrame {
+  readonly type: 'done'
+}
+
+/** The opener of the channel asks the other side to subscribe on it. */
+export interface InviteFrame {
+  readonly type: 'invite'
+  readonly shardId: string
+}
+
+/** A sign of life; `pong` answers `ping`. */
+export interface PingFrame {
+  readonly type: 'ping' | 'pong'
+  readonly nonce: number
+}
+
+/** Every frame but BATCH. */
+export type ControlFrame =
+  | HelloFrame
+  | SubscribeFrame
+  | WelcomeFrame
+  | CaughtUpFrame
+  | AckFrame
+  | ErrorFrame
+  | DoneFrame
+  | InviteFrame
+  | PingFrame
+
+/** Longest message of an ERROR, in UTF-16 units; the rest is cut. */
+const MESSAGE_UNITS_MAX = 500
+
+const METRICS: readonly Metric[] = ['cosine', 'l2', 'dot']
+
+/** Codes that travel, by number. A failure of another kind travels as SYNC_REMOTE_FAILED. */
+export const WIRE_ERROR_NUMBERS = {
+  SYNC_FRAME_CORRUPT: 1,
+  SYNC_FRAME_TOO_LARGE: 2,
+  SYNC_PROTOCOL_VERSION: 3,
+  SYNC_PROTOCOL_VIOLATION: 4,
+  SYNC_SHARD_UNKNOWN: 5,
+  SYNC_SHARD_MISMATCH: 6,
+  SYNC_DIVERGED: 7,
+  SYNC_REMOTE_FAILED: 8,
+  SYNC_CLOSED: 9,
+} as const satisfies Partial<Record<ErrorCode, number>>
+
+const CODE_BY_NUMBER = new Map<number, ErrorCode>(
+  Object.entries(WIRE_ERROR_NUMBERS).map(([code, number]) => [number, code as ErrorCode]),
+)
+
+/** The bytes of `frame`. */
+export function encodeFrame(frame: ControlFrame): Uint8Array {
+  const body = encodeArray(bodyOf(frame))
+  const bytes = new Uint8Array(FRAME_HEAD_BYTES + body.byteLength)
+  bytes.set(body, FRAME_HEAD_BYTES)
+  return sealFrame(frame.type, bytes)
+}
+
+/**
+ * The frame that `bytes` are, BATCH excepted.
+ * @throws `SYNC_FRAME_CORRUPT`, `SYNC_FRAME_TOO_LARGE`, `SYNC_PROTOCOL_VERSION`
+ */
+export function decodeFrame(bytes: Uint8Array): ControlFrame {
+  if (bytes.byteLength > CONTROL_FRAME_BYTES_MAX) {
+    throw new SqliteVectorError(
+      'SYNC_FRAME_TOO_LARGE',
+      `a frame of ${bytes.byteLength} bytes that carries no records; at most ${CONTROL_FRAME_BYTES_MAX}`,
+    )
+  }
+  const type = openFrame(bytes)
+  if (type === 'batch') throw corrupt('BATCH where another frame is due')
+  const { values, end } = decodeArray(bytes, FRAME_HEAD_BYTES, BODY_VALUES[type])
+  if (end !== bytes.byteLength) throw corrupt('bytes after the body')
+  return BODY_READERS[type](values)
+}
+
+/** How a failure of ours is told to the peer: never a path or another's data. */
+export function errorToFrame(error: unknown): ErrorFrame {
+  if (error instanceof SqliteVectorError) {
+    if (error.code in WIRE_ERROR_NUMBERS) {
+      return { type: 'error', code: error.code, message: error.message }
+    }
+    return { type: 'error', code: 'SYNC_REMOTE_FAILED', message: `failed with ${error.code}` }
+  }
+  return { type: 'error', code: 'SYNC_REMOTE_FAILED', message: 'failed unexpectedly' }
+}
+
+/** What a peer's ERROR means here. */
+export function frameToError(frame: ErrorFrame): SqliteVectorError {
+  return new SqliteVectorError(frame.code, `the peer reports: ${frame.message}`)
+}
+
+function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
+  switch (frame.type) {
+    case 'hello':
+      return [frame.nodeId, hexField(frame.actor)]
+    case 'subscribe':
+      return [
+        frame.shardId,
+        descriptorField(frame.shard),
+        frame.logId === null ? null : hexField(frame.logId),
+        frame.cursor,
+        binary(encodeVector(frame.versionVector)),
+        frame.live,
+      ]
+    case 'welcome':
+      return [
+        frame.nodeId,
+        hexField(frame.actor),
+        hexField(frame.logId),
+        descriptorField(frame.shard),
+        frame.cursor,
+      ]
+    case 'caughtUp':
+      return [
+        frame.head,
+        binary(encodeVector(frame.versionVector)),
+        hexField(frame.fingerprint),
+        frame.recordCount,
+      ]
+    case 'ack':
+      return [
+        frame.cursor,
+        frame.versionVector === null ? null : binary(encodeVector(frame.versionVector)),
+      ]
+    case 'error':
+      return [
+        (WIRE_ERROR_NUMBERS as Partial<Record<ErrorCode, number>>)[frame.code] ??
+          WIRE_ERROR_NUMBERS.SYNC_REMOTE_FAILED,
+        frame.message.slice(0, MESSAGE_UNITS_MAX).toWellFormed(),
+      ]
+    case 'done':
+      return []
+    case 'invite':
+      return [frame.shardId]
+    case 'ping':
+    case 'pong':
+      return [frame.nonce]
+    default:
+      return unreachable(frame)
+  }
+}
+
+type ControlType = Exclude<FrameType, 'batch'>
+
+/** Values that the body of each frame has at least. */
+const BODY_VALUES: Readonly<Record<ControlType, number>> = {
+  hello: 2,
+  subscribe: 6,
+  welcome: 5,
+  caughtUp: 4,
+  ack: 2,
+  error: 2,
+  done: 0,
+  invite: 1,
+  ping: 1,
+  pong: 1,
+}
+
+type Values = readonly HeaderValue[]
+
+const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFrame>> = {
+  hello: ([nodeId, actor]) => ({
+    type: 'hello',
+    nodeId: nameField(nodeId, NODE_ID_BYTES_MAX, 'node id'),
+    actor: readHex(actor, 16, 'actor'),
+  }),
+  subscribe: ([shardId, shard, logId, cursor, vector, live]) => ({
+    type: 'subscribe',
+    shardId: nameField(shardId, SHARD_ID_BYTES_MAX, 'shard id'),
+    shard: readDescriptor(shard),
+    logId: logId === null ? null : readHex(logId, 16, 'log id'),
+    cursor: positionField(cursor, 'cursor'),
+    versionVector: readVector(vector),
+    live: booleanField(live, 'live'),
+  }),
+  welcome: ([nodeId, actor, logId, shard, cursor]) => ({
+    type: 'welcome',
+    nodeId: nameField(nodeId, NODE_ID_BYTES_MAX, 'node id'),
+    actor: readHex(actor, 16, 'actor'),
+    logId: readHex(logId, 16, 'log id'),
+    shard: readDescriptor(shard),
+    cursor: positionField(cursor, 'cursor'),
+  }),
+  caughtUp: ([head, vector, fingerprint, recordCount]) => ({
+    type: 'caughtUp',
+    head: positionField(head, 'head'),
+    versionVector: readVector(vector),
+    fingerprint: readHex(fingerprint, 8, 'fingerprint'),
+    recordCount: positionField(recordCount, 'number of records'),
+  }),
+  ack: ([cursor, vector]) => ({
+    type: 'ack',
+    cursor: positionField(cursor, 'cursor'),
+    versionVector: vector === null ? null : readVector(vector),
+  }),
+  error: ([number, message]) => readError(number, message),
+  done: () => ({ type: 'done' }),
+  invite: ([shardId]) => ({
+    type: 'invite',
+    shardId: nameField(shardId, SHARD_ID_BYTES_MAX, 'shard id'),
+  }),
+  ping: ([nonce]) => ({ type: 'ping', nonce: positionField(nonce, 'nonce') }),
+  pong: ([nonce]) => ({ type: 'pong', nonce: positionField(nonce, 'nonce') }),
+}
+
+type Field = HeaderValue | undefined
+
+/** A number that a later release uses is not a reason to fail on: the message says what it is. */
+function readError(number: Field, message: Field): ErrorFrame {
+  const code = CODE_BY_NUMBER.get(integerField(number, 0, 65_535, 'number of the error'))
+  return {
+    type: 'error',
+    code: isErrorCode(code) ? code : 'SYNC_REMOTE_FAILED',
+    message: textField(message, MESSAGE_UNITS_MAX * 3, 'message'),
+  }
+}
+
+function readDescriptor(value: Field): ShardDescriptor | null {
+  if (value === null) return null
+  if (!Array.isArray(value) || value.length < 3) throw corrupt('no descriptor of a shard')
+  const [dimension, metric, modelId] = value as Values
+  const name = METRICS[integerField(metric, 1, METRICS.length, 'metric') - 1]
+  return {
+    dimension: integerField(dimension, 1, DIMENSION_MAX, 'dimension'),
+    metric: name as Metric,
+    modelId: modelId === null ? null : nameField(modelId, MODEL_ID_BYTES_MAX, 'model id'),
+  }
+}
+
+function descriptorField(shard: ShardDescriptor | null): HeaderValue {
+  if (shard === null) return null
+  return [shard.dimension, METRICS.indexOf(shard.metric) + 1, shard.modelId]
+}
+
+function readVector(value: Field): VersionVector {
+  const vector = decodeVector(bytesField(value, 1, CONTROL_FRAME_BYTES_MAX, 'version vector'))
+  if (vector === null) throw corrupt('no canonical version vector')
+  return vector
+}
+
+function nameField(value: Field, bytesMax: number, what: string): string {
+  const name = textField(value, bytesMax, what)
+  if (name.length === 0) throw corrupt(`${what} is empty`)
+  return name
+}
+
+function positionField(value: Field, what: string): number {
+  return integerField(value, 0, Number.MAX_SAFE_INTEGER, what)
+}
+
+function booleanField(value: Field, what: string): boolean {
+  if (typeof value !== 'boolean') throw corrupt(`${what} is neither true nor false`)
+  return value
+}
+
+function readHex(value: Field, byteCount: number, what: string): string {
+  return bytesToHex(bytesField(value, byteCount, byteCount, what))
+}
+
+function hexField(hex: string): Uint8Array {
+  return binary(hexToBytes(hex))
+}
