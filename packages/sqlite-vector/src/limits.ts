@@ -23,6 +23,9 @@ export const MODEL_ID_BYTES_MAX = 256
 /** Largest metadata of a record as JSON, in UTF-8 bytes. */
 export const METADATA_BYTES_MAX = 65_536
 
+/** Deepest nesting of metadata: no data needs more, and a cycle must end somewhere. */
+export const METADATA_DEPTH_MAX = 64
+
 /** Largest text of a record, in UTF-8 bytes: a passage, not a book. */
 export const TEXT_BYTES_MAX = 131_072
 
@@ -70,6 +73,45 @@ export const NODE_CERTIFICATE_DAYS = 3_650
 
 /** Most pinned peers: every one is a trust anchor that a TLS handshake may search. */
 export const TRUST_ENTRIES_MAX = 1_024
+
+/** UDP payload that we send: fits an Ethernet path with IPv6 and a tunnel; QUIC demands 1,200. */
+export const DATAGRAM_BYTES = 1_350
+
+/** Bytes that a peer may send on a channel before we read: one at the start… */
+export const RECEIVE_WINDOW_STREAM_BYTES = 4_194_304
+
+/** …and as the engine raises it for a fast reader on a long path. */
+export const RECEIVE_WINDOW_STREAM_BYTES_MAX = 16_777_216
+
+/** Unread bytes of all channels of a connection, at the start. Bounds what a peer can park here. */
+export const RECEIVE_WINDOW_CONNECTION_BYTES = 25_165_824
+
+/** The same, raised for a fast reader. */
+export const RECEIVE_WINDOW_CONNECTION_BYTES_MAX = 67_108_864
+
+/** Connection ids in reserve, one less than the address changes a connection survives at a stretch. */
+export const CONNECTION_IDS_MAX = 8
+
+/** One-way streams that a peer may have open at once: its control stream and messages under way. */
+export const UNIDIRECTIONAL_STREAMS_MAX = 64
+
+/** Handshakes under way above which new ones must prove their address first (QUIC Retry). */
+export const HANDSHAKES_BEFORE_RETRY = 64
+
+/** Handshakes under way above which new ones are dropped. */
+export const HANDSHAKES_MAX = 1_024
+
+/** Bytes handed over from one channel before the next has its turn. */
+export const CHANNEL_QUANTUM_BYTES = 65_536
+
+/** Kernel buffers of a UDP socket; the system may grant less (Linux: net.core.rmem_max). */
+export const SOCKET_BUFFER_BYTES = 4_194_304
+
+/** Channels that a peer may have open on a connection at once, unless the options say otherwise. */
+export const CHANNELS_OPEN_DEFAULT = 256
+
+/** Bytes under way or unread on a channel of the memory transport before `send()` waits. */
+export const MEMORY_WINDOW_BYTES = 262_144
 
 // One change always fits one frame, so the codec never has to split a change.
 assert(

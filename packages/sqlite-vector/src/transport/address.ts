@@ -13,7 +13,7 @@ export interface HostPort {
 
 /** @throws TypeError or RangeError that says what an address looks like */
 export function parseAddress(address: PeerAddress): HostPort {
-  const match = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:[\]\s]+)):(?<port>\d{1,5})$/.exec(String(address))
+  const match = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:[\]\s]+)):(?<port>\d{1,5})$/.exec(address)
   const { v6, host, port } = match?.groups ?? {}
   if (port === undefined) {
     throw new TypeError(

@@ -93,7 +93,8 @@ export function certificateToPem(der: Uint8Array): string {
 export function issueCertificate(request: CertificateRequest): Uint8Array {
   const signingKey = request.issuer?.privateKey ?? request.privateKey
   if (signingKey === undefined) throw new TypeError('issueCertificate: a signing key is missing')
-  const publicKey = createPublicKey(request.subjectKey as never)
+  const { subjectKey } = request
+  const publicKey = subjectKey.type === 'private' ? createPublicKey(subjectKey) : subjectKey
   const spki = publicKey.export({ type: 'spki', format: 'der' })
   const keyId = keyIdentifier(spki)
   const subject = distinguishedName(request.name, keyId)
@@ -158,7 +159,7 @@ function keyIdentifier(spki: Uint8Array): Buffer {
 }
 
 function distinguishedName(name: string, keyId: Buffer): Uint8Array {
-  const common = [...name].slice(0, COMMON_NAME_CHARACTERS_MAX).join('')
+  const common = Array.from(name).slice(0, COMMON_NAME_CHARACTERS_MAX).join('')
   return derSequence(
     attribute(OID.organization, derUtf8String('sqlite-vector')),
     attribute(OID.serialNumber, derPrintableString(keyId.toString('hex'))),

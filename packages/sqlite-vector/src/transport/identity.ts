@@ -79,7 +79,7 @@ export class NodeIdentity {
 
   /** The public half, for a certificate request. */
   publicKey(): KeyObject {
-    return createPublicKey(this.#key as never)
+    return createPublicKey(this.#key)
   }
 }
 

@@ -1,0 +1,56 @@
+/**
+ * Spreads what a connection sends over time: a token bucket over the congestion window.
+ *
+ * The engine knows when each packet should leave, its bindings do not tell; without any spreading, a
+ * bottleneck drops several times more packets. So a connection may send at `gain` windows per round
+ * trip, in bursts of at least {@link BURST_BYTES_MIN}. On paths of up to 2 ms there is nothing to
+ * spread: timers are coarser than that.
+ *
+ * Reference: RFC 9002 §7.7.
+ */
+import { DATAGRAM_BYTES } from '../limits.ts'
+
+const BURST_BYTES_MIN = 20 * DATAGRAM_BYTES
+const BURST_MS = 4
+const RTT_MS_UNPACED = 2
+const SAMPLE_MS = 10
+
+export class QuicPacer {
+  readonly #gain: number
+  readonly #sample: () => { readonly rtt: number; readonly cwnd: number } | undefined
+  #tokens = BURST_BYTES_MIN
+  /** Bytes per millisecond. */
+  #rate = Number.POSITIVE_INFINITY
+  #refilledMs = 0
+  #sampledMs = Number.NEGATIVE_INFINITY
+
+  constructor(
+    gain: number,
+    sample: () => { readonly rtt: number; readonly cwnd: number } | undefined,
+  ) {
+    this.#gain = gain
+    this.#sample = sample
+  }
+
+  /** How many bytes may leave now; the last packet may overdraw it. */
+  refill(nowMs: number): number {
+    if (nowMs - this.#sampledMs >= SAMPLE_MS) {
+      this.#sampledMs = nowMs
+      const path = this.#sample()
+      const paced = path !== undefined && path.rtt > RTT_MS_UNPACED
+      this.#rate = paced ? (this.#gain * path.cwnd) / path.rtt : Number.POSITIVE_INFINITY
+    }
+    const earned = this.#rate * Math.max(0, nowMs - this.#refilledMs)
+    this.#refilledMs = nowMs
+    if (this.#rate === Number.POSITIVE_INFINITY) this.#tokens = Number.POSITIVE_INFINITY
+    else {
+      const burst = Math.max(BURST_BYTES_MIN, this.#rate * BURST_MS)
+      this.#tokens = Math.min(burst, this.#tokens + earned)
+    }
+    return this.#tokens
+  }
+
+  spend(bytes: number): void {
+    this.#tokens -= bytes
+  }
+}
