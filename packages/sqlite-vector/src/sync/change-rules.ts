@@ -2,17 +2,14 @@
  * What a change must be like to be applied: the rules that its own bytes can be held against. Pure.
  *
  * Not here: how changes are framed (delta.ts), and what only the store can know (whether the metric
- * takes a zero vector). A change that breaks a rule is put aside with its reason; the rest of its
- * delta goes on.
+ * takes a zero vector). The store, which every change goes through, holds changes against these rules; one that
+ * breaks a rule is put aside with its reason, and the rest of its delta goes on.
  */
 import { ID_BYTES_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX } from '../limits.ts'
 import type { Change, RecordValue, Sibling } from './types.ts'
 import { compareDots, covers } from './version-vector.ts'
 
-/**
- * Why `change` cannot be applied, or null when it can. Embeddings are looked at by {@link allFinite}, the grammar of metadata by
- * json-object.ts.
- */
+/** Why `change` cannot be applied, or null when it can. Embeddings are looked at by {@link allFinite}. */
 export function changeFault(change: Change): string | null {
   const { id, siblings } = change
   if (id.length === 0) return 'the id is empty'
@@ -65,6 +62,7 @@ function valueFault(sibling: Sibling, value: RecordValue): string | null {
   if (longerThan(value.metadata, METADATA_BYTES_MAX)) {
     return `the metadata is longer than ${METADATA_BYTES_MAX} bytes`
   }
+  if (!isJsonObject(value.metadata)) return 'the metadata is no JSON object'
   if (value.text !== null && longerThan(value.text, TEXT_BYTES_MAX)) {
     return `the text is longer than ${TEXT_BYTES_MAX} bytes`
   }
@@ -73,4 +71,17 @@ function valueFault(sibling: Sibling, value: RecordValue): string | null {
 
 function longerThan(text: string, bytesMax: number): boolean {
   return text.length * 3 > bytesMax && Buffer.byteLength(text, 'utf8') > bytesMax
+}
+
+/** True when `text` is a JSON object without space around it. */
+function isJsonObject(text: string): boolean {
+  if (text === '{}') return true
+  if (text[0] !== '{' || text.at(-1) !== '}') return false
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    // JSON.parse says what is no JSON only by throwing; the answer is the point of this function.
+    return false
+  }
 }

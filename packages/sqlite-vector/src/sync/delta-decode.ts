@@ -1,6 +1,7 @@
 /**
  * The decoding half of delta.ts, which draws the layout: a peer's bytes in, changes or a coded error
  * out. Pure and total: every count is held against the bytes at hand before anything is allocated for it.
+ * Not here: whether a change may be applied (change-rules.ts, which the store asks).
  *
  * Embeddings are views of the frame, so the frame must not change while the changes are in use.
  */
@@ -14,11 +15,8 @@ import {
   SIBLINGS_MAX,
   VERSION_VECTOR_ACTORS_MAX,
 } from '../limits.ts'
-import { allFinite, changeFault } from './change-rules.ts'
-import type { DecodedDelta, RejectedChange } from './delta.ts'
-import { ACTOR_BYTES, FLAGS } from './delta.ts'
+import { ACTOR_BYTES, type Delta, FLAGS } from './delta.ts'
 import { corrupt, FRAME_HEAD_BYTES, openFrame } from './frame.ts'
-import { isJsonObject } from './json-object.ts'
 import { bytesField, decodeArray, integerField } from './messagepack.ts'
 import type { ActorId, Change, Dot, RecordValue, Sibling, VersionVector } from './types.ts'
 import { VarintReader } from './varint.ts'
@@ -65,7 +63,7 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
  * The changes of a BATCH frame of a shard with `dimension` components.
  * @throws `SYNC_FRAME_CORRUPT`, `SYNC_PROTOCOL_VERSION`
  */
-export function decodeDelta(frame: Uint8Array, dimension: number): DecodedDelta {
+export function decodeDelta(frame: Uint8Array, dimension: number): Delta {
   if (openFrame(frame) !== 'batch') throw corrupt('not a BATCH')
   const layout = readLayout(frame, dimension)
   const reader = new VarintReader(frame, layout.columnsAt, layout.columnsEnd)
@@ -207,7 +205,6 @@ function readDots(reader: VarintReader, count: number, layout: Layout, bases: Fl
 
 /** Joined strings, and the lengths at which they are cut. */
 class StringRun {
-  readonly units: number
   readonly #text: string
   readonly #lengths: Uint32Array
   #next = 0
@@ -222,7 +219,6 @@ class StringRun {
         throw corrupt('a string is cut in a character')
     }
     if (units !== text.length) throw corrupt('the lengths of strings disagree')
-    this.units = units
     this.#text = text
     this.#lengths = lengths
   }
@@ -245,7 +241,6 @@ class ChangeBuilder {
   readonly #contextEntries: Dot[]
   readonly #ids: StringRun
   readonly #metadata: StringRun
-  readonly #metadataIsAscii: boolean
   readonly #texts: StringRun
   readonly #floats: Float32Array
   readonly #floatsAt: number
@@ -253,8 +248,6 @@ class ChangeBuilder {
   #embedding = 0
   #embeddingDot = 0
   #contextEntry = 0
-  #metadataAt: number
-  #metadataIsJson = true
 
   constructor(
     frame: Uint8Array,
@@ -281,28 +274,16 @@ class ChangeBuilder {
     this.#checkPadding(end)
     this.#ids = new StringRun(decodeText(frame, reader.at, metadataAt), idLengths)
     this.#metadata = new StringRun(decodeText(frame, metadataAt, textsAt), metadataLengths)
-    this.#metadataIsAscii = this.#metadata.units === layout.metadataBytes
-    this.#metadataAt = metadataAt
     this.#texts = new StringRun(decodeText(frame, textsAt, end), textLengths)
     this.#floats = bytesToFloat32(frame.subarray(layout.embeddingsAt))
     this.#floatsAt = this.#floats.byteOffset
   }
 
-  build(): DecodedDelta {
+  build(): Delta {
     const { changeCount, through } = this.#layout
-    const finite = allFinite(this.#floats)
     const changes: Change[] = []
-    const rejected: RejectedChange[] = []
-    for (let index = 0; index < changeCount; index += 1) {
-      this.#metadataIsJson = true
-      const change = this.#change(index)
-      let reason = changeFault(change)
-      if (!this.#metadataIsJson) reason ??= 'the metadata is no JSON object'
-      if (!finite) reason ??= embeddingFault(change)
-      if (reason === null) changes.push(change)
-      else rejected.push({ change, reason })
-    }
-    return { through, changes, rejected }
+    for (let index = 0; index < changeCount; index += 1) changes.push(this.#change(index))
+    return { through, changes }
   }
 
   #change(index: number): Change {
@@ -342,20 +323,9 @@ class ChangeBuilder {
       embeddingDot = this.#embeddingDots[this.#embeddingDot] as Dot
       this.#embeddingDot += 1
     }
-    const metadata = this.#nextMetadata()
+    const metadata = this.#metadata.next()
     const text = (flags & FLAGS.text) === 0 ? null : this.#texts.next()
     return { embedding, embeddingDot, metadata, text }
-  }
-
-  #nextMetadata(): string {
-    const metadata = this.#metadata.next()
-    const start = this.#metadataAt
-    const bytes = this.#metadataIsAscii ? metadata.length : Buffer.byteLength(metadata, 'utf8')
-    this.#metadataAt = start + bytes
-    const { buffer, byteOffset } = this.#frame
-    if (!isJsonObject(new Uint8Array(buffer, byteOffset + start, bytes)))
-      this.#metadataIsJson = false
-    return metadata
   }
 
   #nextContext(entries: number): VersionVector {
@@ -402,12 +372,4 @@ function decodeText(frame: Uint8Array, start: number, end: number): string {
     // A fatal TextDecoder has one reason to throw, and says no more than that.
     throw corrupt('text is no UTF-8')
   }
-}
-
-function embeddingFault(change: Change): string | null {
-  for (const { value } of change.siblings) {
-    if (value === null || value.embedding === null || allFinite(value.embedding)) continue
-    return 'an embedding has a component that is no finite number'
-  }
-  return null
 }

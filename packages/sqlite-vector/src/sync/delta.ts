@@ -28,8 +28,8 @@
  * | …     | embeddings     | float32 little-endian, dimension × embeddings, to the frame's end     |
  *
  * Lengths count UTF-16 units so that each block is decoded once and cut in memory. Decoding is total: any bytes
- * give changes or `SYNC_FRAME_CORRUPT`, and it allocates no more than in proportion to the frame's length. A well-framed
- * change that breaks a rule of change-rules.ts is returned apart. Embeddings are views of the frame.
+ * give changes or `SYNC_FRAME_CORRUPT`, and it allocates no more than in proportion to the frame's length. Embeddings
+ * are views of the frame.
  */
 import { assert } from '../assert.ts'
 import { HLC_MS_MAX } from '../clock/hlc.ts'
@@ -45,17 +45,6 @@ export interface Delta {
   /** The sender's change_id up to which the reader has everything, once these are applied. */
   readonly through: number
   readonly changes: readonly Change[]
-}
-
-/** A well-framed change that breaks a rule. */
-export interface RejectedChange {
-  readonly change: Change
-  readonly reason: string
-}
-
-/** What a frame holds. */
-export interface DecodedDelta extends Delta {
-  readonly rejected: readonly RejectedChange[]
 }
 
 /** Bits of the flags column. */
