@@ -1,0 +1,256 @@
+/**
+ * The vectors of one shard in WebAssembly memory: float32 rows, int8 codes and bits by slot.
+ *
+ * A copy of what SQLite holds and never the truth: it may be thrown away at any time. It stores, it does
+ * not search (scan.ts) and does not decide what to hold (planner.ts).
+ *
+ * Invariants:
+ *   I1  Slots 0 … count − 1 are taken, each by one record (slot-map.ts); a delete moves the last slot
+ *       into the gap, so insert and delete are O(dimension) and a scan meets no holes.
+ *   I2  A slot's float32 row is the record's embedding bit for bit; codes and bits are functions of it
+ *       and of the quantizer.
+ *   I3  Rows whose arithmetic could leave float32's range ("wild": not finite when squared, or no
+ *       length under cosine) are counted; while there is one, scans are not to be trusted.
+ *
+ * Views over the memory are void after {@link Arena.set}: growing detaches the buffer.
+ */
+import { assert } from '../assert.ts'
+import type { Metric } from '../store/types.ts'
+import { type Kernels, type WasmMemory } from './kernels/kernels.ts'
+import { createMemory, instantiateKernels } from './kernels/kernels.ts'
+import { type ArenaRows, type MemoryLayout, memoryLayout, slotsMax } from './memory-layout.ts'
+import { WASM_PAGE_BYTES, WASM_PAGES_MAX } from './memory-layout.ts'
+import { type Quantizer, inverseNorm, norm } from './quantizer.ts'
+import { SlotMap } from './slot-map.ts'
+
+/** Components up to this magnitude keep every float32 sum of squares finite. */
+const MAGNITUDE_MAX = 1e15
+
+/** Under cosine a row this short would lose its direction to underflow. */
+const NORM_MIN = 1e-15
+
+/** What an arena is made for; fixed. */
+export interface ArenaOptions {
+  readonly dimension: number
+  readonly metric: Metric
+  readonly rows: ArenaRows
+}
+
+/** Whether a vector's arithmetic stays inside float32's range (I3). O(dimension). */
+export function isTame(vector: Float32Array, metric: Metric): boolean {
+  let largest = 0
+  for (let i = 0; i < vector.length; i += 1) {
+    const magnitude = Math.abs(vector[i] ?? 0)
+    if (!(magnitude <= MAGNITUDE_MAX)) return false
+    if (magnitude > largest) largest = magnitude
+  }
+  return metric !== 'cosine' || largest >= NORM_MIN
+}
+
+export class Arena {
+  readonly dimension: number
+  readonly metric: Metric
+  readonly rows: ArenaRows
+  readonly layout: MemoryLayout
+  readonly kernels: Kernels
+  readonly #memory: WasmMemory
+  readonly #slots = new SlotMap()
+  readonly #wild = new Set<number>()
+  #normMax = 0
+  #quantizer: Quantizer | null = null
+  #bytes: Uint8Array
+  #floats: Float32Array
+
+  constructor(options: ArenaOptions) {
+    this.dimension = options.dimension
+    this.metric = options.metric
+    this.rows = options.rows
+    this.layout = memoryLayout(options.dimension, options.metric, options.rows)
+    this.#memory = createMemory(this.layout.firstBlock / WASM_PAGE_BYTES, WASM_PAGES_MAX)
+    this.kernels = instantiateKernels(this.#memory)
+    this.kernels.setLayout(this.layout.shift, this.layout.blockBytes)
+    this.#bytes = new Uint8Array(this.#memory.buffer)
+    this.#floats = new Float32Array(this.#memory.buffer)
+  }
+
+  /** Records held. */
+  get count(): number {
+    return this.#slots.count
+  }
+
+  /** Records whose numbers are outside the range in which scans may be trusted (I3). */
+  get wildCount(): number {
+    return this.#wild.size
+  }
+
+  /** No row is longer than this; never falls while rows are held. */
+  get normMax(): number {
+    return this.#normMax
+  }
+
+  /** Most records that fit. */
+  get capacity(): number {
+    return slotsMax(this.layout)
+  }
+
+  /** The quantizer of codes and bits; null while they are not filled. */
+  get quantizer(): Quantizer | null {
+    return this.#quantizer
+  }
+
+  /** Bytes of the rows held, of the tables beside them and of the working space. */
+  get bytes(): number {
+    return this.count * this.layout.slotBytes + this.#slots.bytes + this.layout.firstBlock
+  }
+
+  /** The whole memory; void after {@link set}. */
+  get memory(): Uint8Array {
+    return this.#bytes
+  }
+
+  has(record: number): boolean {
+    return this.#slots.slotOf(record) >= 0
+  }
+
+  /** The slot of `record`, or −1. */
+  slotOf(record: number): number {
+    return this.#slots.slotOf(record)
+  }
+
+  /** The record in `slot`. */
+  recordAt(slot: number): number {
+    return this.#slots.recordAt(slot)
+  }
+
+  /** Puts `record`, new or known, with its embedding of `dimension` components. */
+  set(record: number, embedding: Float32Array): void {
+    assert(embedding.length === this.dimension, 'an embedding has the dimension of its arena')
+    let slot = this.#slots.slotOf(record)
+    if (slot < 0) {
+      this.#reserve(this.#slots.count + 1)
+      slot = this.#slots.add(record)
+    }
+    if (isTame(embedding, this.metric)) this.#wild.delete(record)
+    else this.#wild.add(record)
+    this.#floats.set(embedding, this.layout.staging / 4)
+    this.#write(slot, embedding)
+  }
+
+  /** Takes `record` out; false when it was not held. */
+  delete(record: number): boolean {
+    const move = this.#slots.remove(record)
+    if (move === null) return false
+    this.#wild.delete(record)
+    if (move.from !== move.to) this.#copyRows(move.from, move.to)
+    return true
+  }
+
+  clear(): void {
+    this.#slots.clear()
+    this.#wild.clear()
+    this.#normMax = 0
+  }
+
+  /** The embedding in `slot` as a view; only where float32 rows are held. */
+  float32At(slot: number): Float32Array {
+    assert(this.rows.float32, 'float32 rows are held')
+    const address = this.address(this.layout.float32, slot, this.layout.float32Bytes)
+    return this.#floats.subarray(address / 4, address / 4 + this.dimension)
+  }
+
+  /** Address of the row of `slot` in a region of the layout. */
+  address(region: number, slot: number, rowBytes: number): number {
+    const { shift, slotsPerBlock, blockBytes } = this.layout
+    return region + (slot >>> shift) * blockBytes + (slot & (slotsPerBlock - 1)) * rowBytes
+  }
+
+  /**
+   * Uses `quantizer` from now on. Codes and bits of rows already held are remade from their float32
+   * rows; an arena without those must be empty. O(count × dimension).
+   */
+  quantize(quantizer: Quantizer): void {
+    assert(this.rows.float32 || this.count === 0, 'codes are remade from float32 rows')
+    assert(quantizer.step.length === this.dimension, 'a quantizer of the same dimension')
+    const { layout } = this
+    const put = (values: Float32Array, address: number): void => {
+      this.#floats.fill(0, address / 4, address / 4 + layout.padded)
+      this.#floats.set(values, address / 4)
+    }
+    put(quantizer.thresholds, layout.thresholds)
+    put(quantizer.centre, layout.centre)
+    put(quantizer.step, layout.step)
+    put(
+      quantizer.step.map((step) => 1 / step),
+      layout.inverse,
+    )
+    this.#quantizer = quantizer
+    for (let slot = 0; slot < this.count; slot += 1) {
+      const row = this.float32At(slot)
+      this.#floats.set(row, layout.staging / 4)
+      this.#encode(slot, this.metric === 'cosine' ? inverseNorm(row) : 1)
+    }
+  }
+
+  /** Writes the staged embedding to all rows of `slot`. */
+  #write(slot: number, embedding: Float32Array): void {
+    const { layout } = this
+    const length = norm(embedding)
+    const scale = this.metric === 'cosine' && length > 0 ? 1 / length : 1
+    if (length > this.#normMax) this.#normMax = length
+    if (this.rows.float32) {
+      const address = this.address(layout.float32, slot, layout.float32Bytes)
+      this.#bytes.copyWithin(address, layout.staging, layout.staging + layout.float32Bytes)
+      if (this.metric !== 'l2') {
+        this.#floats[this.address(layout.factors, slot, 4) / 4] = scale
+      }
+    }
+    if (this.#quantizer !== null) this.#encode(slot, scale)
+  }
+
+  #encode(slot: number, scale: number): void {
+    const { layout, kernels, rows } = this
+    if (rows.bits) {
+      const out = this.address(layout.bits, slot, layout.bitsBytes)
+      kernels.encodeBits(layout.staging, layout.thresholds, layout.padded, scale, out)
+    }
+    if (rows.int8) {
+      kernels.encodeInt8(
+        layout.staging,
+        layout.centre,
+        layout.inverse,
+        layout.step,
+        layout.int8Bytes,
+        scale,
+        this.metric === 'l2',
+        this.address(layout.int8, slot, layout.int8Bytes),
+        this.address(layout.corrections, slot, 8),
+      )
+    }
+  }
+
+  #copyRows(from: number, to: number): void {
+    const { layout, rows } = this
+    const copy = (region: number, rowBytes: number): void => {
+      const source = this.address(region, from, rowBytes)
+      this.#bytes.copyWithin(this.address(region, to, rowBytes), source, source + rowBytes)
+    }
+    if (rows.float32) copy(layout.float32, layout.float32Bytes)
+    if (rows.float32 && this.metric !== 'l2') copy(layout.factors, 4)
+    if (rows.int8) copy(layout.int8, layout.int8Bytes)
+    if (rows.int8) copy(layout.corrections, 8)
+    if (rows.bits) copy(layout.bits, layout.bitsBytes)
+  }
+
+  /** Makes room for `count` slots. Grows by an eighth, so that growing is rare: each new buffer costs. */
+  #reserve(count: number): void {
+    const { slotsPerBlock, blockBytes, firstBlock } = this.layout
+    const blocks = Math.ceil(count / slotsPerBlock)
+    const needed = Math.ceil((firstBlock + blocks * blockBytes) / WASM_PAGE_BYTES)
+    const present = this.#memory.buffer.byteLength / WASM_PAGE_BYTES
+    if (needed <= present) return
+    const generous = Math.min(WASM_PAGES_MAX, Math.max(needed, present + (present >>> 3)))
+    this.#memory.grow(generous - present)
+    this.#bytes = new Uint8Array(this.#memory.buffer)
+    this.#floats = new Float32Array(this.#memory.buffer)
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * Measures, on a shard's own rows, how deep codes must be rescored for a wanted recall.
+ *
+ * Rows are queries: each is searched with itself left out, once exactly and once by each kind of code,
+ * and the ranks at which the true neighbours appear among the codes are kept. From the ranks follows
+ * recall@k for every depth. So nothing is assumed of the data: where bits cannot tell neighbours apart
+ * (isotropic noise: half of them), the measurement says so and int8 is used.
+ *
+ * What it does not know: how the caller's queries differ from the rows. `recall()` measures with those.
+ */
+import type { Arena } from './arena.ts'
+import { EVERYTHING, type RowKind, loadQuery, scanSmallest } from './scan.ts'
+
+/** Neighbours for which depths are measured; for more, depths grow in proportion. */
+export const CALIBRATION_K = 10
+
+/** The recall that depths are chosen for: above the stated 0.99, since a sample is a sample. */
+export const RECALL_WANTED = 0.995
+
+/** Depths that are tried, for {@link CALIBRATION_K} neighbours. */
+const DEPTHS: { readonly [Kind in 'bits' | 'int8']: readonly number[] } = {
+  bits: [32, 64, 128, 256, 512, 1_024, 2_048],
+  int8: [16, 24, 32, 64, 128, 256],
+}
+
+/** What a shard's own data said of one kind of code. */
+export interface DepthRecall {
+  /** The smallest depth tried that gave {@link RECALL_WANTED}; the largest tried where none did. */
+  readonly depth: number
+  /** Recall@10 measured at that depth. */
+  readonly recall: number
+  /** Whether that is the recall wanted. */
+  readonly sufficient: boolean
+}
+
+/** The result of a calibration. */
+export interface Calibration {
+  /** Records in the shard when it was measured. */
+  readonly count: number
+  /** Rows that were used as queries. */
+  readonly queries: number
+  readonly bits: DepthRecall | null
+  readonly int8: DepthRecall | null
+}
+
+/** The true neighbours of a row, by slot, itself left out: from the caller, who may have to read the table. */
+export type TrueNeighbours = (slot: number, row: Float32Array, k: number) => readonly number[]
+
+/**
+ * Measures step by step: each step is one query, so that a caller can do other things in between; the
+ * arena must not change before the last. `rowAt` gives the float32 row of a slot.
+ */
+export function* calibrate(
+  arena: Arena,
+  slots: readonly number[],
+  rowAt: (slot: number) => Float32Array,
+  trueNeighbours: TrueNeighbours,
+): Generator<void, Calibration> {
+  const ranks = { bits: [] as number[], int8: [] as number[] }
+  for (const slot of slots) {
+    const row = Float32Array.from(rowAt(slot))
+    const truth = trueNeighbours(slot, row, CALIBRATION_K)
+    for (const kind of ['bits', 'int8'] as const) {
+      if (arena.rows[kind]) ranks[kind].push(...ranksOf(arena, kind, slot, row, truth))
+    }
+    yield
+  }
+  return {
+    count: arena.count,
+    queries: slots.length,
+    bits: arena.rows.bits ? smallestDepth(ranks.bits, DEPTHS.bits) : null,
+    int8: arena.rows.int8 ? smallestDepth(ranks.int8, DEPTHS.int8) : null,
+  }
+}
+
+/** The true neighbours by the float32 rows of the arena: good enough to measure by. */
+export function neighboursInArena(arena: Arena): TrueNeighbours {
+  return (slot, row, k) => {
+    const query = loadQuery(arena, row)
+    const { slots, keys } = scanSmallest(arena, 'float32', query, EVERYTHING, k + 1)
+    return Array.from(slots, (other, i) => ({ other, key: keys[i] ?? 0 }))
+      .filter(({ other }) => other !== slot)
+      .sort((a, b) => a.key - b.key)
+      .slice(0, k)
+      .map(({ other }) => other)
+  }
+}
+
+/** `count` slots spread evenly over the arena. */
+export function sampleSlots(arena: Arena, count: number): number[] {
+  const wanted = Math.min(count, arena.count)
+  return Array.from({ length: wanted }, (_, i) => Math.floor(((i + 0.5) * arena.count) / wanted))
+}
+
+/** Ranks, from 0, of the true neighbours among the codes, the row itself left out; Infinity when beyond. */
+function ranksOf(
+  arena: Arena,
+  kind: Exclude<RowKind, 'float32'>,
+  slot: number,
+  row: Float32Array,
+  truth: readonly number[],
+): number[] {
+  const query = loadQuery(arena, row)
+  const deepest = DEPTHS[kind].at(-1) ?? 0
+  const found = scanSmallest(arena, kind, query, EVERYTHING, deepest + 1)
+  const order = Array.from(found.slots, (other, i) => ({ other, key: found.keys[i] ?? 0 }))
+    .filter(({ other }) => other !== slot)
+    // Equal keys in the least favourable order: whether a scan keeps the right ones is chance.
+    .sort(
+      (a, b) => a.key - b.key || Number(truth.includes(a.other)) - Number(truth.includes(b.other)),
+    )
+  const rankOf = new Map(order.map(({ other }, rank) => [other, rank]))
+  return truth.map((neighbour) => rankOf.get(neighbour) ?? Infinity)
+}
+
+function smallestDepth(ranks: readonly number[], depths: readonly number[]): DepthRecall {
+  let last: DepthRecall = { depth: depths[0] ?? 0, recall: 1, sufficient: true }
+  if (ranks.length === 0) return last
+  for (const depth of depths) {
+    const recall = ranks.filter((rank) => rank < depth).length / ranks.length
+    last = { depth, recall, sufficient: recall >= RECALL_WANTED }
+    if (last.sufficient) break
+  }
+  return last
+}

@@ -1,0 +1,123 @@
+/**
+ * Decides how a search runs: which rows are scanned, how deep it rescores, and says why.
+ *
+ * Pure: counts, a calibration and a cost model in; a plan out. Costs are nanoseconds per component
+ * measured with the kernels on 384-d rows (docs/performance.md); only their ratios matter.
+ */
+import type { Depths } from './approximate.ts'
+import { CALIBRATION_K, type Calibration } from './calibrate.ts'
+import type { ArenaRows } from './memory-layout.ts'
+
+/** Up to this many components a shard is always searched exactly: about 20,000 rows of 384. */
+export const EXACT_COMPONENTS_MAX = 8_388_608
+
+/** Nanoseconds per component scanned, by kind of row. */
+const SCAN_NS = { float32: 0.34, int8: 0.15, bits: 0.028 } as const
+
+/** Nanoseconds per component of a row that is fetched out of order. */
+const GATHER_NS = { float32: 0.4, int8: 0.25 } as const
+
+/** Nanoseconds to fetch and compare one row from the table. */
+const TABLE_ROW_NS = 6_000
+
+/** What a plan is made from. */
+export interface PlanInput {
+  readonly dimension: number
+  /** Records in the shard. */
+  readonly count: number
+  /** Records that pass the filter; equal to `count` without one. */
+  readonly selected: number
+  readonly k: number
+  readonly rows: ArenaRows
+  readonly calibration: Calibration | null
+  /** Whether float32 keys are to be trusted (arena.ts, I3). */
+  readonly tame: boolean
+  /** Asked for by the caller: exact search, or this depth in place of the calibrated one. */
+  readonly exact: boolean
+  readonly rescore: number | null
+}
+
+/** How a search runs. */
+export interface Plan {
+  readonly mode: 'exact' | 'int8' | 'bits'
+  readonly depths: Depths
+  /** Recall@10 that calibration measured for this plan; 1 when exact. */
+  readonly recall: number
+  /** Where float32 rows come from. */
+  readonly source: 'arena' | 'table'
+  readonly reason: string
+}
+
+/** Chooses the cheapest plan that has the recall wanted. */
+export function planSearch(input: PlanInput): Plan {
+  const source = input.rows.float32 ? 'arena' : 'table'
+  const exact = (reason: string): Plan => {
+    return { mode: 'exact', depths: { bits: null, int8: null }, recall: 1, source, reason }
+  }
+  if (input.exact) return exact('asked for')
+  if (!input.tame) return exact('values beyond the range of float32 sums')
+  if (input.count * input.dimension <= EXACT_COMPONENTS_MAX && source === 'arena') {
+    return exact(`${input.count} records of dimension ${input.dimension} are few`)
+  }
+  if (input.calibration === null) return exact('not yet calibrated')
+  const plans = [...approximatePlans(input, input.calibration, source)]
+  const best = plans.toSorted((a, b) => a.cost - b.cost)[0]
+  if (best === undefined) return exact('no code reaches the recall wanted on this data')
+  if (exactCost(input) <= best.cost) return exact(`${input.selected} records pass the filter`)
+  return best.plan
+}
+
+interface CostedPlan {
+  readonly plan: Plan
+  readonly cost: number
+}
+
+function* approximatePlans(
+  input: PlanInput,
+  calibration: Calibration,
+  source: Plan['source'],
+): Generator<CostedPlan> {
+  const { bits, int8 } = calibration
+  const factor = Math.max(1, input.k / CALIBRATION_K)
+  const deep = (depth: number): number => Math.ceil(input.rescore ?? depth * factor)
+  const int8Depth = int8 !== null && int8.sufficient ? deep(int8.depth) : null
+  if (bits !== null && bits.sufficient) {
+    const depths = { bits: deep(bits.depth), int8: source === 'table' ? int8Depth : null }
+    const recall = depths.int8 === null ? bits.recall : bits.recall * (int8?.recall ?? 1)
+    const reason = `bits find ${percent(bits.recall)} of the neighbours among ${bits.depth}`
+    yield { plan: { mode: 'bits', depths, recall, source, reason }, cost: cost(input, depths) }
+  }
+  if (int8 !== null && int8Depth !== null) {
+    const depths = { bits: null, int8: int8Depth }
+    const reason = `int8 finds ${percent(int8.recall)} of the neighbours among ${int8.depth}`
+    const plan = { mode: 'int8', depths, recall: int8.recall, source, reason } as const
+    yield { plan, cost: cost(input, depths) }
+  }
+}
+
+function exactCost(input: PlanInput): number {
+  if (!input.rows.float32) return input.selected * TABLE_ROW_NS
+  const perComponent = input.selected === input.count ? SCAN_NS.float32 : GATHER_NS.float32
+  return input.selected * input.dimension * perComponent
+}
+
+/** Estimated nanoseconds of a plan with codes. */
+function cost(input: PlanInput, depths: Depths): number {
+  const { dimension, selected } = input
+  let left = selected
+  let total = 0
+  if (depths.bits !== null) {
+    total += left * dimension * SCAN_NS.bits
+    left = Math.min(left, depths.bits)
+  }
+  if (depths.int8 !== null) {
+    const perComponent = depths.bits === null ? SCAN_NS.int8 : GATHER_NS.int8
+    total += left * dimension * perComponent
+    left = Math.min(left, depths.int8)
+  }
+  return total + left * (input.rows.float32 ? dimension * GATHER_NS.float32 : TABLE_ROW_NS)
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`
+}
