@@ -44,3 +44,24 @@ export function bytesToFloat32(bytes: Uint8Array): Float32Array {
   }
   return new Float32Array(bytes.slice().buffer)
 }
+
+/**
+ * Orders strings by their UTF-8 bytes, as SQLite's BINARY collation does. JavaScript's own order is
+ * by UTF-16 units, which puts surrogates (the highest code points) before U+E000 to U+FFFF.
+ */
+export function compareUtf8(a: string, b: string): number {
+  if (a === b) return 0
+  const length = Math.min(a.length, b.length)
+  for (let index = 0; index < length; index += 1) {
+    const unitA = a.charCodeAt(index)
+    const unitB = b.charCodeAt(index)
+    if (unitA !== unitB) return utf8Rank(unitA) - utf8Rank(unitB)
+  }
+  return a.length - b.length
+}
+
+/** A UTF-16 unit such that surrogates come last. */
+function utf8Rank(unit: number): number {
+  if (unit < 0xd800) return unit
+  return unit >= 0xe000 ? unit - 0x800 : unit + 0x2000
+}

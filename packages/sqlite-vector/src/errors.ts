@@ -37,6 +37,10 @@ export const ERRORS = {
   },
   STORE_RECORD_EXISTS: { retryable: false, hint: 'Use upsert() to replace a record.' },
   STORE_RECORD_UNKNOWN: { retryable: false, hint: 'Use insert() or upsert() for a new record.' },
+  STORE_CHANGE_INVALID: {
+    retryable: false,
+    hint: 'A peer sent a change that no release writes; nothing of its batch was applied.',
+  },
   SYNC_FRAME_CORRUPT: {
     retryable: true,
     hint: 'The bytes are not what the peer meant to send; the transfer resumes from its cursor.',

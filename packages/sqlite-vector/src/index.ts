@@ -2,4 +2,5 @@
  * The public face of the store: open a database, write, search. Loads no network code.
  */
 export { SqliteVectorError, ERRORS, isErrorCode, type ErrorCode } from './errors.ts'
+export { createVectorDB, SQLiteVectorDB, type VectorDBEnvironment } from './store/vector-db.ts'
 export type * from './store/types.ts'

@@ -75,6 +75,67 @@ export interface SearchOptions {
   readonly includeVectors?: boolean
 }
 
+/** Options of `list()`. */
+export interface ListOptions {
+  /** `nextCursor` of the page before; null starts at the beginning. @defaultValue `null` */
+  readonly cursor?: string | null
+  /** Most records of the page. Integer, 1 to 10,000. @defaultValue `100` */
+  readonly limit?: number
+  /** Whether records carry their embedding. @defaultValue `false` */
+  readonly includeVectors?: boolean
+}
+
+/** Records in the order of the bytes of their ids. */
+export interface ListPage {
+  readonly records: readonly VectorRecord[]
+  /** Give it to the next `list()`; null when no record follows. */
+  readonly nextCursor: string | null
+}
+
+/** Options of `insertBatch()`. */
+export interface BatchOptions {
+  /** Whether a record that exists is an error or is replaced. @defaultValue `'insert'` */
+  readonly mode?: 'insert' | 'upsert'
+  /** Called after every commit of the batch. */
+  readonly onProgress?: (progress: BatchProgress) => void
+  /** Ends the batch between commits; the call rejects with the signal's reason. */
+  readonly signal?: AbortSignal
+}
+
+/** How far a batch has come: records that are committed. */
+export interface BatchProgress {
+  readonly done: number
+  readonly total: number
+}
+
+/** Options of `createVectorDB()`. */
+export interface VectorDBOptions {
+  /** The database file; made when missing. `:memory:` keeps everything in memory. */
+  readonly path: string
+  /**
+   * `'full'`: what was acknowledged survives power loss. `'normal'`: only a killed process; faster, and
+   * for files that never replicate. @defaultValue `'full'`
+   */
+  readonly durability?: 'full' | 'normal'
+  /** Longest wait for another writer, in milliseconds. Integer, 0 to 60,000. @defaultValue `5000` */
+  readonly busyTimeoutMs?: number
+  /** Told of what the store did or met without being asked. @defaultValue nobody is told */
+  readonly onEvent?: (event: StoreEvent) => void
+}
+
+/** What `stats()` says, counted from the file. */
+export interface StoreStats {
+  readonly path: string
+  /** Bytes of the database, without its write-ahead log; free pages included. */
+  readonly fileBytes: number
+  /** Bytes of {@link fileBytes} that hold nothing at present. */
+  readonly freeBytes: number
+  readonly sqliteVersion: string
+  readonly durability: 'full' | 'normal'
+  readonly identity: ReplicaIdentity
+  readonly shards: readonly ShardState[]
+}
+
 /** Options of a shard; fixed at creation. */
 export interface ShardOptions {
   /** Components of every vector. Integer, 1 to 8,192. */
@@ -110,6 +171,8 @@ export interface ShardState extends ShardInfo {
   readonly tombstoneCount: number
   /** Records that have more than one sibling. */
   readonly conflictCount: number
+  /** Changes put aside because they could not be applied. */
+  readonly quarantineCount: number
   /** Milliseconds since 1970 of the last commit to the shard. */
   readonly updatedAtMs: number
 }
@@ -180,7 +243,7 @@ export interface PeerCursor {
   readonly lastContactMs: number
 }
 
-/** A commit that others may want to act on: the shard's feed moved. */
+/** A commit that others may want to act on: the shard's feed or its version vector moved. */
 export interface CommitNotice {
   readonly shardId: string
   readonly head: number
@@ -207,11 +270,49 @@ export interface ReplicaStore {
   recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void
   peerCursor(shardId: string, peer: string): PeerCursor | null
   peerCursors(): readonly PeerCursor[]
-  /** Calls `listener` after every commit that moved a feed, local or applied; returns the unsubscriber. */
+  /**
+   * Calls `listener` after every commit that moved a feed or a version vector, local or applied;
+   * returns the unsubscriber. Commits of other processes are heard of by {@link poll}.
+   */
   onCommit(listener: (notice: CommitNotice) => void): () => void
+  /** Looks for commits of other processes, tells listeners, and returns how many shards moved. */
+  poll(): number
+  /** Draws a new actor and a new log together, as a restored or cloned file needs. */
+  renewIdentity(): ReplicaIdentity
 }
 
 /** How a shard's conflicts are shown. */
 export interface ConflictOptions {
   readonly conflictStrategy: ConflictStrategyName
 }
+
+/** What happened inside the store that its caller did not ask for. */
+export type StoreEvent =
+  /** The file got a new actor and a new log; cursors of the old log are void. */
+  | {
+      readonly type: 'identity-renewed'
+      readonly reason: 'unclean-open' | 'own-writes-unknown' | 'shard-dropped' | 'requested'
+      readonly identity: ReplicaIdentity
+    }
+  /** A stamp further ahead of the local clock than the drift bound was stored but not absorbed. */
+  | {
+      readonly type: 'clock-skew'
+      readonly shardId: string
+      readonly peer: string
+      readonly skewMs: number
+    }
+  /** A change could not be applied and was put aside. */
+  | {
+      readonly type: 'change-quarantined'
+      readonly shardId: string
+      readonly peer: string
+      readonly id: string
+      readonly reason: string
+    }
+  /** A caller's strategy function threw or gave no valid value; the last write is shown instead. */
+  | {
+      readonly type: 'strategy-failed'
+      readonly shardId: string
+      readonly id: string
+      readonly error: unknown
+    }

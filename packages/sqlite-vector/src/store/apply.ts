@@ -1,0 +1,254 @@
+/**
+ * Applying what peers sent: merge, write, quarantine, and move the cursor, in one transaction.
+ *
+ * Not here: the merge itself (sync/conflict.ts) and the tables (register.ts). A peer's changes are
+ * input: what cannot be true refuses the batch, what cannot be applied is put aside with its reason.
+ *
+ * Invariants:
+ *   I1  The version vector is joined with the sender's at CAUGHT_UP only ({@link joinVector}): earlier
+ *       it would claim writes that a superseding one hid and that have not arrived.
+ *   I2  It never covers a dot in quarantine that the record's state does not.
+ *   I3  Applying a batch twice changes nothing the second time.
+ */
+import { isHlc, receiveHlc, skewMs } from '../clock/hlc.ts'
+import { SqliteVectorError } from '../errors.ts'
+import {
+  CLOCK_DRIFT_MS_MAX,
+  COUNTER_MAX,
+  SIBLINGS_MAX,
+  VERSION_VECTOR_ACTORS_MAX,
+} from '../limits.ts'
+import { shown } from '../options.ts'
+import { allFinite, changeFault } from '../sync/change-rules.ts'
+import { mergeKnown } from '../sync/conflict.ts'
+import type { Change, RecordState, Sibling, VersionVector } from '../sync/types.ts'
+import { joinVectors } from '../sync/version-vector.ts'
+import type { WriteTransaction } from './core.ts'
+import { guardOwnWrites } from './identity.ts'
+import { movePulled } from './peers.ts'
+import { boundByQuarantine, putAside, releaseCovered } from './quarantine.ts'
+import {
+  addRecord,
+  findHidden,
+  findRecord,
+  OPERATION,
+  replaceRecord,
+  type StoredRecord,
+  widenContext,
+  withPayload,
+} from './register.ts'
+import { loadShard, type OpenShard, ownVector } from './shards.ts'
+import type { ApplyResult, DeltaSource } from './types.ts'
+
+interface Tally {
+  applied: number
+  redundant: number
+  conflicts: number
+  quarantined: number
+  skewMsMax: number
+}
+
+/** Merges `changes` into the shard and moves the cursor. */
+export function applyDelta(
+  transaction: WriteTransaction,
+  shardId: string,
+  changes: readonly Change[],
+  source: DeltaSource,
+): ApplyResult {
+  const shard = loadShard(transaction, shardId)
+  const known = ownVector(shard, transaction.actor)
+  const tally = { applied: 0, redundant: 0, conflicts: 0, quarantined: 0, skewMsMax: 0 }
+  const nowMs = transaction.core.clock.nowMs()
+  for (const change of changes) {
+    assertPossible(change)
+    guardOwnDots(transaction, shard, change)
+    for (const { stamp } of change.siblings) {
+      tally.skewMsMax = Math.max(tally.skewMsMax, skewMs(stamp, nowMs))
+      shard.clock = receiveHlc(shard.clock, stamp, nowMs, CLOCK_DRIFT_MS_MAX)
+    }
+    applyChange(transaction, shard, known, change, source, tally)
+  }
+  if (tally.skewMsMax > CLOCK_DRIFT_MS_MAX) {
+    transaction.events.push({
+      type: 'clock-skew',
+      shardId,
+      peer: source.peer,
+      skewMs: tally.skewMsMax,
+    })
+  }
+  movePulled(transaction, shard, source)
+  return tally
+}
+
+/** Joins the sender's vector, as far as nothing of it lies in quarantine, and moves the cursor. */
+export function joinVector(
+  transaction: WriteTransaction,
+  shardId: string,
+  source: DeltaSource,
+  theirs: VersionVector,
+): void {
+  const shard = loadShard(transaction, shardId)
+  guardOwnWrites(transaction, shard, theirs)
+  const bounded = boundByQuarantine(transaction, shard, theirs)
+  const joined = joinVectors(ownVector(shard, transaction.actor), bounded)
+  if (joined.size > VERSION_VECTOR_ACTORS_MAX) {
+    throw new SqliteVectorError(
+      'STORE_CHANGE_INVALID',
+      `shard ${shown(shardId)} would know ${joined.size} actors, more than ${VERSION_VECTOR_ACTORS_MAX}`,
+    )
+  }
+  shard.versionVector = joined
+  shard.ownCounter = joined.get(transaction.actor) ?? 0
+  movePulled(transaction, shard, source)
+}
+
+function applyChange(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  known: VersionVector,
+  change: Change,
+  source: DeltaSource,
+  tally: Tally,
+): void {
+  const { core } = transaction
+  const fault = payloadFault(shard, change)
+  // A whole, unknown, single write of a record that is not there: the usual case of a first sync.
+  if (fault === null && isPlainNews(known, change) && findHidden(core, shard, change.id) === null) {
+    if (addRecord(transaction, shard, change.id, change)) {
+      tally.applied += 1
+      releaseCovered(transaction, shard, change)
+      return
+    }
+  }
+  const before = findRecord(core, shard, change.id)
+  const after = mergeKnown(before?.state ?? null, change, known)
+  if (after === null || (before !== null && after === before.state)) {
+    tally.redundant += 1
+    return
+  }
+  if (before !== null && sameSiblings(before.state, after)) {
+    widenContext(core, before.record, after)
+    tally.redundant += 1
+    return
+  }
+  const reason = fault ?? (after.siblings.length > SIBLINGS_MAX ? TOO_MANY_SIBLINGS : null)
+  const whole = reason === null ? withEmbeddings(transaction, before, after) : null
+  if (whole === null) {
+    putAside(transaction, shard, source.peer, change, reason ?? 'the embedding is missing')
+    tally.quarantined += 1
+    return
+  }
+  if (before === null) addRecord(transaction, shard, change.id, whole)
+  else replaceRecord(transaction, shard, change.id, before, whole)
+  tally.applied += 1
+  if (whole.siblings.length > 1 && before?.operation !== OPERATION.conflict) tally.conflicts += 1
+  releaseCovered(transaction, shard, { id: change.id, ...whole })
+}
+
+const TOO_MANY_SIBLINGS = `more than ${SIBLINGS_MAX} siblings`
+
+function isPlainNews(known: VersionVector, change: Change): boolean {
+  const [sibling] = change.siblings
+  if (change.siblings.length !== 1 || sibling === undefined) return false
+  if ((known.get(sibling.dot.actor) ?? 0) >= sibling.dot.counter) return false
+  return sibling.value !== null && sibling.value.embedding !== null
+}
+
+/**
+ * `after` with every payload in it that must be written: siblings that `before` kept are read, and an
+ * embedding that was left out is taken from the sibling that has it. Null when nobody has it.
+ */
+function withEmbeddings(
+  transaction: WriteTransaction,
+  before: StoredRecord | null,
+  after: RecordState,
+): RecordState | null {
+  const [only] = after.siblings
+  if (after.siblings.length === 1 && (only?.value ?? null) === null) return after
+  if (after.siblings.every(({ value }) => value === null || value.embedding !== null)) return after
+  const held = before === null ? [] : withPayload(transaction.core, before).state.siblings
+  const siblings: Sibling[] = []
+  for (const sibling of after.siblings) {
+    const whole = withEmbedding(sibling, held)
+    if (whole === null) return null
+    siblings.push(whole)
+  }
+  return { ...after, siblings }
+}
+
+function withEmbedding(sibling: Sibling, held: readonly Sibling[]): Sibling | null {
+  const { dot, value } = sibling
+  if (value === null || value.embedding !== null) return sibling
+  const own = held.find(
+    (other) => other.dot.counter === dot.counter && other.dot.actor === dot.actor,
+  )
+  if (own !== undefined) return own
+  const source = held.find(
+    (other) =>
+      other.value !== null &&
+      other.value.embeddingDot.counter === value.embeddingDot.counter &&
+      other.value.embeddingDot.actor === value.embeddingDot.actor,
+  )
+  const embedding = source?.value?.embedding ?? null
+  return embedding === null ? null : { ...sibling, value: { ...value, embedding } }
+}
+
+function sameSiblings(a: RecordState, b: RecordState): boolean {
+  return (
+    a.siblings.length === b.siblings.length &&
+    a.siblings.every((sibling, index) => {
+      const other = b.siblings[index]
+      return other?.dot.counter === sibling.dot.counter && other.dot.actor === sibling.dot.actor
+    })
+  )
+}
+
+/** Why the change cannot be applied to this shard, or null. */
+function payloadFault(shard: OpenShard, change: Change): string | null {
+  const fault = changeFault(change)
+  if (fault !== null) return fault
+  for (const { value } of change.siblings) {
+    const embedding = value?.embedding ?? null
+    if (embedding === null) continue
+    if (embedding.length !== shard.dimension) {
+      return `the embedding has ${embedding.length} components, not ${shard.dimension}`
+    }
+    if (!allFinite(embedding)) return 'the embedding is not finite'
+    if (shard.metric === 'cosine' && embedding.every((component) => component === 0)) {
+      return 'the embedding is all zeros, which the cosine metric cannot place'
+    }
+  }
+  return null
+}
+
+/** A peer that knows a write of ours that we do not: see identity.ts. */
+function guardOwnDots(transaction: WriteTransaction, shard: OpenShard, change: Change): void {
+  if (change.context !== null) guardOwnWrites(transaction, shard, change.context)
+  for (const { dot } of change.siblings) {
+    if (dot.actor === transaction.actor && dot.counter > shard.ownCounter) {
+      guardOwnWrites(transaction, shard, new Map([[dot.actor, dot.counter]]))
+    }
+  }
+}
+
+/** Refuses what names no writes: without dots a change could not even be put aside. */
+function assertPossible(change: Change): void {
+  const { siblings } = change
+  const possible =
+    siblings.length > 0 &&
+    siblings.every(
+      ({ dot, stamp }) =>
+        ACTOR.test(dot.actor) &&
+        Number.isInteger(dot.counter) &&
+        dot.counter >= 1 &&
+        dot.counter <= COUNTER_MAX &&
+        isHlc(stamp.ms, stamp.logical),
+    )
+  if (possible) return
+  throw new SqliteVectorError(
+    'STORE_CHANGE_INVALID',
+    `the change of record ${shown(change.id)} names no write`,
+  )
+}
+
+const ACTOR = /^[0-9a-f]{32}$/

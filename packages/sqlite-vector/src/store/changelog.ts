@@ -1,0 +1,79 @@
+/**
+ * Reading the change feed of a shard: the rows above a cursor, in the order of their commits.
+ *
+ * Not here: writing it (register.ts). Read from 0, the feed is the snapshot of the shard; a record
+ * appears once, at its latest change_id. Two steps per row: the changelog row alone decides whether
+ * the reader has the record, and only then is its payload read.
+ */
+import { must } from '../assert.ts'
+import type { Change, RecordState, Sibling, VersionVector } from '../sync/types.ts'
+import { covers } from '../sync/version-vector.ts'
+import type { StoreCore } from './core.ts'
+import { OPERATION, payloadToValue, rowToState as rowToRecordState } from './register.ts'
+import { rowToState, shardRow } from './shards.ts'
+import type { ChangelogRow, PayloadRow } from './statements.ts'
+import type { DeltaQuery, DeltaRead } from './types.ts'
+
+/** What the reader of `query` lacks, with the shard's state. Inside one read transaction. */
+export function readDelta(core: StoreCore, shardId: string, query: DeltaQuery): DeltaRead {
+  const shard = shardRow(core, shardId)
+  const { logId } = core.identity()
+  const rows = core.sql.readFeed.all(shard.shard, query.after, query.countMax)
+  const changes: Change[] = []
+  let through = query.after
+  let bytes = 0
+  for (const row of rows as unknown as ChangelogRow[]) {
+    if (bytes >= query.bytesMax) break
+    through = row.change_id
+    if (readerHas(core, row, query.known)) continue
+    const change = readChange(core, row)
+    bytes += payloadBytes(change)
+    changes.push(change)
+  }
+  // Fewer rows than asked for were left, so all above the last one is known to be empty.
+  const last = rows.at(-1) as unknown as ChangelogRow | undefined
+  const exhausted = rows.length < query.countMax && through === (last?.change_id ?? query.after)
+  if (exhausted && shard.head > through) through = shard.head
+  return { changes, through, atHead: through >= shard.head, state: rowToState(shard, logId) }
+}
+
+/** True when `known` covers the dots of all siblings of the record. */
+function readerHas(core: StoreCore, row: ChangelogRow, known: VersionVector): boolean {
+  if (known.size === 0) return false
+  if (!covers(known, { actor: core.actorOf(row.actor), counter: row.counter })) return false
+  if (row.operation !== OPERATION.conflict) return true
+  return rowToRecordState(core, row).siblings.every(({ dot }) => covers(known, dot))
+}
+
+function readChange(core: StoreCore, row: ChangelogRow): Change {
+  const state = rowToRecordState(core, row)
+  if (row.operation === OPERATION.put) return putChange(core, row, state)
+  return { id: idOf(core, row.record), ...state }
+}
+
+function putChange(core: StoreCore, row: ChangelogRow, state: RecordState): Change {
+  const payload = must(core.sql.getPayload.get(row.record), 'the row of a visible record')
+  const { vector_id: id, ...rest } = payload as unknown as PayloadRow
+  const sibling = must(state.siblings[0], 'the only sibling')
+  const value = payloadToValue(
+    { vector_id: id, ...rest },
+    must(sibling.value, 'a put').embeddingDot,
+  )
+  return { id, siblings: [{ ...sibling, value }], context: state.context }
+}
+
+/** The id of any record, visible or not. */
+export function idOf(core: StoreCore, record: number): string {
+  const row = core.sql.getHiddenId.get(record) ?? core.sql.getPayload.get(record)
+  return String(must(row, 'an id for every changelog row')['vector_id'])
+}
+
+function payloadBytes(change: Change): number {
+  return change.siblings.reduce((sum, sibling) => sum + siblingBytes(sibling), change.id.length)
+}
+
+function siblingBytes({ value }: Sibling): number {
+  if (value === null) return 0
+  const embedding = value.embedding === null ? 0 : value.embedding.byteLength
+  return embedding + value.metadata.length + (value.text?.length ?? 0)
+}

@@ -1,0 +1,323 @@
+/**
+ * The open file: its connection, its prepared statements, and the transactions around everything.
+ *
+ * Not here: what is written (register.ts) or asked (queries.ts). There is one writer at a time, in
+ * this process and among all processes on the file.
+ *
+ * Invariants:
+ *   I1  A write transaction commits whole or not at all; what memory knows of it (shard rows, actor
+ *       keys) is dropped with it.
+ *   I2  Shard rows and the writing identity are read inside the transaction that uses them: another
+ *       process may have written since the last one.
+ *   I3  Listeners hear of a commit after it, never of one that failed.
+ */
+import type { DatabaseSync } from 'node:sqlite'
+
+import { must } from '../assert.ts'
+import { bytesToHex, hexToBytes } from '../bytes.ts'
+import type { Clock } from '../clock/types.ts'
+import { SqliteVectorError } from '../errors.ts'
+import type { ActorId } from '../sync/types.ts'
+import type { Hash64 } from './fingerprint.ts'
+import { flushShard, type OpenShard } from './shards.ts'
+import { resultCodeOf, sqliteFailure } from './sqlite.ts'
+import { prepareStatements, type Statements } from './statements.ts'
+import type { CommitNotice, ReplicaIdentity, StoreEvent } from './types.ts'
+
+/** What a core is made of. */
+export interface CoreParts {
+  readonly db: DatabaseSync
+  readonly path: string
+  readonly clock: Clock
+  readonly hash64: Hash64
+  readonly randomBytes: (count: number) => Uint8Array
+  readonly onEvent: (event: StoreEvent) => void
+}
+
+/** What a write transaction knows until it ends. */
+export interface WriteTransaction {
+  readonly core: StoreCore
+  readonly shards: Map<string, OpenShard>
+  actor: ActorId
+  logId: string
+  /** The largest record key given out. */
+  lastRecord: number
+  /** What to tell {@link CoreParts.onEvent} once the transaction stands. */
+  events: StoreEvent[]
+  /** Set when a write broke off half-way; the transaction can then only roll back. */
+  failure: { readonly error: unknown } | null
+}
+
+interface IdentityRow {
+  readonly log_id: Uint8Array
+  readonly actor: number
+  readonly actor_id: Uint8Array
+}
+
+/** One open file. Owned by `SQLiteVectorDB`. */
+export class StoreCore {
+  readonly db: DatabaseSync
+  readonly sql: Statements
+  readonly path: string
+  readonly clock: Clock
+  readonly hash64: Hash64
+  readonly randomBytes: (count: number) => Uint8Array
+  readonly onEvent: (event: StoreEvent) => void
+  #transaction: WriteTransaction | null = null
+  #reading = false
+  #open = true
+  #actorByKey = new Map<number, ActorId>()
+  #keyByActor = new Map<ActorId, number>()
+  readonly #listeners = new Set<(notice: CommitNotice) => void>()
+  readonly #headsSeen = new Map<string, number>()
+
+  constructor(parts: CoreParts) {
+    this.db = parts.db
+    this.sql = prepareStatements(parts.db)
+    this.path = parts.path
+    this.clock = parts.clock
+    this.hash64 = parts.hash64
+    this.randomBytes = parts.randomBytes
+    this.onEvent = parts.onEvent
+  }
+
+  get open(): boolean {
+    return this.#open
+  }
+
+  /** True inside {@link write}. */
+  get writing(): boolean {
+    return this.#transaction !== null
+  }
+
+  /** Runs `fn` in the running write transaction, or in one of its own that commits when it returns. */
+  write<T>(fn: (transaction: WriteTransaction) => T): T {
+    this.assertOpen()
+    if (this.#transaction !== null) return this.#join(this.#transaction, fn)
+    const notices: CommitNotice[] = []
+    let events: readonly StoreEvent[] = []
+    const result = this.#translated(() => {
+      this.sql.begin.run()
+      try {
+        const transaction = this.#begin()
+        const value = fn(transaction)
+        if (transaction.failure !== null) throw transaction.failure.error
+        for (const shard of transaction.shards.values()) {
+          const notice = flushShard(transaction, shard)
+          if (notice !== null) notices.push(notice)
+        }
+        this.sql.commit.run()
+        events = transaction.events
+        return value
+      } catch (error) {
+        this.#abandon(error)
+        throw error
+      } finally {
+        this.#transaction = null
+      }
+    })
+    for (const event of events) this.#tell(this.onEvent, event)
+    this.#notify(notices)
+    return result
+  }
+
+  /** Runs `fn` so that it leaves nothing behind when it throws, while the rest of the transaction goes on. */
+  savepoint<T>(transaction: WriteTransaction, fn: () => T): T {
+    const before = {
+      shards: [...transaction.shards].map(([id, shard]) => [id, { ...shard }] as const),
+      actor: transaction.actor,
+      logId: transaction.logId,
+      lastRecord: transaction.lastRecord,
+      events: transaction.events,
+      eventCount: transaction.events.length,
+    }
+    this.sql.savepoint.run()
+    try {
+      const value = fn()
+      if (transaction.failure !== null) throw transaction.failure.error
+      this.sql.release.run()
+      return value
+    } catch (error) {
+      if (!this.db.isTransaction) {
+        // SQLite has rolled everything back by itself (disk full, I/O error): nobody may go on.
+        transaction.failure ??= { error }
+        throw error
+      }
+      this.sql.rollbackTo.run()
+      this.sql.release.run()
+      transaction.shards.clear()
+      for (const [id, shard] of before.shards) transaction.shards.set(id, shard)
+      transaction.actor = before.actor
+      transaction.logId = before.logId
+      transaction.lastRecord = before.lastRecord
+      transaction.events = before.events.slice(0, before.eventCount)
+      transaction.failure = null
+      this.#forgetActors()
+      throw error
+    }
+  }
+
+  /** Runs `fn` over one consistent state of the file. */
+  read<T>(fn: () => T): T {
+    this.assertOpen()
+    return this.#translated(() => {
+      if (this.#transaction !== null) {
+        for (const shard of this.#transaction.shards.values()) flushShard(this.#transaction, shard)
+        return fn()
+      }
+      if (this.#reading) return fn()
+      this.sql.beginRead.run()
+      this.#reading = true
+      try {
+        return fn()
+      } finally {
+        this.#reading = false
+        if (this.db.isTransaction) this.sql.commit.run()
+      }
+    })
+  }
+
+  /** The identity under which the file writes now. */
+  identity(): ReplicaIdentity {
+    const row = this.#identityRow()
+    return { actor: bytesToHex(row.actor_id), logId: bytesToHex(row.log_id) }
+  }
+
+  /** The small integer under which the file keeps `actor`; made when missing. Inside {@link write} only. */
+  actorKey(actor: ActorId): number {
+    const known = this.#keyByActor.get(actor)
+    if (known !== undefined) return known
+    const bytes = hexToBytes(actor)
+    const row = this.sql.findActor.get(bytes) ?? this.sql.addActor.get(bytes)
+    const key = Number(must(row, 'an actor row')['actor'])
+    this.#remember(key, actor)
+    return key
+  }
+
+  /** The actor that the file keeps under `key`. */
+  actorOf(key: number): ActorId {
+    const known = this.#actorByKey.get(key)
+    if (known !== undefined) return known
+    const row = must(this.sql.getActor.get(key), `actor ${key}`)
+    const actor = bytesToHex(row['actor_id'] as Uint8Array)
+    this.#remember(key, actor)
+    return actor
+  }
+
+  onCommit(listener: (notice: CommitNotice) => void): () => void {
+    // A wrapper, so that one function given twice is two subscriptions.
+    const own = (notice: CommitNotice): void => listener(notice)
+    this.#listeners.add(own)
+    return () => this.#listeners.delete(own)
+  }
+
+  /** Tells listeners of shards that other connections moved since this one last looked. */
+  notifyForeign(shards: readonly { readonly shardId: string; readonly head: number }[]): number {
+    const notices = shards.filter(({ shardId, head }) => this.#headsSeen.get(shardId) !== head)
+    this.#notify(notices.map(({ shardId, head }) => ({ shardId, head })))
+    return notices.length
+  }
+
+  assertOpen(): void {
+    if (!this.#open) throw new SqliteVectorError('STORE_CLOSED', `${this.path} is closed`)
+  }
+
+  /** Closes the connection. Idempotent. */
+  close(): void {
+    if (!this.#open) return
+    this.#open = false
+    this.#listeners.clear()
+    this.db.close()
+  }
+
+  #begin(): WriteTransaction {
+    const identity = this.#identityRow()
+    const actor = bytesToHex(identity.actor_id)
+    this.#transaction = {
+      core: this,
+      shards: new Map(),
+      actor,
+      logId: bytesToHex(identity.log_id),
+      lastRecord: Number(this.sql.lastRecord.get()?.['record'] ?? 0),
+      events: [],
+      failure: null,
+    }
+    return this.#transaction
+  }
+
+  #join<T>(transaction: WriteTransaction, fn: (transaction: WriteTransaction) => T): T {
+    if (transaction.failure !== null) throw transaction.failure.error
+    try {
+      return fn(transaction)
+    } catch (error) {
+      // Refusals come before the first statement that writes; anything else broke off half-way.
+      if (!isRefusal(error)) transaction.failure = { error }
+      throw error
+    }
+  }
+
+  #abandon(error: unknown): void {
+    this.#forgetActors()
+    if (!this.db.isTransaction) return
+    try {
+      this.sql.rollback.run()
+    } catch (rollbackError) {
+      throw new AggregateError([error, rollbackError], `${this.path}: rollback failed`, {
+        cause: rollbackError,
+      })
+    }
+  }
+
+  #translated<T>(fn: () => T): T {
+    try {
+      return fn()
+    } catch (error) {
+      throw sqliteFailure(this.path, error)
+    }
+  }
+
+  #identityRow(): IdentityRow {
+    return must(this.sql.database.get(), 'a row of database_metadata') as unknown as IdentityRow
+  }
+
+  #remember(key: number, actor: ActorId): void {
+    this.#actorByKey.set(key, actor)
+    this.#keyByActor.set(actor, key)
+  }
+
+  #forgetActors(): void {
+    this.#actorByKey = new Map()
+    this.#keyByActor = new Map()
+  }
+
+  #notify(notices: readonly CommitNotice[]): void {
+    for (const notice of notices) {
+      this.#headsSeen.set(notice.shardId, notice.head)
+      for (const listener of this.#listeners) this.#tell(listener, notice)
+    }
+  }
+
+  #tell<T>(listener: (value: T) => void, value: T): void {
+    try {
+      listener(value)
+    } catch (error) {
+      // The commit stands, so its caller must not see a failure; the error still must not be lost.
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
+}
+
+/** True for errors thrown before anything was written: the caller may catch them and go on. */
+function isRefusal(error: unknown): boolean {
+  if (error instanceof TypeError || error instanceof RangeError) return resultCodeOf(error) === null
+  return (
+    error instanceof SqliteVectorError &&
+    (error.code === 'STORE_SHARD_UNKNOWN' ||
+      error.code === 'STORE_SHARD_MISMATCH' ||
+      error.code === 'STORE_DIMENSION_MISMATCH' ||
+      error.code === 'STORE_RECORD_EXISTS' ||
+      error.code === 'STORE_RECORD_UNKNOWN')
+  )
+}

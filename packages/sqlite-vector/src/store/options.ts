@@ -1,0 +1,125 @@
+/**
+ * Options of the store: the only place where defaults meet what a caller gave. Past these functions
+ * everything is complete, validated and frozen.
+ */
+import {
+  DIMENSION_MAX,
+  K_MAX,
+  LIST_LIMIT_MAX,
+  MODEL_ID_BYTES_MAX,
+  SHARD_ID_BYTES_MAX,
+} from '../limits.ts'
+import {
+  booleanGiven,
+  integerIn,
+  nameGiven,
+  objectGiven,
+  oneOf,
+  rejectUnknownKeys,
+  shown,
+} from '../options.ts'
+import type {
+  BatchOptions,
+  ListOptions,
+  SearchOptions,
+  ShardInfo,
+  ShardOptions,
+  StoreEvent,
+  VectorDBOptions,
+} from './types.ts'
+
+/** {@link VectorDBOptions} with nothing optional. */
+export type ResolvedVectorDBOptions = Required<VectorDBOptions>
+
+/** {@link SearchOptions} with nothing optional. */
+export type ResolvedSearchOptions = Required<SearchOptions>
+
+/** {@link ListOptions} with nothing optional. */
+export interface ResolvedListOptions {
+  readonly cursor: string | null
+  readonly limit: number
+  readonly includeVectors: boolean
+}
+
+const BUSY_TIMEOUT_MS_MAX = 60_000
+
+const METRICS = ['cosine', 'l2', 'dot'] as const
+
+/** Checks the options of `createVectorDB()`. */
+export function resolveVectorDBOptions(given: VectorDBOptions): ResolvedVectorDBOptions {
+  objectGiven('createVectorDB: options', given)
+  rejectUnknownKeys('createVectorDB', given, ['path', 'durability', 'busyTimeoutMs', 'onEvent'])
+  const { path, durability = 'full', busyTimeoutMs = 5_000, onEvent = ignore } = given
+  if (typeof path !== 'string') throw new TypeError(`path must be a string, got ${shown(path)}`)
+  if (path === '') throw new RangeError('path must not be empty')
+  if (path.includes('\0')) throw new RangeError(`path must not contain NUL, got ${shown(path)}`)
+  oneOf('durability', durability, ['full', 'normal'])
+  integerIn('busyTimeoutMs', busyTimeoutMs, 0, BUSY_TIMEOUT_MS_MAX)
+  functionGiven('onEvent', onEvent)
+  return Object.freeze({ path, durability, busyTimeoutMs, onEvent })
+}
+
+/** Checks a shard's name and options. */
+export function resolveShardOptions(shardId: string, given: ShardOptions): ShardInfo {
+  nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
+  objectGiven('createShard: options', given)
+  rejectUnknownKeys('createShard', given, ['dimension', 'metric', 'modelId'])
+  const { dimension, metric = 'cosine', modelId } = given
+  integerIn('dimension', dimension, 1, DIMENSION_MAX)
+  oneOf('metric', metric, METRICS)
+  if (modelId !== undefined) nameGiven('modelId', modelId, MODEL_ID_BYTES_MAX)
+  return Object.freeze({ shardId, dimension, metric, modelId: modelId ?? null })
+}
+
+/** Checks the options of `search()`. */
+export function resolveSearchOptions(given: SearchOptions): ResolvedSearchOptions {
+  objectGiven('search: options', given)
+  rejectUnknownKeys('search', given, ['k', 'threshold', 'includeVectors'])
+  const { k = 10, threshold = Infinity, includeVectors = false } = given
+  integerIn('k', k, 1, K_MAX)
+  if (typeof threshold !== 'number') {
+    throw new TypeError(`threshold must be a number, got ${shown(threshold)}`)
+  }
+  if (Number.isNaN(threshold)) throw new RangeError('threshold must be a distance, got NaN')
+  booleanGiven('includeVectors', includeVectors)
+  return Object.freeze({ k, threshold, includeVectors })
+}
+
+/** Checks the options of `list()`. */
+export function resolveListOptions(given: ListOptions): ResolvedListOptions {
+  objectGiven('list: options', given)
+  rejectUnknownKeys('list', given, ['cursor', 'limit', 'includeVectors'])
+  const { cursor = null, limit = 100, includeVectors = false } = given
+  if (cursor !== null && typeof cursor !== 'string') {
+    throw new TypeError(`cursor must be a string, got ${shown(cursor)}`)
+  }
+  integerIn('limit', limit, 1, LIST_LIMIT_MAX)
+  booleanGiven('includeVectors', includeVectors)
+  return Object.freeze({ cursor, limit, includeVectors })
+}
+
+/** Checks the options of `insertBatch()`. */
+export function resolveBatchOptions(
+  given: BatchOptions,
+): BatchOptions & { mode: 'insert' | 'upsert' } {
+  objectGiven('insertBatch: options', given)
+  rejectUnknownKeys('insertBatch', given, ['mode', 'onProgress', 'signal'])
+  const { mode = 'insert', onProgress, signal } = given
+  oneOf('mode', mode, ['insert', 'upsert'])
+  if (onProgress !== undefined) functionGiven('onProgress', onProgress)
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new TypeError(`signal must be an AbortSignal, got ${shown(signal)}`)
+  }
+  return Object.freeze({ ...given, mode })
+}
+
+/** @throws TypeError unless `value` is a function */
+export function functionGiven(name: string, value: unknown): void {
+  if (typeof value !== 'function') {
+    throw new TypeError(`${name} must be a function, got ${shown(value)}`)
+  }
+}
+
+function ignore(_event: StoreEvent): void {
+  // Nobody asked to hear of it.
+}

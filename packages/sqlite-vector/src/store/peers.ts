@@ -1,0 +1,91 @@
+/**
+ * What is known of each peer's copy of each shard: how far we read its feed, how far it read ours.
+ *
+ * Not here: when that is said (sync/session.ts). A cursor moves in the transaction that applied what
+ * lies before it.
+ */
+import { must } from '../assert.ts'
+import { bytesToHex, hexToBytes } from '../bytes.ts'
+import type { VersionVector } from '../sync/types.ts'
+import { encodeVector } from '../sync/version-vector.ts'
+import type { StoreCore, WriteTransaction } from './core.ts'
+import { guardOwnWrites } from './identity.ts'
+import { loadShard, type OpenShard, storedVector } from './shards.ts'
+import type { DeltaSource, PeerCursor } from './types.ts'
+
+interface CursorRow {
+  readonly fingerprint: string
+  readonly shard_id: string
+  readonly pulled_log_id: Uint8Array | null
+  readonly pulled_cursor: number
+  readonly version_vector: Uint8Array | null
+  readonly acked_cursor: number
+  readonly last_contact: number
+}
+
+/** The small integer under which the file keeps a peer's fingerprint; made when missing. */
+export function peerKey(core: StoreCore, fingerprint: string): number {
+  const row = must(core.sql.addPeer.get(fingerprint), 'a row of peers')
+  return Number(row['peer'])
+}
+
+/** Notes how far we have read the peer's feed. */
+export function movePulled(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  source: DeltaSource,
+): void {
+  const { core } = transaction
+  core.sql.setPulled.run(
+    peerKey(core, source.peer),
+    shard.shard,
+    hexToBytes(source.logId),
+    source.cursor,
+    core.clock.nowMs(),
+  )
+}
+
+/** Notes what the peer says it durably holds. */
+export function recordAck(
+  transaction: WriteTransaction,
+  shardId: string,
+  peer: string,
+  cursor: number,
+  versionVector: VersionVector,
+): void {
+  const { core } = transaction
+  const shard = loadShard(transaction, shardId)
+  guardOwnWrites(transaction, shard, versionVector)
+  core.sql.setAcked.run(
+    peerKey(core, peer),
+    shard.shard,
+    encodeVector(versionVector),
+    cursor,
+    core.clock.nowMs(),
+  )
+}
+
+/** What is known of one peer and shard, or null before the first contact. */
+export function peerCursor(core: StoreCore, shardId: string, peer: string): PeerCursor | null {
+  const row = core.sql.getCursor.get(peer, shardId)
+  return row === undefined ? null : rowToCursor(row as unknown as CursorRow)
+}
+
+/** What is known of all peers, by fingerprint, then shard. */
+export function peerCursors(core: StoreCore): readonly PeerCursor[] {
+  return (core.sql.listCursors.all() as unknown as CursorRow[]).map(rowToCursor)
+}
+
+function rowToCursor(row: CursorRow): PeerCursor {
+  return {
+    peer: row.fingerprint,
+    shardId: row.shard_id,
+    pulled:
+      row.pulled_log_id === null
+        ? null
+        : { logId: bytesToHex(row.pulled_log_id), cursor: row.pulled_cursor },
+    versionVector: row.version_vector === null ? null : storedVector(row.version_vector),
+    ackedCursor: row.acked_cursor,
+    lastContactMs: row.last_contact,
+  }
+}

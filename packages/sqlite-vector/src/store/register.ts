@@ -1,0 +1,286 @@
+/**
+ * One record as it lies in the tables: reading its replicated state, and replacing it together with
+ * everything that follows from it (visible row, changelog row, conflicts, counts, fingerprint).
+ *
+ * Not here: which state to write (writes.ts for our own, apply.ts for what peers sent).
+ *
+ * Invariants, kept by {@link replaceRecord} and {@link addRecord}, the only ways to write a record:
+ *   I1  One changelog row per record; a write gives it the shard's next change_id.
+ *   I2  The row in `vectors` and `embeddings` is the strategy's view of the siblings; without one, the
+ *       id is in `tombstones`.
+ *   I3  `vector_conflicts` holds the siblings of a record exactly when it has more than one.
+ */
+import { must } from '../assert.ts'
+import { bytesToFloat32, viewToBytes } from '../bytes.ts'
+import { lastWrite } from '../sync/conflict.ts'
+import type { Dot, RecordState, RecordValue, Sibling } from '../sync/types.ts'
+import { compareDots } from '../sync/version-vector.ts'
+import { decodeContext, encodeContext } from './context.ts'
+import type { StoreCore, WriteTransaction } from './core.ts'
+import { exchange, recordHash } from './fingerprint.ts'
+import type { OpenShard } from './shards.ts'
+import type { ChangelogRow, ConflictRow, PayloadRow } from './statements.ts'
+import { visibleValue } from './strategy.ts'
+
+/** How `vector_changelog.operation` is coded. */
+export const OPERATION = { put: 1, delete: 2, conflict: 3 } as const
+
+/** A record that the shard holds. */
+export interface StoredRecord {
+  readonly record: number
+  /** Whether it has a row in `vectors`. */
+  readonly visible: boolean
+  readonly operation: number
+  /**
+   * Without payloads where `operation` is a put: see {@link withPayload}. The embedding of such a
+   * value is null.
+   */
+  readonly state: RecordState
+}
+
+/** The record `id`, or null when the shard has none, not even a tombstone. */
+export function findRecord(core: StoreCore, shard: OpenShard, id: string): StoredRecord | null {
+  const visible = core.sql.findVisible.get(shard.shard, id)
+  if (visible !== undefined) return stored(core, visible as unknown as ChangelogRow, true)
+  return findHidden(core, shard, id)
+}
+
+/** The tombstone `id`, or null. Costs nothing where the shard has no tombstones. */
+export function findHidden(core: StoreCore, shard: OpenShard, id: string): StoredRecord | null {
+  if (shard.tombstoneCount === 0) return null
+  const hidden = core.sql.findHidden.get(shard.shard, id)
+  return hidden === undefined ? null : stored(core, hidden as unknown as ChangelogRow, false)
+}
+
+/** The record with what its siblings wrote. */
+export function withPayload(core: StoreCore, record: StoredRecord): StoredRecord {
+  const [sibling] = record.state.siblings
+  if (record.operation !== OPERATION.put || sibling === undefined) return record
+  const payload = must(core.sql.getPayload.get(record.record), 'the row of a visible record')
+  const value = payloadToValue(
+    payload as unknown as PayloadRow,
+    must(sibling.value, 'a put').embeddingDot,
+  )
+  return { ...record, state: { ...record.state, siblings: [{ ...sibling, value }] } }
+}
+
+/** The replicated state that a changelog row stands for; see {@link StoredRecord.state}. */
+export function rowToState(core: StoreCore, row: ChangelogRow): RecordState {
+  const context = decodeContext(core, row.context)
+  if (row.operation === OPERATION.conflict) {
+    const rows = core.sql.getConflicts.all(row.record) as unknown as ConflictRow[]
+    const siblings = rows.map((conflict) => conflictToSibling(core, conflict))
+    return { siblings: siblings.toSorted((a, b) => compareDots(a.dot, b.dot)), context }
+  }
+  const dot = { actor: core.actorOf(row.actor), counter: row.counter }
+  const value = row.operation === OPERATION.put ? unread(embeddingDotOf(core, row, dot)) : null
+  return { siblings: [{ dot, stamp: { ms: row.ms, logical: row.logical }, value }], context }
+}
+
+/** What a row of a visible record carries; its embedding is a view of the row's bytes. */
+export function payloadToValue(row: PayloadRow, embeddingDot: Dot): RecordValue {
+  return {
+    embedding: bytesToFloat32(row.embedding),
+    embeddingDot,
+    metadata: row.metadata,
+    text: row.document,
+  }
+}
+
+/**
+ * Adds a record that the shard has no tombstone of. False, and nothing written, when it is visible
+ * already: the insert is the look-up, which spares a new record one search of the index.
+ */
+export function addRecord(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  state: RecordState,
+): boolean {
+  const { core } = transaction
+  const { sql } = core
+  const value = visibleOf(transaction, shard, id, state)
+  const record = transaction.lastRecord + 1
+  if (value === null) {
+    sql.addTombstone.run(record, shard.shard, id)
+    shard.tombstoneCount += 1
+  } else {
+    const added = sql.addVector.run(record, shard.shard, id, value.metadata, value.text)
+    if (added.changes === 0) return false
+    sql.addEmbedding.run(record, embeddingBytes(value))
+    shard.recordCount += 1
+  }
+  transaction.lastRecord = record
+  writeConflicts(core, record, state)
+  if (state.siblings.length > 1) shard.conflictCount += 1
+  shard.head += 1
+  const row = changelogColumns(core, state)
+  sql.addChange.run(record, shard.shard, shard.head, ...row)
+  shard.fingerprint = exchange(shard.fingerprint, 0n, recordHash(core.hash64, id, state.siblings))
+  return true
+}
+
+/** Replaces the state of a record. Siblings of `state` carry payloads, but for an unchanged embedding. */
+export function replaceRecord(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  before: StoredRecord,
+  state: RecordState,
+): void {
+  const { core } = transaction
+  if (before.operation === OPERATION.conflict) {
+    core.sql.dropConflicts.run(before.record)
+    shard.conflictCount -= 1
+  }
+  writeConflicts(core, before.record, state)
+  if (state.siblings.length > 1) shard.conflictCount += 1
+  showRecord(transaction, shard, id, before, visibleOf(transaction, shard, id, state))
+  shard.head += 1
+  core.sql.setChange.run(shard.head, ...changelogColumns(core, state), before.record)
+  shard.fingerprint = exchange(
+    shard.fingerprint,
+    recordHash(core.hash64, id, before.state.siblings),
+    recordHash(core.hash64, id, state.siblings),
+  )
+}
+
+/** Notes that `state` covers more than the record's context said; its siblings are the same. */
+export function widenContext(core: StoreCore, record: number, state: RecordState): void {
+  core.sql.setContext.run(encodeContext(core, state), record)
+}
+
+/** Makes `value` the visible record, or hides the record when it is null. */
+export function showRecord(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  before: StoredRecord,
+  value: RecordValue | null,
+): void {
+  const { sql } = transaction.core
+  const { record } = before
+  if (before.visible && value !== null) {
+    sql.setVector.run(value.metadata, value.text, record)
+    if (value.embedding !== null) sql.setEmbedding.run(embeddingBytes(value), record)
+  } else if (before.visible) {
+    sql.dropVector.run(record)
+    sql.dropEmbedding.run(record)
+    sql.addTombstone.run(record, shard.shard, id)
+    shard.recordCount -= 1
+    shard.tombstoneCount += 1
+  } else if (value !== null) {
+    sql.dropTombstone.run(record)
+    sql.addVector.run(record, shard.shard, id, value.metadata, value.text)
+    sql.addEmbedding.run(record, embeddingBytes(value))
+    shard.recordCount += 1
+    shard.tombstoneCount -= 1
+  }
+}
+
+function stored(core: StoreCore, row: ChangelogRow, visible: boolean): StoredRecord {
+  return { record: row.record, visible, operation: row.operation, state: rowToState(core, row) }
+}
+
+/** What the record shows: its only sibling, or the strategy's view of several. */
+function visibleOf(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  state: RecordState,
+): RecordValue | null {
+  const [first, second] = state.siblings
+  if (second === undefined) return must(first, 'at least one sibling').value
+  return visibleValue(transaction.core, shard, id, state.siblings)
+}
+
+function writeConflicts(core: StoreCore, record: number, state: RecordState): void {
+  if (state.siblings.length < 2) return
+  for (const { dot, stamp, value } of state.siblings) {
+    core.sql.addConflict.run(
+      record,
+      core.actorKey(dot.actor),
+      dot.counter,
+      stamp.ms,
+      stamp.logical,
+      value === null ? OPERATION.delete : OPERATION.put,
+      ...embeddingColumns(core, dot, value),
+      value?.metadata ?? null,
+      value?.text ?? null,
+      value === null ? null : embeddingBytes(value),
+    )
+  }
+}
+
+type ChangelogColumns = [
+  operation: number,
+  ms: number,
+  logical: number,
+  actor: number,
+  counter: number,
+  embeddingActor: number | null,
+  embeddingCounter: number | null,
+  context: Uint8Array,
+]
+
+function changelogColumns(core: StoreCore, state: RecordState): ChangelogColumns {
+  const single = state.siblings.length === 1
+  // The row of a conflict names its last write; its siblings stand in vector_conflicts.
+  const { dot, stamp, value } = single
+    ? must(state.siblings[0], 'at least one sibling')
+    : lastWrite(state.siblings)
+  const operation = single
+    ? value === null
+      ? OPERATION.delete
+      : OPERATION.put
+    : OPERATION.conflict
+  return [
+    operation,
+    stamp.ms,
+    stamp.logical,
+    core.actorKey(dot.actor),
+    dot.counter,
+    ...embeddingColumns(core, dot, value),
+    encodeContext(core, state),
+  ]
+}
+
+function embeddingColumns(
+  core: StoreCore,
+  dot: Dot,
+  value: RecordValue | null,
+): [number | null, number | null] {
+  if (value === null) return [null, null]
+  const { embeddingDot } = value
+  if (embeddingDot.counter === dot.counter && embeddingDot.actor === dot.actor) return [null, null]
+  return [core.actorKey(embeddingDot.actor), embeddingDot.counter]
+}
+
+function embeddingDotOf(
+  core: StoreCore,
+  row: { readonly embedding_actor: number | null; readonly embedding_counter: number | null },
+  dot: Dot,
+): Dot {
+  if (row.embedding_actor === null || row.embedding_counter === null) return dot
+  return { actor: core.actorOf(row.embedding_actor), counter: row.embedding_counter }
+}
+
+function conflictToSibling(core: StoreCore, row: ConflictRow): Sibling {
+  const dot = { actor: core.actorOf(row.actor), counter: row.counter }
+  const stamp = { ms: row.ms, logical: row.logical }
+  if (row.operation === OPERATION.delete) return { dot, stamp, value: null }
+  const embedding = bytesToFloat32(must(row.embedding, 'the embedding of a put'))
+  const metadata = must(row.metadata, 'the metadata of a put')
+  const embeddingDot = embeddingDotOf(core, row, dot)
+  return { dot, stamp, value: { embedding, embeddingDot, metadata, text: row.document } }
+}
+
+function unread(embeddingDot: Dot): RecordValue {
+  return { embedding: null, embeddingDot, metadata: '{}', text: null }
+}
+
+function embeddingBytes(value: RecordValue): Uint8Array {
+  return value.embedding === null
+    ? must<Uint8Array>(null, 'a value with its embedding')
+    : viewToBytes(value.embedding)
+}

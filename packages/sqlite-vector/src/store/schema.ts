@@ -1,0 +1,118 @@
+/**
+ * The tables of a database file, and the steps that bring an older file up to date.
+ *
+ * Not here: statements on them (statements.ts). docs/file-format.md repeats this for readers.
+ *
+ * - `vectors`, `embeddings`: the visible records, which are a view of the replicated state. Apart, so
+ *   that reading metadata never pages through embeddings.
+ * - `tombstones`: ids of records whose visible state is a delete. Every id is in exactly one of both.
+ * - `vector_changelog`: one row per record, visible or not; the compacted feed of its shard. A write
+ *   gives the row a new, larger `change_id`. Keyed by record: an index over ids here would cost more
+ *   than the feed itself.
+ * - `vector_conflicts`: all siblings of records that have more than one, whole.
+ *
+ * Encodings: `hlc` is milliseconds << 16 | logical. `context` is empty for "exactly the dots of the
+ * siblings", else pairs of varints (actor key, counter). Version vectors are the bytes of
+ * `encodeVector`. `embedding_actor` NULL: the embedding came with the write itself.
+ *
+ * A step is never edited once released; a new one is appended.
+ */
+import type { DatabaseSync } from 'node:sqlite'
+
+import { SqliteVectorError } from '../errors.ts'
+
+/** "SQLV" in the file header, so that `file` and we can tell our files from others. */
+export const APPLICATION_ID = 0x53514c56
+
+const STEPS: readonly string[] = [
+  `
+  CREATE TABLE database_metadata (
+    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+    log_id BLOB NOT NULL, actor INTEGER NOT NULL, created_at INTEGER NOT NULL) STRICT;
+  CREATE TABLE open_sessions (
+    session BLOB PRIMARY KEY, pid INTEGER NOT NULL, boot_id TEXT, opened_at INTEGER NOT NULL) STRICT;
+  CREATE TABLE actors (
+    actor INTEGER PRIMARY KEY, actor_id BLOB NOT NULL UNIQUE, node_id TEXT) STRICT;
+
+  CREATE TABLE shard_metadata (
+    shard INTEGER PRIMARY KEY AUTOINCREMENT, shard_id TEXT NOT NULL UNIQUE,
+    dimension INTEGER NOT NULL, metric TEXT NOT NULL, model_id TEXT, conflict_strategy TEXT,
+    head INTEGER NOT NULL DEFAULT 0, record_count INTEGER NOT NULL DEFAULT 0,
+    tombstone_count INTEGER NOT NULL DEFAULT 0, conflict_count INTEGER NOT NULL DEFAULT 0,
+    quarantine_count INTEGER NOT NULL DEFAULT 0, collected_through INTEGER NOT NULL DEFAULT 0,
+    version_vector BLOB NOT NULL, gc_floor BLOB NOT NULL, fingerprint BLOB NOT NULL,
+    hlc INTEGER NOT NULL DEFAULT 0, updated_at INTEGER NOT NULL) STRICT;
+
+  CREATE TABLE vectors (
+    record INTEGER PRIMARY KEY, shard INTEGER NOT NULL, vector_id TEXT NOT NULL,
+    metadata TEXT NOT NULL, document TEXT, UNIQUE (shard, vector_id)) STRICT;
+  CREATE TABLE embeddings (record INTEGER PRIMARY KEY, embedding BLOB NOT NULL) STRICT;
+  CREATE TABLE tombstones (
+    record INTEGER PRIMARY KEY, shard INTEGER NOT NULL, vector_id TEXT NOT NULL,
+    UNIQUE (shard, vector_id)) STRICT;
+
+  CREATE TABLE vector_changelog (
+    record INTEGER PRIMARY KEY, shard INTEGER NOT NULL, change_id INTEGER NOT NULL,
+    operation INTEGER NOT NULL, hlc INTEGER NOT NULL, actor INTEGER NOT NULL,
+    counter INTEGER NOT NULL, embedding_actor INTEGER, embedding_counter INTEGER,
+    context BLOB NOT NULL) STRICT;
+  CREATE UNIQUE INDEX vector_changelog_feed ON vector_changelog (shard, change_id);
+  CREATE TABLE vector_conflicts (
+    record INTEGER NOT NULL, actor INTEGER NOT NULL, counter INTEGER NOT NULL,
+    hlc INTEGER NOT NULL, operation INTEGER NOT NULL,
+    embedding_actor INTEGER, embedding_counter INTEGER,
+    metadata TEXT, document TEXT, embedding BLOB,
+    PRIMARY KEY (record, actor, counter)) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE peers (
+    peer INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, node_id TEXT) STRICT;
+  CREATE TABLE sync_cursors (
+    peer INTEGER NOT NULL, shard INTEGER NOT NULL,
+    pulled_log_id BLOB, pulled_cursor INTEGER NOT NULL DEFAULT 0,
+    version_vector BLOB, acked_cursor INTEGER NOT NULL DEFAULT 0,
+    last_contact INTEGER NOT NULL, PRIMARY KEY (peer, shard)) STRICT, WITHOUT ROWID;
+  CREATE TABLE sync_quarantine (
+    quarantine INTEGER PRIMARY KEY, shard INTEGER NOT NULL, peer INTEGER NOT NULL,
+    vector_id TEXT NOT NULL, reason TEXT NOT NULL, dots BLOB NOT NULL, bytes BLOB NOT NULL,
+    at INTEGER NOT NULL, UNIQUE (shard, vector_id, dots)) STRICT;
+  `,
+]
+
+/** The `user_version` that this release writes. */
+export const SCHEMA_VERSION: number = STEPS.length
+
+/**
+ * Brings the file to {@link SCHEMA_VERSION}, in the transaction that the caller opened.
+ * @throws SqliteVectorError `STORE_SCHEMA_TOO_NEW`, or `STORE_CORRUPT` for another program's file
+ */
+export function migrate(db: DatabaseSync, path: string): void {
+  const version = pragma(db, 'user_version')
+  assertOurs(db, path, version)
+  if (version > SCHEMA_VERSION) {
+    throw new SqliteVectorError(
+      'STORE_SCHEMA_TOO_NEW',
+      `${path} has schema ${version}; this release knows ${SCHEMA_VERSION}`,
+    )
+  }
+  if (version === SCHEMA_VERSION) return
+  for (const step of STEPS.slice(version)) db.exec(step)
+  db.exec(`PRAGMA application_id = ${APPLICATION_ID}`)
+  db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`)
+}
+
+function assertOurs(db: DatabaseSync, path: string, version: number): void {
+  const applicationId = pragma(db, 'application_id')
+  if (applicationId === APPLICATION_ID) return
+  const tables = Number(
+    db.prepare('SELECT count(*) AS tables FROM sqlite_schema').get()?.['tables'],
+  )
+  if (applicationId === 0 && version === 0 && tables === 0) return
+  throw new SqliteVectorError(
+    'STORE_CORRUPT',
+    `${path} is an SQLite database of another program (application id ${applicationId})`,
+  )
+}
+
+function pragma(db: DatabaseSync, name: string): number {
+  return Number(db.prepare(`PRAGMA ${name}`).get()?.[name])
+}

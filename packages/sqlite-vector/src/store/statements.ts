@@ -1,0 +1,172 @@
+/**
+ * Every statement on a hot path, prepared once per open file and kept.
+ *
+ * Not here: what they mean together (register.ts, changelog.ts, shards.ts). SQL names are translated
+ * here and in the modules that read the rows, nowhere else.
+ *
+ * Stamps are written as `(?ms << 16) | ?logical` and read back as two numbers, so that no 64-bit
+ * integer has to become a BigInt.
+ */
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+
+/** A row of `vector_changelog`, as {@link Statements.findVisible} and its like give it. */
+export interface ChangelogRow {
+  readonly record: number
+  readonly change_id: number
+  readonly operation: number
+  readonly ms: number
+  readonly logical: number
+  readonly actor: number
+  readonly counter: number
+  readonly embedding_actor: number | null
+  readonly embedding_counter: number | null
+  readonly context: Uint8Array
+}
+
+/** What a visible record carries. */
+export interface PayloadRow {
+  readonly vector_id: string
+  readonly metadata: string
+  readonly document: string | null
+  readonly embedding: Uint8Array
+}
+
+/** A row of `vector_conflicts`. */
+export interface ConflictRow {
+  readonly actor: number
+  readonly counter: number
+  readonly ms: number
+  readonly logical: number
+  readonly operation: number
+  readonly embedding_actor: number | null
+  readonly embedding_counter: number | null
+  readonly metadata: string | null
+  readonly document: string | null
+  readonly embedding: Uint8Array | null
+}
+
+// Stamps use all 64 bits, so the shift brings the sign along: the mask takes it off again.
+const STAMP = `((hlc >> 16) & 281474976710655) AS ms, (hlc & 65535) AS logical`
+
+const SHARD_COLUMNS = `shard, shard_id, dimension, metric, model_id, conflict_strategy, head,
+  record_count, tombstone_count, conflict_count, quarantine_count, version_vector, gc_floor,
+  fingerprint, updated_at, ${STAMP}`
+
+const CHANGELOG_COLUMNS = `c.record, c.change_id, c.operation,
+  ((c.hlc >> 16) & 281474976710655) AS ms, (c.hlc & 65535) AS logical,
+  c.actor, c.counter, c.embedding_actor, c.embedding_counter, c.context`
+
+// Not composed in place, as isolated declarations cannot type that: see prepareStatements().
+const SQL = {
+  begin: 'BEGIN IMMEDIATE',
+  beginRead: 'BEGIN',
+  commit: 'COMMIT',
+  rollback: 'ROLLBACK',
+  savepoint: 'SAVEPOINT nested',
+  release: 'RELEASE nested',
+  rollbackTo: 'ROLLBACK TO nested',
+  dataVersion: 'PRAGMA data_version',
+
+  database: `SELECT d.log_id, d.actor, a.actor_id FROM database_metadata d
+    JOIN actors a ON a.actor = d.actor`,
+  setIdentity: 'UPDATE database_metadata SET actor = ?, log_id = ?',
+  resetAcks: 'UPDATE sync_cursors SET acked_cursor = 0',
+  findActor: 'SELECT actor FROM actors WHERE actor_id = ?',
+  getActor: 'SELECT actor_id FROM actors WHERE actor = ?',
+  addActor: 'INSERT INTO actors (actor_id) VALUES (?) RETURNING actor',
+
+  getShard: `SELECT {shard} FROM shard_metadata WHERE shard_id = ?`,
+  listShards: `SELECT {shard} FROM shard_metadata ORDER BY shard_id`,
+  addShard: `INSERT INTO shard_metadata
+    (shard_id, dimension, metric, model_id, version_vector, gc_floor, fingerprint, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+  setShard: `UPDATE shard_metadata SET head = ?, record_count = ?, tombstone_count = ?,
+    conflict_count = ?, quarantine_count = ?, version_vector = ?, fingerprint = ?,
+    hlc = (? << 16) | ?, conflict_strategy = ?, updated_at = ? WHERE shard = ?`,
+
+  lastRecord: 'SELECT max(record) AS record FROM vector_changelog',
+  findVisible: `SELECT {changelog} FROM vectors v JOIN vector_changelog c USING (record)
+    WHERE v.shard = ? AND v.vector_id = ?`,
+  findHidden: `SELECT {changelog} FROM tombstones t JOIN vector_changelog c USING (record)
+    WHERE t.shard = ? AND t.vector_id = ?`,
+  getPayload: `SELECT v.vector_id, v.metadata, v.document, e.embedding
+    FROM vectors v JOIN embeddings e USING (record) WHERE v.record = ?`,
+  getHiddenId: 'SELECT vector_id FROM tombstones WHERE record = ?',
+  getConflicts: `SELECT actor, counter, {stamp}, operation, embedding_actor, embedding_counter,
+    metadata, document, embedding FROM vector_conflicts WHERE record = ?`,
+
+  addVector: `INSERT INTO vectors (record, shard, vector_id, metadata, document)
+    VALUES (?, ?, ?, ?, ?) ON CONFLICT (shard, vector_id) DO NOTHING`,
+  setVector: 'UPDATE vectors SET metadata = ?, document = ? WHERE record = ?',
+  dropVector: 'DELETE FROM vectors WHERE record = ?',
+  addEmbedding: 'INSERT INTO embeddings (record, embedding) VALUES (?, ?)',
+  setEmbedding: 'UPDATE embeddings SET embedding = ? WHERE record = ?',
+  dropEmbedding: 'DELETE FROM embeddings WHERE record = ?',
+  addTombstone: 'INSERT INTO tombstones (record, shard, vector_id) VALUES (?, ?, ?)',
+  dropTombstone: 'DELETE FROM tombstones WHERE record = ?',
+  addConflict: `INSERT INTO vector_conflicts
+    (record, actor, counter, hlc, operation, embedding_actor, embedding_counter,
+     metadata, document, embedding)
+    VALUES (?, ?, ?, (? << 16) | ?, ?, ?, ?, ?, ?, ?)`,
+  dropConflicts: 'DELETE FROM vector_conflicts WHERE record = ?',
+
+  addChange: `INSERT INTO vector_changelog
+    (record, shard, change_id, operation, hlc, actor, counter,
+     embedding_actor, embedding_counter, context)
+    VALUES (?, ?, ?, ?, (? << 16) | ?, ?, ?, ?, ?, ?)`,
+  setChange: `UPDATE vector_changelog SET change_id = ?, operation = ?, hlc = (? << 16) | ?,
+    actor = ?, counter = ?, embedding_actor = ?, embedding_counter = ?, context = ?
+    WHERE record = ?`,
+  setContext: 'UPDATE vector_changelog SET context = ? WHERE record = ?',
+  readFeed: `SELECT {changelog} FROM vector_changelog c
+    WHERE c.shard = ? AND c.change_id > ? ORDER BY c.change_id LIMIT ?`,
+
+  getRecord: `SELECT v.vector_id, v.metadata, v.document, e.embedding
+    FROM vectors v JOIN embeddings e USING (record) WHERE v.shard = ? AND v.vector_id = ?`,
+  listRecords: `SELECT v.vector_id, v.metadata, v.document FROM vectors v
+    WHERE v.shard = ? AND v.vector_id > ? ORDER BY v.vector_id LIMIT ?`,
+  listRecordsWithVectors: `SELECT v.vector_id, v.metadata, v.document, e.embedding
+    FROM vectors v JOIN embeddings e USING (record)
+    WHERE v.shard = ? AND v.vector_id > ? ORDER BY v.vector_id LIMIT ?`,
+  scanEmbeddings: `SELECT v.record, v.vector_id, e.embedding
+    FROM vectors v CROSS JOIN embeddings e ON e.record = v.record WHERE v.shard = ?`,
+
+  addPeer: `INSERT INTO peers (fingerprint) VALUES (?) ON CONFLICT (fingerprint) DO UPDATE
+    SET fingerprint = fingerprint RETURNING peer`,
+  getCursor: `SELECT p.fingerprint, s.shard_id, k.pulled_log_id, k.pulled_cursor, k.version_vector,
+    k.acked_cursor, k.last_contact FROM sync_cursors k JOIN peers p USING (peer)
+    JOIN shard_metadata s USING (shard) WHERE p.fingerprint = ? AND s.shard_id = ?`,
+  listCursors: `SELECT p.fingerprint, s.shard_id, k.pulled_log_id, k.pulled_cursor,
+    k.version_vector, k.acked_cursor, k.last_contact FROM sync_cursors k JOIN peers p USING (peer)
+    JOIN shard_metadata s USING (shard) ORDER BY p.fingerprint, s.shard_id`,
+  // The same feed only moves forwards; another feed starts where the batch says.
+  setPulled: `INSERT INTO sync_cursors (peer, shard, pulled_log_id, pulled_cursor, last_contact)
+    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (peer, shard) DO UPDATE SET
+    pulled_cursor = CASE WHEN pulled_log_id = ?3 THEN max(pulled_cursor, ?4) ELSE ?4 END,
+    pulled_log_id = ?3, last_contact = ?5`,
+  setAcked: `INSERT INTO sync_cursors (peer, shard, version_vector, acked_cursor, last_contact)
+    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (peer, shard) DO UPDATE SET
+    version_vector = ?3, acked_cursor = ?4, last_contact = ?5`,
+
+  addQuarantine: `INSERT INTO sync_quarantine (shard, peer, vector_id, reason, dots, bytes, at)
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (shard, vector_id, dots) DO NOTHING`,
+  quarantineDots: 'SELECT dots FROM sync_quarantine WHERE shard = ?',
+} as const
+
+/** The prepared statements of one open file. */
+export type Statements = { readonly [name in keyof typeof SQL]: StatementSync }
+
+/** Prepares them all. */
+export function prepareStatements(db: DatabaseSync): Statements {
+  const entries = Object.entries(SQL).map(
+    ([name, sql]) => [name, db.prepare(expanded(sql))] as const,
+  )
+  return Object.fromEntries(entries) as Statements
+}
+
+function expanded(sql: string): string {
+  return sql
+    .replace('{stamp}', STAMP)
+    .replace('{changelog}', CHANGELOG_COLUMNS)
+    .replace('{shard}', SHARD_COLUMNS)
+}
