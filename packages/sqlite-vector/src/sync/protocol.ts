@@ -143,8 +143,10 @@ const MESSAGE_UNITS_MAX = 500
 
 const METRICS: readonly Metric[] = ['cosine', 'l2', 'dot']
 
+const REMOTE_FAILED_NUMBER = 8
+
 /** Codes that travel, by number. A failure of another kind travels as SYNC_REMOTE_FAILED. */
-export const WIRE_ERROR_NUMBERS = {
+export const WIRE_ERROR_NUMBERS: Readonly<Partial<Record<ErrorCode, number>>> = {
   SYNC_FRAME_CORRUPT: 1,
   SYNC_FRAME_TOO_LARGE: 2,
   SYNC_PROTOCOL_VERSION: 3,
@@ -152,9 +154,9 @@ export const WIRE_ERROR_NUMBERS = {
   SYNC_SHARD_UNKNOWN: 5,
   SYNC_SHARD_MISMATCH: 6,
   SYNC_DIVERGED: 7,
-  SYNC_REMOTE_FAILED: 8,
+  SYNC_REMOTE_FAILED: REMOTE_FAILED_NUMBER,
   SYNC_CLOSED: 9,
-} as const satisfies Partial<Record<ErrorCode, number>>
+}
 
 const CODE_BY_NUMBER = new Map<number, ErrorCode>(
   Object.entries(WIRE_ERROR_NUMBERS).map(([code, number]) => [number, code as ErrorCode]),
@@ -237,8 +239,7 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
       ]
     case 'error':
       return [
-        (WIRE_ERROR_NUMBERS as Partial<Record<ErrorCode, number>>)[frame.code] ??
-          WIRE_ERROR_NUMBERS.SYNC_REMOTE_FAILED,
+        WIRE_ERROR_NUMBERS[frame.code] ?? REMOTE_FAILED_NUMBER,
         frame.message.slice(0, MESSAGE_UNITS_MAX).toWellFormed(),
       ]
     case 'done':

@@ -1,0 +1,198 @@
+/**
+ * The events and effects of a session (session.ts), and what its two roles remember. Types only.
+ *
+ * Every frame that arrives is an event as it is; the other events are what the shell reports of the
+ * store and of the channel. Effects are what the shell is to do, in their order.
+ */
+import type { ErrorCode } from '../errors.ts'
+import type { ApplyResult, DeltaSource, ReplicaIdentity, ShardState } from '../store/types.ts'
+import type { Delta } from './delta.ts'
+import type { CaughtUpFrame, ControlFrame, ShardDescriptor, SubscribeFrame } from './protocol.ts'
+import type { ActorId, VersionVector } from './types.ts'
+
+/** What a puller knows of its own side when it begins. */
+export interface LocalReplica {
+  readonly nodeId: string
+  readonly identity: ReplicaIdentity
+  /** null while the shard does not exist here. */
+  readonly shard: ShardDescriptor | null
+  readonly versionVector: VersionVector
+  /** How far this peer's feed was read before. */
+  readonly pulled: { readonly logId: string; readonly cursor: number } | null
+}
+
+/** A batch read from the feed and encoded. */
+export interface BatchRead {
+  /** The BATCH frame; null when everything looked at was skipped. */
+  readonly bytes: Uint8Array | null
+  readonly changeCount: number
+  readonly through: number
+  readonly atHead: boolean
+  readonly state: ShardState
+}
+
+/** What a session is told. */
+export type SessionEvent =
+  | ControlFrame
+  | { readonly type: 'batch'; readonly delta: Delta }
+  /** The channel is open and the session may begin. */
+  | { readonly type: 'start'; readonly local: LocalReplica }
+  | { readonly type: 'applied'; readonly cursor: number; readonly result: ApplyResult }
+  | { readonly type: 'joined'; readonly state: ShardState }
+  | {
+      readonly type: 'inspected'
+      readonly nodeId: string
+      readonly identity: ReplicaIdentity
+      readonly state: ShardState | null
+    }
+  | { readonly type: 'read'; readonly batch: BatchRead }
+  /** The shard's feed moved. */
+  | { readonly type: 'committed' }
+  /** The caller wants no more. */
+  | { readonly type: 'stop' }
+  /** The peer sends no more frames. */
+  | { readonly type: 'finished' }
+  /** The channel, the store or a frame failed; nothing else can come of this session. */
+  | { readonly type: 'failed'; readonly error: Error }
+
+/** Names of {@link SessionEvent}s. */
+export type SessionEventType = SessionEvent['type']
+
+/** What the shell is to do. */
+export type SessionEffect =
+  | { readonly type: 'send'; readonly frame: ControlFrame }
+  | { readonly type: 'sendBatch'; readonly bytes: Uint8Array }
+  /** Create the shard as the peer describes it. */
+  | { readonly type: 'createShard'; readonly shardId: string; readonly shard: ShardDescriptor }
+  /** Commit the changes with their cursor; answered by `applied`. */
+  | { readonly type: 'apply'; readonly delta: Delta; readonly source: DeltaSource }
+  /** Join the sender's vector; answered by `joined`. */
+  | { readonly type: 'join'; readonly source: DeltaSource; readonly versionVector: VersionVector }
+  /** Look the shard up; answered by `inspected`. */
+  | { readonly type: 'inspect'; readonly shardId: string }
+  /** Read and encode the next batch; answered by `read`. */
+  | { readonly type: 'read'; readonly after: number; readonly known: VersionVector }
+  | {
+      readonly type: 'recordAck'
+      readonly cursor: number
+      readonly versionVector: VersionVector
+    }
+  /** We send no more frames. */
+  | { readonly type: 'finish' }
+  /** The session is over: nothing follows. */
+  | { readonly type: 'close' }
+
+/** Why a session ended; null for an orderly end. */
+export type SessionError = Error & { readonly code?: ErrorCode }
+
+/** Where a puller stands. */
+export type PullPhase =
+  | 'idle'
+  | 'greeting'
+  | 'streaming'
+  | 'applying'
+  | 'joining'
+  | 'live'
+  | 'leaving'
+
+/** What was committed on our side. */
+export interface PullTally {
+  readonly batches: number
+  /** Changes that came in committed batches. */
+  readonly received: number
+  readonly applied: number
+  readonly redundant: number
+  readonly conflicts: number
+  readonly quarantined: number
+  readonly skewMsMax: number
+}
+
+/** The side that wants data. */
+export interface PullSession {
+  readonly role: 'puller'
+  readonly phase: PullPhase | 'closed'
+  /** Fingerprint of the peer. */
+  readonly peer: string
+  readonly shardId: string
+  readonly live: boolean
+  readonly local: LocalReplica | null
+  readonly peerNodeId: string | null
+  readonly peerActor: ActorId | null
+  /** The sender's feed; null before WELCOME, and when the sender has no such shard. */
+  readonly logId: string | null
+  /** Committed up to here. */
+  readonly cursor: number
+  readonly caughtUp: CaughtUpFrame | null
+  /** Our state when the vectors were last joined. */
+  readonly state: ShardState | null
+  /** True once everything that the sender had at CAUGHT_UP is committed. */
+  readonly complete: boolean
+  readonly tally: PullTally
+  readonly error: Error | null
+}
+
+/** Where a sender stands. */
+export type SendPhase =
+  | 'awaitingHello'
+  | 'awaitingSubscribe'
+  | 'inspecting'
+  | 'reading'
+  | 'waiting'
+  | 'caughtUp'
+  | 'absent'
+
+/** A frame that waits for its ACK. */
+export interface Unacked {
+  readonly through: number
+  readonly changeCount: number
+  readonly caughtUp: boolean
+}
+
+/** What was sent, and what the peer says it committed. */
+export interface SendTally {
+  readonly batches: number
+  readonly sent: number
+  readonly acked: number
+}
+
+/** The side that has data. */
+export interface SendSession {
+  readonly role: 'sender'
+  readonly phase: SendPhase | 'closed'
+  readonly peer: string
+  readonly peerNodeId: string | null
+  readonly peerActor: ActorId | null
+  /** The only shard that may be asked for; null when the peer chooses. */
+  readonly shardId: string | null
+  readonly subscription: SubscribeFrame | null
+  readonly logId: string | null
+  /** What the subscriber is known to hold. */
+  readonly known: VersionVector
+  readonly sentThrough: number
+  readonly ackedThrough: number
+  readonly unacked: readonly Unacked[]
+  /** True once the peer acknowledged a CAUGHT_UP. */
+  readonly complete: boolean
+  readonly tally: SendTally
+  readonly error: Error | null
+}
+
+/** One shard, one peer, one direction. */
+export type Session = PullSession | SendSession
+
+/** The session after an event, and what is to be done. */
+export interface Step<S extends Session = Session> {
+  readonly session: S
+  readonly effects: readonly SessionEffect[]
+}
+
+/** For every phase, what every event does there: a missing pair does not compile. */
+export type TransitionTable<S extends Session, P extends string> = Readonly<
+  Record<P, { readonly [T in SessionEventType]: Transition<S, T> }>
+>
+
+/** What one event does in one phase. */
+export type Transition<S extends Session, T extends SessionEventType> = (
+  session: S,
+  event: Extract<SessionEvent, { readonly type: T }>,
+) => Step<S>
