@@ -32,6 +32,12 @@ export const TEXT_BYTES_MAX = 131_072
 /** Most neighbours of one search: bounds the heap and the answer. */
 export const K_MAX = 10_000
 
+/** Deepest nesting of a filter, its operands included: bounds the statement it becomes. */
+export const FILTER_DEPTH_MAX = 32
+
+/** Most conditions in one filter; a list of `$in` counts once. */
+export const FILTER_CONDITIONS_MAX = 500
+
 /** Most rows of one page of `list()`. */
 export const LIST_LIMIT_MAX = 10_000
 

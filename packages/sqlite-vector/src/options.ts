@@ -94,7 +94,8 @@ export function nameGiven(name: string, value: unknown, bytesMax: number): asser
   }
 }
 
-function nearestName(key: string, known: readonly string[]): string | undefined {
+/** The name in `known` that `key` was probably meant to be. */
+export function nearestName(key: string, known: readonly string[]): string | undefined {
   let best: string | undefined
   let bestDistance = Math.max(2, Math.floor(key.length / 3)) + 1
   for (const candidate of known) {
