@@ -1,0 +1,256 @@
+/**
+ * One session over one store: frames in, effects on the store carried out, frames out. Synchronous,
+ * and without a network: the shell moves its frames over QUIC, the simulator over a network of chance.
+ *
+ * Decides nothing about the protocol (session.ts does). Effects are carried out in their order, one per
+ * {@link SessionDriver.advance}, so that whoever drives can wait, crash or give up between any two.
+ *
+ * Invariant: what `advance` returns was earned; an ACK is returned only after the commit it tells of.
+ */
+import { AssertionError, must, unreachable } from '../assert.ts'
+import { SqliteVectorError } from '../errors.ts'
+import { DELTA_BYTES_TARGET, FRAME_BYTES_MAX } from '../limits.ts'
+import type { DeltaRead, ReplicaStore, ShardState } from '../store/types.ts'
+import { decodeDelta } from './delta-decode.ts'
+import { encodeDelta } from './delta.ts'
+import { FRAME_TYPES } from './frame.ts'
+import { decodeFrame, encodeFrame, type ShardDescriptor } from './protocol.ts'
+import { step } from './session.ts'
+import type {
+  BatchRead,
+  LocalReplica,
+  Session,
+  SessionEffect,
+  SessionEvent,
+} from './session-types.ts'
+import type { VersionVector } from './types.ts'
+import { EMPTY_VECTOR } from './version-vector.ts'
+
+/** What a driver works with. */
+export interface DriverSetup {
+  readonly store: ReplicaStore
+  readonly nodeId: string
+  /** Most records of one batch. Integer, 1 to 4,096. */
+  readonly batchSize: number
+}
+
+/** What is to be done with the channel. */
+export type ChannelEffect =
+  | { readonly type: 'send'; readonly bytes: Uint8Array }
+  | { readonly type: 'finish' }
+  | { readonly type: 'close' }
+
+/** Runs one session; see the head of this file. */
+export class SessionDriver<S extends Session = Session> {
+  #session: S
+  readonly #setup: DriverSetup
+  #effects: SessionEffect[] = []
+
+  constructor(session: S, setup: DriverSetup) {
+    this.#session = session
+    this.#setup = setup
+  }
+
+  get session(): S {
+    return this.#session
+  }
+
+  /** True while effects are left: call {@link advance}. */
+  get busy(): boolean {
+    return this.#effects.length > 0
+  }
+
+  /**
+   * True when the next frame may be taken. A puller first finishes what the last one began; a sender
+   * takes ACKs at any time, or full buffers both ways would wait for each other.
+   */
+  get ready(): boolean {
+    return this.#session.phase !== 'closed' && (this.#session.role === 'sender' || !this.busy)
+  }
+
+  /** Begins a pull: our side as it is now. */
+  start(): void {
+    const { session } = this
+    if (session.role !== 'puller') throw new AssertionError('a sender waits for its puller')
+    const { store, nodeId } = this.#setup
+    this.#guarded(() => {
+      this.tell({
+        type: 'start',
+        local: localReplica(store, nodeId, session.shardId, session.peer),
+      })
+    })
+  }
+
+  /** Takes a frame of the peer. What is wrong with it ends the session; the peer is told. */
+  take(frame: Uint8Array): void {
+    this.#guarded(() => {
+      this.tell(this.#decode(frame))
+    })
+  }
+
+  /** Tells the session of something that did not come over the channel. */
+  tell(event: SessionEvent): void {
+    const next = step(this.#session, event)
+    this.#session = next.session as S
+    this.#effects.push(...next.effects)
+  }
+
+  /**
+   * Carries out the next effect. Returns what the channel is to do, or null when it was the store's
+   * task. A failure of the store ends the session; the peer is told.
+   */
+  advance(): ChannelEffect | null {
+    const effect = must(this.#effects.shift(), 'advance() while there is something to do')
+    switch (effect.type) {
+      case 'send':
+        return { type: 'send', bytes: encodeFrame(effect.frame) }
+      case 'sendBatch':
+        return { type: 'send', bytes: effect.bytes }
+      case 'finish':
+      case 'close':
+        return effect
+      case 'createShard':
+      case 'apply':
+      case 'join':
+      case 'inspect':
+      case 'read':
+      case 'recordAck':
+        this.#guarded(() => {
+          this.#work(effect)
+        })
+        return null
+      default:
+        return unreachable(effect)
+    }
+  }
+
+  #work(effect: StoreEffect): void {
+    const { store, nodeId, batchSize } = this.#setup
+    switch (effect.type) {
+      case 'createShard':
+        store.ensureShard({ shardId: effect.shardId, ...effect.shard })
+        return
+      case 'apply': {
+        const { delta, source } = effect
+        const result = store.applyDelta(this.#shardId(), delta.changes, source)
+        this.tell({ type: 'applied', cursor: source.cursor, result })
+        return
+      }
+      case 'join': {
+        const state = store.joinVector(this.#shardId(), effect.source, effect.versionVector)
+        this.tell({ type: 'joined', state })
+        return
+      }
+      case 'inspect':
+        this.tell({
+          type: 'inspected',
+          nodeId,
+          identity: store.identity(),
+          state: stateOrNull(store, effect.shardId),
+        })
+        return
+      case 'read': {
+        const batch = readBatch(store, this.#shardId(), effect.after, effect.known, batchSize)
+        this.tell({ type: 'read', batch })
+        return
+      }
+      case 'recordAck':
+        store.recordAck(this.#shardId(), this.#session.peer, effect.cursor, effect.versionVector)
+        return
+      default:
+        unreachable(effect)
+    }
+  }
+
+  #decode(frame: Uint8Array): SessionEvent {
+    if (frame[0] !== FRAME_TYPES.batch) return decodeFrame(frame)
+    if (this.#session.role === 'sender') {
+      throw new SqliteVectorError(
+        'SYNC_PROTOCOL_VIOLATION',
+        'the peer sent records to their sender',
+      )
+    }
+    const { dimension } = this.#setup.store.shardState(this.#shardId())
+    return { type: 'batch', delta: decodeDelta(frame, dimension) }
+  }
+
+  /** The world's failures end the session; ours are not caught. */
+  #guarded(fn: () => void): void {
+    try {
+      fn()
+    } catch (error) {
+      if (!(error instanceof SqliteVectorError)) throw error
+      // What was still to be done assumed that this worked.
+      this.#effects = []
+      this.tell({ type: 'failed', error })
+    }
+  }
+
+  #shardId(): string {
+    const { session } = this
+    if (session.role === 'puller') return session.shardId
+    return must(session.subscription, 'a sender that was subscribed to').shardId
+  }
+}
+
+type StoreEffect = Exclude<
+  SessionEffect,
+  { readonly type: 'send' | 'sendBatch' | 'finish' | 'close' }
+>
+
+/** What a puller tells of its own side. */
+export function localReplica(
+  store: ReplicaStore,
+  nodeId: string,
+  shardId: string,
+  peer: string,
+): LocalReplica {
+  const identity = store.identity()
+  const state = stateOrNull(store, shardId)
+  if (state === null) {
+    return { nodeId, identity, shard: null, versionVector: EMPTY_VECTOR, pulled: null }
+  }
+  const pulled = store.peerCursor(shardId, peer)?.pulled ?? null
+  return {
+    nodeId,
+    identity,
+    shard: descriptorOf(state),
+    versionVector: state.versionVector,
+    pulled,
+  }
+}
+
+/** The next batch of the feed, encoded; fewer records when they would not fit a frame. */
+export function readBatch(
+  store: ReplicaStore,
+  shardId: string,
+  after: number,
+  known: VersionVector,
+  batchSize: number,
+): BatchRead {
+  let countMax = batchSize
+  for (;;) {
+    const query = { after, countMax, bytesMax: DELTA_BYTES_TARGET, known }
+    const delta = store.readDelta(shardId, query)
+    const bytes = delta.changes.length === 0 ? null : encodeDelta(delta, delta.state.dimension)
+    if (bytes === null || bytes.byteLength <= FRAME_BYTES_MAX) return toBatch(delta, bytes)
+    countMax = Math.max(1, Math.floor(delta.changes.length / 2))
+  }
+}
+
+function toBatch(
+  { changes, through, atHead, state }: DeltaRead,
+  bytes: Uint8Array | null,
+): BatchRead {
+  return { bytes, changeCount: changes.length, through, atHead, state }
+}
+
+function stateOrNull(store: ReplicaStore, shardId: string): ShardState | null {
+  return store.shards().some((shard) => shard.shardId === shardId)
+    ? store.shardState(shardId)
+    : null
+}
+
+function descriptorOf({ dimension, metric, modelId }: ShardState): ShardDescriptor {
+  return { dimension, metric, modelId }
+}
