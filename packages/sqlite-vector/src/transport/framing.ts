@@ -3,8 +3,12 @@
  *
  * | bytes | field  | encoding                                       |
  * | ----- | ------ | ---------------------------------------------- |
- * | 4     | length | u32 big-endian, 0 to the reader's `frameBytesMax` |
+ * | 4     | length | u32 big-endian, 0 to the reader's `frameBytesMax`; 0xffffffff is the end |
  * | …     | frame  | `length` bytes                                 |
+ *
+ * The end is a mark of four bytes that travels together with the stream's FIN. The FIN alone is not
+ * enough: the engine (quiche 0.18) forgets a stream once all its bytes are acknowledged, and with it a
+ * FIN that carried no byte and was lost or not sent yet; the reader would wait for ever.
  *
  * Knows neither QUIC nor what a frame means. Invariants: a length is judged before a byte of memory is
  * taken for it; memory grows with what has arrived (it at most doubles), so announcing a large frame
@@ -16,6 +20,11 @@ import { SqliteVectorError } from '../errors.ts'
 
 /** Bytes before each frame. */
 export const FRAME_PREFIX_BYTES = 4
+
+const LENGTH_OF_END = 0xffff_ffff
+
+/** Says that no frame follows; to be sent with the stream's FIN. */
+export const END_MARK: Uint8Array = Uint8Array.of(0xff, 0xff, 0xff, 0xff)
 
 /** Memory taken for a frame before any of it has arrived. */
 const FRAME_BYTES_AT_FIRST = 65_536
@@ -51,6 +60,7 @@ export class FrameReader {
   #length = -1
   #frame = new Uint8Array()
   #filled = 0
+  #ended = false
 
   constructor(frameBytesMax: number) {
     this.#frameBytesMax = frameBytesMax
@@ -61,6 +71,7 @@ export class FrameReader {
    * @throws SqliteVectorError `TRANSPORT_FRAME_TOO_LARGE`; `TRANSPORT_ABORTED` when the stream ends inside a frame
    */
   next(source: ByteSource): Uint8Array | null | undefined {
+    if (this.#ended) return null
     if (this.#length < 0) {
       const state = this.#readPrefix(source)
       if (state !== 'complete') return state === 'end' ? null : undefined
@@ -86,12 +97,17 @@ export class FrameReader {
       const count = source.readInto(this.#prefix.subarray(this.#prefixFilled))
       if (count < 0) {
         if (this.#prefixFilled > 0) throw endedInsideFrame()
+        this.#ended = true
         return 'end'
       }
       if (count === 0) return 'partial'
       this.#prefixFilled += count
     }
     const length = new DataView(this.#prefix.buffer).getUint32(0)
+    if (length === LENGTH_OF_END) {
+      this.#ended = true
+      return 'end'
+    }
     checkFrameBytes(length, this.#frameBytesMax)
     this.#length = length
     this.#frame = uninitialised(Math.min(length, FRAME_BYTES_AT_FIRST))

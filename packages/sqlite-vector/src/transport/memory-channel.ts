@@ -120,18 +120,6 @@ export class MemoryChannel implements Channel {
   /** The twin's frame is here. */
   arrive(frame: Uint8Array): void {
     if (this.#failure !== null || this.#host.endError() !== null) return
-    if (frame.byteLength > this.#host.frameBytesMax) {
-      const error = new SqliteVectorError(
-        'TRANSPORT_FRAME_TOO_LARGE',
-        `a frame of ${frame.byteLength} bytes exceeds the limit of ${this.#host.frameBytesMax}`,
-      )
-      const twin = this.#twin
-      this.#path.deliver(() => {
-        twin?.fail(new SqliteVectorError('TRANSPORT_ABORTED', 'the peer aborted the channel'))
-      })
-      this.fail(error)
-      return
-    }
     this.#frames.push(frame)
     this.#serve()
   }
@@ -144,6 +132,10 @@ export class MemoryChannel implements Channel {
   #serve(): void {
     while (this.#receivers.length > 0) {
       const frame = this.#frames.shift()
+      if (frame !== undefined && frame.byteLength > this.#host.frameBytesMax) {
+        this.#refuse(frame.byteLength)
+        return
+      }
       if (frame !== undefined) {
         const bytes = frame.byteLength + FRAME_PREFIX_BYTES
         this.#host.countReceived(bytes)
@@ -167,6 +159,16 @@ export class MemoryChannel implements Channel {
   credit(bytes: number): void {
     this.#unreadBytes -= bytes
     if (this.#unreadBytes < MEMORY_WINDOW_BYTES) this.#senders.shift()?.resolve()
+  }
+
+  #refuse(byteLength: number): void {
+    const limit = this.#host.frameBytesMax
+    const twin = this.#twin
+    this.#path.deliver(() => {
+      twin?.fail(new SqliteVectorError('TRANSPORT_ABORTED', 'the peer aborted the channel'))
+    })
+    const message = `a frame of ${byteLength} bytes exceeds the limit of ${limit}`
+    this.fail(new SqliteVectorError('TRANSPORT_FRAME_TOO_LARGE', message))
   }
 
   #rejectSenders(error: SqliteVectorError): void {

@@ -30,6 +30,12 @@ export interface MemoryNetworkOptions {
   readonly random?: () => number
 }
 
+/** What one party does otherwise. */
+export interface MemoryTransportOptions {
+  /** Largest frame in bytes that it sends or takes. @defaultValue the network's */
+  readonly frameBytesMax?: number
+}
+
 type ResolvedOptions = Required<MemoryNetworkOptions>
 
 const DEFAULTS = {
@@ -63,9 +69,12 @@ export class MemoryNetwork {
   }
 
   /** A party of this network, known to the others by `fingerprint`. */
-  transport(fingerprint: string): Transport {
+  transport(fingerprint: string, options: MemoryTransportOptions = {}): Transport {
     nameGiven('fingerprint', fingerprint, 64)
-    return new MemoryTransport(this, fingerprint)
+    rejectUnknownKeys('transport', options, ['frameBytesMax'])
+    const frameBytesMax = options.frameBytesMax ?? this.#options.frameBytesMax
+    integerIn('frameBytesMax', frameBytesMax, 1, FRAME_BYTES_MAX)
+    return new MemoryTransport(this, fingerprint, frameBytesMax)
   }
 
   /** Ends connections between two parties, as a silent network does, and lets no new ones through. */
@@ -147,12 +156,14 @@ export class MemoryNetwork {
 
 class MemoryTransport implements Transport {
   readonly identity: PeerIdentity
+  readonly frameBytesMax: number
   readonly #network: MemoryNetwork
   readonly #accepted = new AsyncQueue<Connection>()
   #closed = false
 
-  constructor(network: MemoryNetwork, fingerprint: string) {
+  constructor(network: MemoryNetwork, fingerprint: string, frameBytesMax: number) {
     this.#network = network
+    this.frameBytesMax = frameBytesMax
     this.identity = Object.freeze({ fingerprint })
   }
 
@@ -209,17 +220,18 @@ class Link {
     this.listener = listener
     const common = {
       channelsMax: options.maxConcurrentStreams,
-      frameBytesMax: options.frameBytesMax,
       rttMs: options.latencyMs * 2,
       newPath: () => new DelayedPath(options),
     }
     this.atDialler = new MemoryConnection({
       ...common,
+      frameBytesMax: dialler.frameBytesMax,
       peer: listener.identity,
       remoteAddress: address,
     })
     this.atListener = new MemoryConnection({
       ...common,
+      frameBytesMax: listener.frameBytesMax,
       peer: dialler.identity,
       remoteAddress: `${dialler.identity.fingerprint.slice(0, 8)}:0`,
     })

@@ -6,7 +6,7 @@
  */
 import { SqliteVectorError } from '../errors.ts'
 import { abortable, throwIfAborted } from './abortable.ts'
-import { checkFrameBytes, FrameReader, framePrefix } from './framing.ts'
+import { checkFrameBytes, END_MARK, FrameReader, framePrefix } from './framing.ts'
 import { STREAM_CODE } from './quic-stream.ts'
 import type { QuicStream } from './quic-stream.ts'
 import type { Channel, WaitOptions } from './types.ts'
@@ -55,7 +55,7 @@ export class QuicChannel implements Channel {
   }
 
   finish(): Promise<void> {
-    this.#finished ??= this.#stream.write([], true)
+    this.#finished ??= this.#stream.write([END_MARK], true)
     return this.#finished
   }
 
