@@ -1,0 +1,170 @@
+/**
+ * Strangers are refused in the TLS handshake, by name, on both sides, over real QUIC.
+ */
+import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto'
+import { expect, test } from 'vitest'
+import {
+  certificateToPem,
+  issueCertificate,
+  newPrivateKey,
+} from '../../src/transport/certificate.ts'
+import { NodeIdentity } from '../../src/transport/identity.ts'
+import { errorOf, next } from '../contract/transport-contract.ts'
+import { introduce, openNode } from './quic-fixture.ts'
+
+test('a dialler that does not trust the listener is told its fingerprint', async () => {
+  await using listener = await openNode()
+  await using dialler = await openNode()
+  const address = await listener.transport.listen('127.0.0.1:0')
+  listener.trust.add(dialler.identity.certificatePem)
+
+  const error = await errorOf(dialler.transport.dial(address))
+
+  expect(error.code).toBe('TRANSPORT_PEER_UNTRUSTED')
+  expect(error.message).toContain(listener.identity.fingerprint)
+})
+
+test('a dialler that the listener does not trust is told its own, and the listener learns of it', async () => {
+  await using listener = await openNode()
+  await using dialler = await openNode()
+  const address = await listener.transport.listen('127.0.0.1:0')
+  dialler.trust.add(listener.identity.certificatePem)
+
+  const error = await errorOf(dialler.transport.dial(address))
+
+  expect(error.code).toBe('TRANSPORT_REFUSED_BY_PEER')
+  expect(error.message).toContain(dialler.identity.fingerprint)
+  expect(listener.transport.stats()).toMatchObject({ refused: 1, connectionsAccepted: 0 })
+  expect(listener.refused[0]?.fingerprint).toBe(dialler.identity.fingerprint)
+  expect(listener.refused[0]?.certificatePem).toBe(dialler.identity.certificatePem)
+  expect(listener.refused[0]?.address).toMatch(/^127\.0\.0\.1:\d+$/)
+})
+
+test('with early dialling the refusal reaches the calls on the connection', async () => {
+  await using listener = await openNode()
+  await using dialler = await openNode()
+  const address = await listener.transport.listen('127.0.0.1:0')
+  dialler.trust.add(listener.identity.certificatePem)
+
+  const connection = await dialler.transport.dial(address, { early: true })
+  const error = await errorOf(connection.openChannel().then((channel) => channel.receive()))
+
+  expect(error.code).toBe('TRANSPORT_REFUSED_BY_PEER')
+  expect(await connection.closed).toMatchObject({ by: 'peer', code: 'TRANSPORT_REFUSED_BY_PEER' })
+})
+
+test('the refused certificate can be pinned, and then both talk', async () => {
+  await using listener = await openNode()
+  await using dialler = await openNode()
+  const address = await listener.transport.listen('127.0.0.1:0')
+  dialler.trust.add(listener.identity.certificatePem)
+  await errorOf(dialler.transport.dial(address))
+
+  listener.trust.add(listener.refused[0]?.certificatePem as string)
+  const connection = await dialler.transport.dial(address)
+
+  expect(connection.peer.fingerprint).toBe(listener.identity.fingerprint)
+})
+
+test('another application protocol is refused by name on both sides', async () => {
+  await using listener = await openNode()
+  await using dialler = await openNode({ alpn: 'other/1' })
+  introduce(listener, dialler)
+  const address = await listener.transport.listen('127.0.0.1:0')
+
+  const error = await errorOf(dialler.transport.dial(address))
+
+  expect(error.code).toBe('TRANSPORT_ALPN_MISMATCH')
+  expect(listener.transport.stats().connectionsAccepted).toBe(0)
+})
+
+test('a certificate that a pinned node signed for somebody else is refused', async () => {
+  await using listener = await openNode()
+  await using pinned = await openNode()
+  introduce(listener, pinned)
+  const address = await listener.transport.listen('127.0.0.1:0')
+  const key = newPrivateKey()
+  const signed = issueCertificate({
+    name: 'smuggled',
+    subjectKey: key,
+    issuer: {
+      certificate: new X509Certificate(pinned.identity.certificatePem),
+      privateKey: createPrivateKey(pinned.identity.privateKeyPem()),
+    },
+    authority: false,
+    notBeforeMs: Date.now() - 60_000,
+    notAfterMs: Date.now() + 60_000,
+    serial: randomBytes(16),
+  })
+  const identity = new NodeIdentity(key, certificateToPem(signed) + pinned.identity.certificatePem)
+  await using smuggled = await openNode({ identity })
+  smuggled.trust.add(listener.identity.certificatePem)
+
+  const error = await errorOf(smuggled.transport.dial(address))
+
+  expect(error.code).toBe('TRANSPORT_REFUSED_BY_PEER')
+  expect(listener.refused[0]?.fingerprint).toBe(identity.fingerprint)
+  expect(listener.transport.stats().connectionsAccepted).toBe(0)
+})
+
+test('an expired certificate is refused even where it is pinned', async () => {
+  const key = newPrivateKey()
+  const expired = issueCertificate({
+    name: 'expired',
+    subjectKey: key,
+    privateKey: key,
+    authority: true,
+    notBeforeMs: Date.now() - 120_000,
+    notAfterMs: Date.now() - 60_000,
+    serial: randomBytes(16),
+  })
+  await using listener = await openNode()
+  await using dialler = await openNode({
+    identity: new NodeIdentity(key, certificateToPem(expired)),
+  })
+  introduce(listener, dialler)
+  const address = await listener.transport.listen('127.0.0.1:0')
+
+  const error = await errorOf(dialler.transport.dial(address))
+
+  expect(error.code).toBe('TRANSPORT_REFUSED_BY_PEER')
+  expect(error.message).toContain('expired')
+})
+
+test('unpinning a peer ends its connection and refuses the next', async () => {
+  await using listener = await openNode()
+  await using dialler = await openNode()
+  introduce(listener, dialler)
+  const address = await listener.transport.listen('127.0.0.1:0')
+  const connection = await dialler.transport.dial(address)
+  const accepted = await next(listener.transport.accept()[Symbol.asyncIterator]())
+
+  listener.trust.remove(dialler.identity.fingerprint)
+
+  expect(await connection.closed).toMatchObject({ code: 'TRANSPORT_REFUSED_BY_PEER' })
+  expect(await accepted.closed).toMatchObject({ by: 'us' })
+  const error = await errorOf(dialler.transport.dial(address))
+  expect(error.code).toBe('TRANSPORT_REFUSED_BY_PEER')
+})
+
+test('a port where nobody answers is a handshake timeout, a name that does not resolve a failed dial', async () => {
+  await using dialler = await openNode({ handshakeTimeoutMs: 100 })
+
+  const silent = await errorOf(dialler.transport.dial('127.0.0.1:9'))
+  const nameless = await errorOf(dialler.transport.dial('no-such-host.invalid:9'))
+
+  expect(silent.code).toBe('TRANSPORT_HANDSHAKE_TIMEOUT')
+  expect(nameless.code).toBe('TRANSPORT_DIAL_FAILED')
+})
+
+test('nodes find each other over IPv6', async () => {
+  await using listener = await openNode()
+  await using dialler = await openNode()
+  introduce(listener, dialler)
+  const address = await listener.transport.listen('[::1]:0')
+
+  const connection = await dialler.transport.dial(address)
+
+  expect(address).toMatch(/^\[::1\]:\d+$/)
+  expect(connection.peer.fingerprint).toBe(listener.identity.fingerprint)
+})
