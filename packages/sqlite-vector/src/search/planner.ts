@@ -11,6 +11,9 @@ import type { ArenaRows } from './memory-layout.ts'
 /** Up to this many components a shard is always searched exactly: about 20,000 rows of 384. */
 export const EXACT_COMPONENTS_MAX = 8_388_608
 
+/** Up to this many components that pass a filter are compared exactly: less than half a millisecond. */
+export const EXACT_FILTERED_COMPONENTS_MAX = 1_048_576
+
 /** Nanoseconds per component scanned, by kind of row. */
 const SCAN_NS = { float32: 0.34, int8: 0.15, bits: 0.028 } as const
 
@@ -58,6 +61,9 @@ export function planSearch(input: PlanInput): Plan {
   if (!input.tame) return exact('values beyond the range of float32 sums')
   if (input.count * input.dimension <= EXACT_COMPONENTS_MAX && source === 'arena') {
     return exact(`${input.count} records of dimension ${input.dimension} are few`)
+  }
+  if (input.selected * input.dimension <= EXACT_FILTERED_COMPONENTS_MAX && source === 'arena') {
+    return exact(`${input.selected} records pass the filter`)
   }
   if (input.calibration === null) return exact('not yet calibrated')
   const plans = [...approximatePlans(input, input.calibration, source)]
