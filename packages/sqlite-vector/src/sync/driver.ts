@@ -245,7 +245,8 @@ function toBatch(
   return { bytes, changeCount: changes.length, through, atHead, state }
 }
 
-function stateOrNull(store: ReplicaStore, shardId: string): ShardState | null {
+/** The shard's state, or null where there is no such shard. */
+export function stateOrNull(store: ReplicaStore, shardId: string): ShardState | null {
   return store.shards().some((shard) => shard.shardId === shardId)
     ? store.shardState(shardId)
     : null

@@ -1,0 +1,360 @@
+/**
+ * `createVectorSync()`: the shards of one database in step with those of peers, over QUIC. The shell:
+ * opens connections, runs sessions on them, adds up what they did.
+ *
+ * Not here: what may follow what (session.ts), what bytes mean (protocol.ts, delta.ts), what a commit is
+ * (the store), how frames travel (transport/). `sync()` runs two sessions over one connection, one in each
+ * direction; in the second the peer pulls, on a channel that we opened and on which we invited it.
+ */
+import { join, dirname, basename } from 'node:path'
+
+import { systemClock } from '../clock/system-clock.ts'
+import type { Clock } from '../clock/types.ts'
+import { SqliteVectorError } from '../errors.ts'
+import { NODE_ID_BYTES_MAX, SHARD_ID_BYTES_MAX } from '../limits.ts'
+import { nameGiven, objectGiven, rejectUnknownKeys } from '../options.ts'
+import type { ShardState } from '../store/types.ts'
+import { createIdentity, type NodeIdentity, openIdentity } from '../transport/identity.ts'
+import { QuicTransport } from '../transport/quic.ts'
+import { TrustList } from '../transport/trust.ts'
+import type { Connection, PeerAddress, Transport } from '../transport/types.ts'
+import { stateOrNull } from './driver.ts'
+import type { PullSession, SendSession } from './session-types.ts'
+import { Connections, ping } from './shell/connections.ts'
+import { NodeSessions } from './shell/node-sessions.ts'
+import type { RunResult } from './shell/session-runner.ts'
+import { SharedTask } from './shell/shared-task.ts'
+import { type ResolvedSyncConfig, resolveSyncConfig } from './shell/options.ts'
+import type {
+  SyncableDatabase,
+  SyncOptions,
+  SyncResult,
+  SyncSession,
+  VectorSyncConfig,
+} from './shell/types.ts'
+
+/** Longest wait for a sign of life, in milliseconds. */
+const PING_MS = 5_000
+
+/** Key pair, certificate and trust list of a node. */
+interface LocalNode {
+  readonly identity: NodeIdentity
+  readonly trust: TrustList
+}
+
+/**
+ * Sync for `db` under the name `nodeId`. Opens no socket before it is needed. The node's key pair is made at the
+ * first call, in the folder `<path of the database>-node/`, and kept there with the list of trusted peers.
+ * @throws TypeError, RangeError for options; `TRANSPORT_IDENTITY_INVALID`
+ */
+export function createVectorSync(
+  db: SyncableDatabase,
+  nodeId: string,
+  config: VectorSyncConfig = {},
+): VectorSync {
+  objectGiven('createVectorSync: db', db)
+  objectGiven('createVectorSync: db.replica', db.replica)
+  nameGiven('nodeId', nodeId, NODE_ID_BYTES_MAX)
+  const resolved = resolveSyncConfig(config)
+  if (resolved.conflictStrategy !== null && db.setConflictStrategy === undefined) {
+    throw new TypeError('conflictStrategy: this database has no setConflictStrategy()')
+  }
+  return new VectorSync(db, nodeId, resolved, systemClock)
+}
+
+/** One node: its side of every sync. Made by {@link createVectorSync}. */
+export class VectorSync {
+  readonly nodeId: string
+  readonly #db: SyncableDatabase
+  readonly #config: ResolvedSyncConfig
+  readonly #clock: Clock
+  readonly #node: LocalNode | null
+  readonly #sessions: NodeSessions
+  readonly #ending = new AbortController()
+  readonly #syncs = new Map<string, SharedTask<SyncResult>>()
+  readonly #strategySet = new Set<string>()
+  #connections: Promise<Connections> | null = null
+  #opened: Connections | null = null
+  #listening: PeerAddress | null = null
+  #closed: Promise<void> | null = null
+
+  constructor(db: SyncableDatabase, nodeId: string, config: ResolvedSyncConfig, clock: Clock) {
+    this.nodeId = nodeId
+    this.#db = db
+    this.#config = config
+    this.#clock = clock
+    this.#node = config.transport === null ? openNode(db.replica.path, nodeId) : null
+    this.#sessions = new NodeSessions({
+      store: db.replica,
+      nodeId,
+      batchSize: config.batchSize,
+      clock,
+      signal: this.#ending.signal,
+      emit: config.onEvent,
+      onShard: (shardId) => this.#applyStrategy(shardId),
+    })
+  }
+
+  /** SHA-256 of our certificate, 64 hexadecimal digits: what peers pin. */
+  get fingerprint(): string {
+    return this.#node?.identity.fingerprint ?? this.#givenTransport().identity.fingerprint
+  }
+
+  /** Our certificate, for a peer's trust list. @throws TypeError when the transport was given */
+  get certificatePem(): string {
+    return this.#ownNode('certificatePem').identity.certificatePem
+  }
+
+  /** The peers that may talk to us; changes hold at once. @throws TypeError when the transport was given */
+  get trust(): TrustList {
+    return this.#ownNode('trust').trust
+  }
+
+  /**
+   * Takes connections of peers at `address`, by default the one of the options. Resolves with the
+   * address really bound (port 0 is filled in).
+   * @throws SqliteVectorError `TRANSPORT_ADDRESS_IN_USE`, `SYNC_CLOSED`
+   */
+  async listen(address: PeerAddress = this.#config.listen): Promise<PeerAddress> {
+    nameGiven('address', address, ADDRESS_BYTES_MAX)
+    const connections = await this.#open()
+    this.#listening = await connections.listen(address)
+    return this.#listening
+  }
+
+  /**
+   * Brings the shard here and at `address` to the same state: resolves when each side has committed
+   * all that the other had when it caught up. A shard that only one side has is created on the other. Calls for the
+   * same shard and address at the same time share one run. An aborted or failed run keeps what it committed.
+   * @throws SqliteVectorError of TRANSPORT_, SYNC_ and STORE_ codes; `SYNC_SHARD_UNKNOWN` when neither side has the shard
+   */
+  async sync(
+    shardId: string,
+    address: PeerAddress,
+    options: SyncOptions = {},
+  ): Promise<SyncResult> {
+    nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
+    nameGiven('address', address, ADDRESS_BYTES_MAX)
+    rejectUnknownKeys('sync', options, ['signal'])
+    this.#throwIfClosed()
+    const key = JSON.stringify([shardId, address])
+    let task = this.#syncs.get(key)
+    if (task === undefined) {
+      task = new SharedTask((signal) => this.#sync(shardId, address, signal))
+      this.#syncs.set(key, task)
+    }
+    try {
+      return await task.wait(options.signal)
+    } finally {
+      if (task.ended && this.#syncs.get(key) === task) this.#syncs.delete(key)
+    }
+  }
+
+  /** Asks the peer for a sign of life; its round-trip time in milliseconds. @throws what hinders it */
+  async ping(address: PeerAddress, options: SyncOptions = {}): Promise<number> {
+    nameGiven('address', address, ADDRESS_BYTES_MAX)
+    rejectUnknownKeys('ping', options, ['signal'])
+    const connections = await this.#open()
+    const signal = this.#waitSignal(options.signal)
+    const connection = await connections.get(address, signal)
+    const rttMs = await ping(connection, this.#clock, PING_MS, signal)
+    if (rttMs !== null) return rttMs
+    throw new SqliteVectorError('TRANSPORT_CLOSED', `${address} gave no answer in ${PING_MS} ms`)
+  }
+
+  /** Who we are, what is open, and what is durably known of peers. */
+  getSession(): SyncSession {
+    const { replica } = this.#db
+    const open = this.#opened?.list() ?? []
+    return {
+      nodeId: this.nodeId,
+      fingerprint: this.fingerprint,
+      ...replica.identity(),
+      listening: this.#listening,
+      connections: open.map(({ connection, dialledAddress }) => ({
+        peer: connection.peer.fingerprint,
+        remoteAddress: connection.remoteAddress,
+        dialled: dialledAddress !== null,
+      })),
+      sessionsActive: this.#sessions.active,
+      peers: replica.peerCursors(),
+    }
+  }
+
+  /** The shard as it is here now. @throws SqliteVectorError `STORE_SHARD_UNKNOWN` */
+  getShardState(shardId: string): ShardState {
+    nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
+    return this.#db.replica.shardState(shardId)
+  }
+
+  /** Ends every session and connection; what was committed stays. Idempotent. The database stays open. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(): Promise<void> {
+    this.#ending.abort(closedError())
+    const connections = await this.#connections?.catch(() => null)
+    await connections?.close()
+    this.#listening = null
+  }
+
+  async #sync(shardId: string, address: PeerAddress, waiters: AbortSignal): Promise<SyncResult> {
+    const startedMs = this.#clock.monotonicMs()
+    this.#applyStrategy(shardId)
+    const connections = await this.#open()
+    const signal = this.#waitSignal(waiters)
+    try {
+      const connection = await connections.get(address, signal)
+      const wireBefore = wireBytes(connection)
+      const [pulled, pushed] = await this.#bothWays(connection, shardId, signal)
+      return {
+        ...tally(pulled, pushed),
+        shardId,
+        address,
+        peer: connection.peer.fingerprint,
+        peerNodeId: pulled.session.peerNodeId ?? pushed.session.peerNodeId,
+        wireBytes: wireBytes(connection) - wireBefore,
+        durationMs: this.#clock.monotonicMs() - startedMs,
+        state: this.#db.replica.shardState(shardId),
+      }
+    } catch (error) {
+      throw this.#ending.signal.aborted ? closedError() : error
+    }
+  }
+
+  /** Both directions at once; a shard that we do not have yet is pulled first, then there is one to push. */
+  async #bothWays(
+    connection: Connection,
+    shardId: string,
+    signal: AbortSignal,
+  ): Promise<[RunResult<PullSession>, RunResult<SendSession>]> {
+    if (stateOrNull(this.#db.replica, shardId) === null) {
+      const pulled = await this.#sessions.pull(connection, shardId, signal)
+      return [pulled, await this.#sessions.push(connection, shardId, signal)]
+    }
+    const failing = new AbortController()
+    const both = AbortSignal.any([signal, failing.signal])
+    const stopOther = (error: unknown): never => {
+      failing.abort(error)
+      throw error
+    }
+    const [pulled, pushed] = await Promise.allSettled([
+      this.#sessions.pull(connection, shardId, both).catch(stopOther),
+      this.#sessions.push(connection, shardId, both).catch(stopOther),
+    ])
+    // The first failure ended the other side, whose own error says no more than that.
+    failing.signal.throwIfAborted()
+    if (pulled.status === 'rejected') throw pulled.reason
+    if (pushed.status === 'rejected') throw pushed.reason
+    return [pulled.value, pushed.value]
+  }
+
+  #open(): Promise<Connections> {
+    this.#throwIfClosed()
+    this.#connections ??= this.#openConnections()
+    return this.#connections
+  }
+
+  async #openConnections(): Promise<Connections> {
+    const transport = this.#config.transport ?? (await this.#createTransport())
+    const opened = new Connections(transport, this.#clock, (channel, connection) =>
+      this.#sessions.serve(channel, connection),
+    )
+    this.#opened = opened
+    return opened
+  }
+
+  #createTransport(): Promise<Transport> {
+    return QuicTransport.create({
+      ...this.#ownNode('transport'),
+      onRefused: ({ address, fingerprint, reason }) => {
+        this.#config.onEvent({ type: 'peer-refused', address, fingerprint, reason })
+      },
+    })
+  }
+
+  #applyStrategy(shardId: string): void {
+    const { conflictStrategy } = this.#config
+    if (conflictStrategy === null || this.#strategySet.has(shardId)) return
+    if (stateOrNull(this.#db.replica, shardId) === null) return
+    this.#db.setConflictStrategy?.(shardId, conflictStrategy)
+    this.#strategySet.add(shardId)
+  }
+
+  #waitSignal(signal: AbortSignal | undefined): AbortSignal {
+    return signal === undefined
+      ? this.#ending.signal
+      : AbortSignal.any([signal, this.#ending.signal])
+  }
+
+  #throwIfClosed(): void {
+    if (this.#closed !== null) throw closedError()
+  }
+
+  #ownNode(what: string): LocalNode {
+    if (this.#node !== null) return this.#node
+    throw new TypeError(`${what} belongs to the transport that was given in the options`)
+  }
+
+  #givenTransport(): Transport {
+    if (this.#config.transport !== null) return this.#config.transport
+    throw new TypeError('a sync has a node of its own or a transport that was given')
+  }
+}
+
+const ADDRESS_BYTES_MAX = 1_024
+
+function closedError(): SqliteVectorError {
+  return new SqliteVectorError('SYNC_CLOSED', 'this sync was closed')
+}
+
+/** A database in memory has no folder: its identity and trust live as long as it does. */
+function openNode(path: string, nodeId: string): LocalNode {
+  if (path === ':memory:') {
+    return { identity: createIdentity({ nodeId }), trust: TrustList.inMemory() }
+  }
+  const folder = join(dirname(path), `${basename(path)}-node`)
+  return { identity: openIdentity(folder, { nodeId }), trust: TrustList.open(folder) }
+}
+
+function wireBytes(connection: Connection): number {
+  const { wireBytesSent, wireBytesReceived } = connection.stats()
+  return wireBytesSent + wireBytesReceived
+}
+
+function tally(
+  pulled: RunResult<PullSession>,
+  pushed: RunResult<SendSession>,
+): Pick<
+  SyncResult,
+  | 'applied'
+  | 'received'
+  | 'sent'
+  | 'conflicts'
+  | 'quarantined'
+  | 'batches'
+  | 'bytesSent'
+  | 'bytesReceived'
+  | 'bytes'
+> {
+  const { applied, received, conflicts, quarantined, batches } = pulled.session.tally
+  const bytesSent = pulled.bytesSent + pushed.bytesSent
+  const bytesReceived = pulled.bytesReceived + pushed.bytesReceived
+  return {
+    applied,
+    received,
+    sent: pushed.session.tally.acked,
+    conflicts,
+    quarantined,
+    batches: batches + pushed.session.tally.batches,
+    bytesSent,
+    bytesReceived,
+    bytes: bytesSent + bytesReceived,
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * The connections of one node: those it dialled, one per address and used again, and those that peers
+ * opened. Every channel that a peer opens on any of them goes to one handler.
+ *
+ * Knows nothing of shards or sessions. Invariant: every loop started here has ended when `close` resolves.
+ */
+import type { Clock } from '../../clock/types.ts'
+import { SqliteVectorError } from '../../errors.ts'
+import type { Channel, Connection, PeerAddress, Transport } from '../../transport/types.ts'
+import { decodeFrame, encodeFrame } from '../protocol.ts'
+
+/** A connection unused for longer is asked for a sign of life before it is used again, in milliseconds. */
+const UNCHECKED_MS = 1_000
+
+/** How long that sign may take, in milliseconds; then the peer is dialled anew. */
+const PONG_MS = 2_000
+
+/** A connection that is open. */
+export interface OpenConnection {
+  readonly connection: Connection
+  /** The address we dialled; null when the peer dialled us. */
+  readonly dialledAddress: PeerAddress | null
+}
+
+/** Called with every channel that a peer opens; must not reject. */
+export type ChannelHandler = (channel: Channel, connection: Connection) => Promise<void>
+
+interface Pooled {
+  readonly connection: Connection
+  usedMs: number
+}
+
+/** Dials, accepts, and keeps what is open. */
+export class Connections {
+  readonly #transport: Transport
+  readonly #clock: Clock
+  readonly #onChannel: ChannelHandler
+  readonly #dialled = new Map<PeerAddress, Promise<Pooled>>()
+  readonly #open = new Set<OpenConnection>()
+  readonly #tasks = new Set<Promise<void>>()
+  #accepting = false
+
+  constructor(transport: Transport, clock: Clock, onChannel: ChannelHandler) {
+    this.#transport = transport
+    this.#clock = clock
+    this.#onChannel = onChannel
+  }
+
+  /** What is open now. */
+  list(): readonly OpenConnection[] {
+    return [...this.#open]
+  }
+
+  /** Listens, and takes the connections that peers open. Resolves with the address bound. */
+  async listen(address: PeerAddress): Promise<PeerAddress> {
+    const bound = await this.#transport.listen(address)
+    if (!this.#accepting) {
+      this.#accepting = true
+      this.#track(this.#acceptAll())
+    }
+    return bound
+  }
+
+  /** A connection to `address`: the one that is open, or a new one. */
+  async get(address: PeerAddress, signal: AbortSignal): Promise<Connection> {
+    const waiting = this.#dialled.get(address)
+    if (waiting !== undefined) {
+      const pooled = await waiting
+      if (await this.#isAlive(pooled, signal)) return pooled.connection
+      if (this.#dialled.get(address) === waiting) this.#dialled.delete(address)
+      await pooled.connection.close('the peer gave no sign of life')
+      return this.get(address, signal)
+    }
+    const dialling = this.#dial(address, signal)
+    this.#dialled.set(address, dialling)
+    try {
+      return (await dialling).connection
+    } catch (error) {
+      if (this.#dialled.get(address) === dialling) this.#dialled.delete(address)
+      throw error
+    }
+  }
+
+  /** Resolves when the transport is closed and every loop and handler has ended. */
+  async close(): Promise<void> {
+    await this.#transport.close()
+    while (this.#tasks.size > 0) await Promise.all(this.#tasks)
+  }
+
+  async #dial(address: PeerAddress, signal: AbortSignal): Promise<Pooled> {
+    const connection = await this.#transport.dial(address, { signal })
+    const pooled = { connection, usedMs: this.#clock.monotonicMs() }
+    this.#track(this.#serve(connection, address))
+    return pooled
+  }
+
+  /** A peer that was killed says nothing: QUIC would notice only after the idle timeout. */
+  async #isAlive(pooled: Pooled, signal: AbortSignal): Promise<boolean> {
+    const nowMs = this.#clock.monotonicMs()
+    const isRecent = nowMs - pooled.usedMs < UNCHECKED_MS
+    if (isRecent || (await ping(pooled.connection, this.#clock, PONG_MS, signal)) !== null) {
+      pooled.usedMs = this.#clock.monotonicMs()
+      return true
+    }
+    return false
+  }
+
+  async #acceptAll(): Promise<void> {
+    for await (const connection of this.#transport.accept()) {
+      this.#track(this.#serve(connection, null))
+    }
+  }
+
+  async #serve(connection: Connection, dialledAddress: PeerAddress | null): Promise<void> {
+    const entry = { connection, dialledAddress }
+    this.#open.add(entry)
+    try {
+      for await (const channel of connection.channels()) {
+        this.#track(this.#onChannel(channel, connection))
+      }
+    } finally {
+      this.#open.delete(entry)
+      if (dialledAddress !== null) await this.#forget(dialledAddress, connection)
+    }
+  }
+
+  async #forget(address: PeerAddress, connection: Connection): Promise<void> {
+    const pooled = await this.#dialled.get(address)?.catch(() => null)
+    if (pooled?.connection === connection) this.#dialled.delete(address)
+  }
+
+  #track(task: Promise<void>): void {
+    const ended = task
+      .catch((error: unknown) => {
+        // A connection that ends is no failure of the node; anything else is a bug and must be seen.
+        if (!(error instanceof SqliteVectorError)) throw error
+      })
+      .finally(() => this.#tasks.delete(ended))
+    this.#tasks.add(ended)
+  }
+}
+
+/** Round-trip time of a PING in milliseconds, or null when the peer gave no answer within `deadlineMs`. */
+export async function ping(
+  connection: Connection,
+  clock: Clock,
+  deadlineMs: number,
+  signal: AbortSignal,
+): Promise<number | null> {
+  const deadline = new AbortController()
+  const cancel = clock.schedule(deadlineMs, () => deadline.abort())
+  const wait = { signal: AbortSignal.any([signal, deadline.signal]) }
+  const startedMs = clock.monotonicMs()
+  let channel: Channel | null = null
+  try {
+    channel = await connection.openChannel(wait)
+    await channel.send(encodeFrame({ type: 'ping', nonce: 1 }), wait)
+    await channel.finish()
+    const answer = await channel.receive(wait)
+    const isPong = answer !== null && decodeFrame(answer).type === 'pong'
+    return isPong ? clock.monotonicMs() - startedMs : null
+  } catch (error) {
+    if (!(error instanceof SqliteVectorError)) throw error
+    channel?.abort('no answer')
+    if (signal.aborted) throw error
+    return null
+  } finally {
+    cancel()
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * The sessions of one node, whoever begins them: pulls and pushes of ours, and the channels that peers
+ * open. Chooses the role that a channel's first frame asks for, and tells of every end.
+ *
+ * Not here: connections (connections.ts), and how a session runs (session-runner.ts).
+ */
+import type { Clock } from '../../clock/types.ts'
+import { SqliteVectorError } from '../../errors.ts'
+import type { ReplicaStore } from '../../store/types.ts'
+import type { Channel, Connection } from '../../transport/types.ts'
+import { type ControlFrame, decodeFrame, encodeFrame, errorToFrame } from '../protocol.ts'
+import { violationError } from '../session-ends.ts'
+import { createPuller } from '../session-puller.ts'
+import { createSender } from '../session-sender.ts'
+import type { PullSession, SendSession, Session } from '../session-types.ts'
+import type { SyncDirection, SyncEvent } from './types.ts'
+import { changesCommitted, type RunResult, runSession } from './session-runner.ts'
+
+/** What all sessions of a node have in common. */
+export interface NodeSetup {
+  readonly store: ReplicaStore
+  readonly nodeId: string
+  readonly batchSize: number
+  readonly clock: Clock
+  /** Ends everything when the node closes. */
+  readonly signal: AbortSignal
+  readonly emit: (event: SyncEvent) => void
+  /** Called with every shard that a session worked on, after it. */
+  readonly onShard: (shardId: string) => void
+}
+
+/** Runs sessions and counts those under way. */
+export class NodeSessions {
+  readonly #setup: NodeSetup
+  #active = 0
+
+  constructor(setup: NodeSetup) {
+    this.#setup = setup
+  }
+
+  get active(): number {
+    return this.#active
+  }
+
+  /** Takes from the peer what we lack of the shard. @throws what ended the session */
+  async pull(
+    connection: Connection,
+    shardId: string,
+    signal: AbortSignal,
+  ): Promise<RunResult<PullSession>> {
+    const channel = await connection.openChannel({ signal })
+    const session = createPuller({ peer: connection.peer.fingerprint, shardId, live: false })
+    return orThrow(await this.#run(session, channel, signal, null))
+  }
+
+  /** Has the peer take what it lacks of the shard. @throws what ended the session */
+  async push(
+    connection: Connection,
+    shardId: string,
+    signal: AbortSignal,
+  ): Promise<RunResult<SendSession>> {
+    const channel = await connection.openChannel({ signal })
+    const invitation = encodeFrame({ type: 'invite', shardId })
+    await channel.send(invitation, { signal })
+    const session = createSender({ peer: connection.peer.fingerprint, shardId })
+    const result = orThrow(await this.#run(session, channel, signal, null))
+    if (!result.session.complete) {
+      throw new SqliteVectorError(
+        'SYNC_REMOTE_FAILED',
+        `the peer left before it had all of shard ${JSON.stringify(shardId)}`,
+      )
+    }
+    return { ...result, bytesSent: result.bytesSent + invitation.byteLength }
+  }
+
+  /** Serves a channel that the peer opened, in the role that its first frame asks for. */
+  async serve(channel: Channel, connection: Connection): Promise<void> {
+    const { signal } = this.#setup
+    const peer = connection.peer.fingerprint
+    try {
+      const bytes = await channel.receive({ signal })
+      if (bytes === null) {
+        await channel.finish()
+        return
+      }
+      const frame = decodeFrame(bytes)
+      if (frame.type === 'hello') {
+        await this.#run(createSender({ peer, shardId: null }), channel, signal, bytes)
+      } else if (frame.type === 'invite') {
+        const session = createPuller({ peer, shardId: frame.shardId, live: false })
+        await this.#run(session, channel, signal, null)
+      } else {
+        await answerOnce(channel, frame)
+      }
+    } catch (error) {
+      // The peer's doing, or the connection's end: it costs this channel and nothing else.
+      if (!(error instanceof SqliteVectorError)) throw error
+      await giveUp(channel, error)
+    }
+  }
+
+  async #run<S extends Session>(
+    session: S,
+    channel: Channel,
+    signal: AbortSignal,
+    firstFrame: Uint8Array | null,
+  ): Promise<RunResult<S>> {
+    const { emit, onShard } = this.#setup
+    this.#active += 1
+    try {
+      const onProgress = (now: Session, changes: number): void => {
+        const shardId = shardIdOf(now)
+        if (shardId === null) return
+        emit({ type: 'progress', direction: directionOf(now), shardId, peer: now.peer, changes })
+      }
+      const setup = { ...this.#setup, channel, signal, onProgress }
+      const result = await runSession(session, setup, firstFrame)
+      const ended: Session = result.session
+      const shardId = shardIdOf(ended)
+      if (shardId !== null) onShard(shardId)
+      emit({
+        type: 'session-ended',
+        direction: directionOf(ended),
+        shardId,
+        peer: ended.peer,
+        changes: changesCommitted(ended),
+        error: ended.error,
+      })
+      return result
+    } finally {
+      this.#active -= 1
+    }
+  }
+}
+
+async function answerOnce(channel: Channel, frame: ControlFrame): Promise<void> {
+  if (frame.type !== 'ping') throw violationError(`a channel that begins with ${frame.type}`)
+  await channel.send(encodeFrame({ type: 'pong', nonce: frame.nonce }))
+  await channel.finish()
+}
+
+/** Says why, if it can still be heard, and frees the channel. */
+async function giveUp(channel: Channel, error: SqliteVectorError): Promise<void> {
+  try {
+    await channel.send(encodeFrame(errorToFrame(error)))
+    await channel.finish()
+  } catch (failure) {
+    if (!(failure instanceof SqliteVectorError)) throw failure
+    channel.abort(error.message)
+  }
+}
+
+function orThrow<S extends Session>(result: RunResult<S>): RunResult<S> {
+  const { error } = result.session
+  if (error !== null) throw error
+  return result
+}
+
+function directionOf(session: Session): SyncDirection {
+  return session.role === 'puller' ? 'pull' : 'push'
+}
+
+function shardIdOf(session: Session): string | null {
+  if (session.role === 'puller') return session.shardId
+  return session.subscription?.shardId ?? session.shardId
+}

@@ -1,0 +1,78 @@
+/**
+ * Options of `createVectorSync()`: the only place where defaults meet what a caller gave.
+ */
+import { CHANGES_PER_DELTA_MAX } from '../../limits.ts'
+import {
+  booleanGiven,
+  integerIn,
+  nameGiven,
+  objectGiven,
+  oneOf,
+  rejectUnknownKeys,
+  shown,
+} from '../../options.ts'
+import type { Transport } from '../../transport/types.ts'
+import { CONFLICT_STRATEGIES } from '../strategies.ts'
+import type { SyncEvent, VectorSyncConfig } from './types.ts'
+import type { ConflictStrategyName } from '../types.ts'
+
+/** {@link VectorSyncConfig} with nothing optional. */
+export interface ResolvedSyncConfig {
+  readonly conflictStrategy: ConflictStrategyName | null
+  readonly batchSize: number
+  readonly compression: boolean
+  readonly syncIntervalMs: number
+  readonly listen: string
+  readonly transport: Transport | null
+  readonly onEvent: (event: SyncEvent) => void
+}
+
+const KEYS = [
+  'conflictStrategy',
+  'batchSize',
+  'compression',
+  'syncIntervalMs',
+  'listen',
+  'transport',
+  'onEvent',
+]
+
+const SYNC_INTERVAL_MS_MIN = 100
+const SYNC_INTERVAL_MS_MAX = 86_400_000
+
+/** Applies defaults, then validates. @throws TypeError, RangeError */
+export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
+  objectGiven('createVectorSync: config', given)
+  rejectUnknownKeys('createVectorSync', given, KEYS)
+  const {
+    conflictStrategy = null,
+    batchSize = 256,
+    compression = false,
+    syncIntervalMs = 60_000,
+    listen = '127.0.0.1:0',
+    transport = null,
+    onEvent = ignore,
+  } = given
+  if (conflictStrategy !== null) oneOf('conflictStrategy', conflictStrategy, CONFLICT_STRATEGIES)
+  integerIn('batchSize', batchSize, 1, CHANGES_PER_DELTA_MAX)
+  booleanGiven('compression', compression)
+  integerIn('syncIntervalMs', syncIntervalMs, SYNC_INTERVAL_MS_MIN, SYNC_INTERVAL_MS_MAX)
+  nameGiven('listen', listen, 1_024)
+  if (transport !== null) objectGiven('transport', transport)
+  if (typeof onEvent !== 'function') {
+    throw new TypeError(`onEvent must be a function, got ${shown(onEvent)}`)
+  }
+  return Object.freeze({
+    conflictStrategy,
+    batchSize,
+    compression,
+    syncIntervalMs,
+    listen,
+    transport,
+    onEvent,
+  })
+}
+
+function ignore(_event: SyncEvent): void {
+  // Nobody asked to hear of it.
+}

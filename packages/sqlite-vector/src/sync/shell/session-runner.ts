@@ -1,0 +1,178 @@
+/**
+ * Runs one session over one channel: the frames of a {@link SessionDriver} over the network. Decides
+ * nothing about the protocol (session.ts does) and touches no store (the driver does).
+ *
+ * Awaiting a send is back-pressure: a slow peer stops the reading of the feed, and memory holds one
+ * batch at a time. Invariant: one loop takes frames and one carries effects out; both end before `run` does.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Clock } from '../../clock/types.ts'
+import { SqliteVectorError } from '../../errors.ts'
+import type { Channel } from '../../transport/types.ts'
+import { type DriverSetup, SessionDriver } from '../driver.ts'
+import type { Session } from '../session-types.ts'
+
+/** How long an ended session waits for its last words to be heard, in milliseconds. */
+const LEAVE_MS = 2_000
+
+/** What a running session works with. */
+export interface RunnerSetup extends DriverSetup {
+  readonly channel: Channel
+  readonly signal: AbortSignal
+  readonly clock: Clock
+  /** Called when more changes were committed, here (puller) or at the peer (sender). */
+  readonly onProgress: (session: Session, changes: number) => void
+}
+
+/** How a session ended: in order when its `error` is null. */
+export interface RunResult<S extends Session> {
+  readonly session: S
+  /** Bytes of frames, as handed to and taken from the channel. */
+  readonly bytesSent: number
+  readonly bytesReceived: number
+}
+
+/** Changes committed so far, by us when we pull and by the peer when we send. */
+export function changesCommitted(session: Session): number {
+  return session.role === 'puller' ? session.tally.received : session.tally.acked
+}
+
+/** Runs `session` to its end. Rejects for bugs only: what went wrong is the session's `error`. */
+export async function runSession<S extends Session>(
+  session: S,
+  setup: RunnerSetup,
+  firstFrame: Uint8Array | null,
+): Promise<RunResult<S>> {
+  return new SessionRunner(session, setup).run(firstFrame)
+}
+
+class SessionRunner<S extends Session> {
+  readonly #driver: SessionDriver<S>
+  readonly #setup: RunnerSetup
+  #carrying: Promise<void> = Promise.resolve()
+  #isCarrying = false
+  #leaving: (() => void) | null = null
+  #bug: unknown = null
+  #changes = 0
+  #bytesSent = 0
+  #bytesReceived = 0
+
+  constructor(session: S, setup: RunnerSetup) {
+    this.#driver = new SessionDriver(session, setup)
+    this.#setup = setup
+  }
+
+  async run(firstFrame: Uint8Array | null): Promise<RunResult<S>> {
+    const driver = this.#driver
+    try {
+      if (driver.session.role === 'puller') driver.start()
+      if (firstFrame !== null) this.#take(firstFrame)
+      this.#react()
+      while (driver.session.phase !== 'closed') {
+        if (!driver.ready) await this.#carrying
+        else await this.#receive()
+      }
+      await this.#carrying
+      if (this.#bug !== null) throw this.#bug
+      await this.#hearOut()
+    } catch (error) {
+      this.#setup.channel.abort('the session failed')
+      throw error
+    } finally {
+      this.#leaving?.()
+    }
+    return {
+      session: driver.session,
+      bytesSent: this.#bytesSent,
+      bytesReceived: this.#bytesReceived,
+    }
+  }
+
+  async #receive(): Promise<void> {
+    let frame: Uint8Array | null
+    try {
+      frame = await this.#setup.channel.receive({ signal: this.#setup.signal })
+    } catch (error) {
+      this.#fail(error)
+      return
+    }
+    if (frame === null) this.#driver.tell({ type: 'finished' })
+    else this.#take(frame)
+    this.#react()
+  }
+
+  #take(frame: Uint8Array): void {
+    this.#bytesReceived += frame.byteLength
+    this.#driver.take(frame)
+  }
+
+  #fail(error: unknown): void {
+    if (!(error instanceof SqliteVectorError)) throw error
+    this.#driver.tell({ type: 'failed', error })
+    this.#react()
+  }
+
+  /** After every event: reports progress, sees to effects, and bounds the time of an ended session. */
+  #react(): void {
+    const { session } = this.#driver
+    const changes = changesCommitted(session)
+    if (changes > this.#changes) {
+      this.#changes = changes
+      this.#setup.onProgress(session, changes)
+    }
+    if (session.phase === 'closed' && this.#leaving === null) {
+      const { clock, channel } = this.#setup
+      this.#leaving = clock.schedule(LEAVE_MS, () => channel.abort('the peer does not listen'))
+    }
+    if (!this.#isCarrying && this.#driver.busy) {
+      this.#isCarrying = true
+      this.#carrying = this.#carryOut().catch((error: unknown) => {
+        // A bug of ours: `run` rejects with it; the channel must not keep `run` waiting.
+        this.#bug = error
+        this.#setup.channel.abort('the session failed')
+      })
+    }
+  }
+
+  async #carryOut(): Promise<void> {
+    const driver = this.#driver
+    while (driver.busy) {
+      const effect = driver.advance()
+      this.#react()
+      if (effect === null) {
+        // A transaction blocks the thread; the network gets its turn before the next one.
+        await nextTurn()
+        continue
+      }
+      try {
+        if (effect.type === 'send') await this.#send(effect.bytes)
+        if (effect.type === 'finish') await this.#setup.channel.finish()
+      } catch (error) {
+        this.#fail(error)
+      }
+    }
+    this.#isCarrying = false
+  }
+
+  async #send(bytes: Uint8Array): Promise<void> {
+    await this.#setup.channel.send(bytes, { signal: this.#setup.signal })
+    this.#bytesSent += bytes.byteLength
+  }
+
+  /** Takes what still comes, so that our last words arrive before the channel is given up. */
+  async #hearOut(): Promise<void> {
+    const { channel, signal } = this.#setup
+    const { error } = this.#driver.session
+    if (error instanceof SqliteVectorError && error.code.startsWith('TRANSPORT_')) {
+      channel.abort(error.message)
+      return
+    }
+    try {
+      while ((await channel.receive({ signal })) !== null);
+    } catch (failure) {
+      // The session's outcome is known; what is left is to free the channel.
+      if (!(failure instanceof SqliteVectorError)) throw failure
+      channel.abort(failure.message)
+    }
+  }
+}

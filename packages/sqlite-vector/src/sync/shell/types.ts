@@ -1,0 +1,141 @@
+/**
+ * The types of `createVectorSync()`: its options, results and events. Types only.
+ */
+import type { ReplicaStore, ShardState, PeerCursor } from '../../store/types.ts'
+import type { PeerAddress, Transport, WaitOptions } from '../../transport/types.ts'
+import type { ConflictStrategyName } from '../types.ts'
+
+/** What is synced: an open database, seen through its replica. */
+export interface SyncableDatabase {
+  readonly replica: ReplicaStore
+  /** Chooses how a shard's conflicts are shown. */
+  setConflictStrategy?(shardId: string, strategy: ConflictStrategyName): void
+}
+
+/** Options of `createVectorSync()`. All may be left out. */
+export interface VectorSyncConfig {
+  /**
+   * How records that several nodes wrote at once are shown: set for every shard that {@link VectorSync.sync}
+   * creates or meets. @defaultValue what each shard has, `'last-write-wins'` at first
+   */
+  readonly conflictStrategy?: ConflictStrategyName
+  /** Most records of one batch, which is one transaction at the receiver. Integer, 1 to 4,096. @defaultValue `256` */
+  readonly batchSize?: number
+  /**
+   * Accepted for callers that give it. Nothing is compressed: float32 embeddings shrink by 7 to 15 %
+   * at best, and the version on the wire has no compression. @defaultValue `false`
+   */
+  readonly compression?: boolean
+  /**
+   * Milliseconds between full checks of a shard that is kept in sync; a single `sync()` does not use it.
+   * Integer, 100 to 86,400,000. @defaultValue `60000`
+   */
+  readonly syncIntervalMs?: number
+  /** Where {@link VectorSync.listen} listens unless told otherwise. @defaultValue `'127.0.0.1:0'` */
+  readonly listen?: PeerAddress
+  /**
+   * The network. @defaultValue QUIC, with the identity and the trust list in the folder `<path of the database>-node/`
+   */
+  readonly transport?: Transport
+  /** Called when something happened; it must not throw. @defaultValue none */
+  readonly onEvent?: (event: SyncEvent) => void
+}
+
+/** One direction between two nodes: records come in by `pull` and go out by `push`. */
+export type SyncDirection = 'pull' | 'push'
+
+/** What happens while nodes talk. */
+export type SyncEvent =
+  /** A batch was committed: by us (`pull`), or by the peer, which acknowledged it (`push`). */
+  | {
+      readonly type: 'progress'
+      readonly direction: SyncDirection
+      readonly shardId: string
+      readonly peer: string
+      /** Changes committed in this session so far. */
+      readonly changes: number
+    }
+  /** A session ended; `error` is null when it ended in order. */
+  | {
+      readonly type: 'session-ended'
+      readonly direction: SyncDirection
+      /** null when the peer named none. */
+      readonly shardId: string | null
+      readonly peer: string
+      readonly changes: number
+      readonly error: Error | null
+    }
+  /** A stranger tried to connect. */
+  | {
+      readonly type: 'peer-refused'
+      readonly address: PeerAddress
+      /** null when it showed no certificate. */
+      readonly fingerprint: string | null
+      readonly reason: string
+    }
+  /** A stamp came in that is further ahead of our clock than the drift bound. */
+  | {
+      readonly type: 'skew'
+      readonly shardId: string
+      readonly peer: string
+      readonly skewMs: number
+    }
+
+/** What one `sync()` did; it counts only what was committed. */
+export interface SyncResult {
+  readonly shardId: string
+  readonly address: PeerAddress
+  /** Fingerprint of the peer. */
+  readonly peer: string
+  /** What the peer calls itself; null when it never said. */
+  readonly peerNodeId: string | null
+  /** Records of ours that changed. */
+  readonly applied: number
+  /** Changes that came in batches that we committed, also those that we had already. */
+  readonly received: number
+  /** Changes that the peer acknowledged as committed. */
+  readonly sent: number
+  /** Records that have more than one sibling now and had not before. */
+  readonly conflicts: number
+  /** Changes that were put aside because they could not be applied. */
+  readonly quarantined: number
+  /** Batches committed, ours and the peer's. */
+  readonly batches: number
+  /** Bytes of frames that this sync sent. */
+  readonly bytesSent: number
+  /** Bytes of frames that this sync received. */
+  readonly bytesReceived: number
+  /** Both together. */
+  readonly bytes: number
+  /**
+   * Bytes of UDP payload (or the transport's own measure) that the connection moved both ways
+   * meanwhile: handshake excluded, other syncs over the same connection included.
+   */
+  readonly wireBytes: number
+  readonly durationMs: number
+  /** The shard here, afterwards. */
+  readonly state: ShardState
+}
+
+/** Options of {@link VectorSync.sync}. */
+export type SyncOptions = WaitOptions
+
+/** Who we are and whom we know. */
+export interface SyncSession {
+  readonly nodeId: string
+  /** What peers know us by. */
+  readonly fingerprint: string
+  readonly actor: string
+  readonly logId: string
+  /** Where we listen; null while we do not. */
+  readonly listening: PeerAddress | null
+  readonly connections: readonly {
+    readonly peer: string
+    readonly remoteAddress: PeerAddress
+    readonly dialled: boolean
+  }[]
+  /** Sessions under way, in either direction and whoever began them. */
+  readonly sessionsActive: number
+  /** What is durably known of peers' copies. */
+  readonly peers: readonly PeerCursor[]
+}
