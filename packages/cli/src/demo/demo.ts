@@ -1,0 +1,357 @@
+/**
+ * The demonstration: two real processes with a database file each, synced over QUIC, parted, written
+ * on both sides, and brought together again.
+ *
+ * This file tells the story and checks it; the nodes' work happens in node-process.ts, in processes
+ * of their own. Every figure reported was counted by the library or measured here, and the demo
+ * fails when the files differ at the end, whatever the nodes said before.
+ */
+import { mkdirSync, mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { formatBytes, formatCount, formatMs, type Reporter } from '../terminal.ts'
+import { compareFiles, type Comparison } from './compare.ts'
+import type { Answer, Edits, NodeState } from './messages.ts'
+import type { Passage } from './passages.ts'
+import { PeerProcess } from './peer.ts'
+
+export interface DemoOptions {
+  /** The folder whose texts are read; null: documents here, and READMEs of packages installed here. */
+  readonly folder: string | null
+  /** Where the two database files go; null: a new folder in the system's temporary one. */
+  readonly directory: string | null
+  readonly questions: readonly string[]
+  /** Questions that a person types once B has everything; ends when the iterable does. */
+  readonly asked: AsyncIterable<string> | null
+}
+
+export interface Phase {
+  readonly name: string
+  readonly rows: number
+  readonly wireBytes: number
+  readonly ms: number
+}
+
+/** What happened; `ok` only when nothing of it was amiss. */
+export interface DemoReport {
+  readonly ok: boolean
+  /** What was not as it must be, a sentence each. */
+  readonly mismatches: readonly string[]
+  readonly embedder: string
+  readonly files: number
+  readonly passages: number
+  readonly phases: readonly Phase[]
+  readonly answers: readonly { readonly question: string; readonly answers: readonly Answer[] }[]
+  readonly nodes: Readonly<Record<'a' | 'b', NodeReport>>
+}
+
+export interface NodeReport {
+  readonly path: string
+  readonly certificate: string
+  readonly rows: number
+  readonly fingerprint: string
+}
+
+export const DEFAULT_QUESTIONS: readonly string[] = [
+  'What happens when two peers change the same record?',
+  'How do I match files with a glob pattern?',
+  'How are positions in a source map encoded?',
+]
+
+const SHARD = 'passages'
+const ANSWERS_SHOWN = 2
+
+/** Everything the story needs while it is told. */
+interface Stage {
+  readonly options: DemoOptions
+  readonly reporter: Reporter
+  readonly paths: Readonly<Record<'a' | 'b', string>>
+  readonly phases: Phase[]
+  readonly mismatches: string[]
+  /** All processes ever started, so that none is left behind. */
+  readonly peers: PeerProcess[]
+}
+
+/** Tells the whole story. Rejects when a node failed; reports `ok: false` when the outcome is wrong. */
+export async function runDemo(options: DemoOptions, reporter: Reporter): Promise<DemoReport> {
+  const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'sqlite-vector-demo-'))
+  mkdirSync(directory, { recursive: true })
+  const paths = { a: resolve(directory, 'a.db'), b: resolve(directory, 'b.db') }
+  const stage: Stage = { options, reporter, paths, phases: [], mismatches: [], peers: [] }
+  try {
+    return await story(stage)
+  } finally {
+    // Closed ones are gone already; this ends what a failure left running.
+    await Promise.all(stage.peers.map((peer) => peer.kill()))
+  }
+}
+
+async function story(stage: Stage): Promise<DemoReport> {
+  const { reporter } = stage
+  reporter.heading('1  Node A reads and embeds documents')
+  const a = startNode(stage, 'A')
+  const cardA = await a.call('open', { path: stage.paths.a, nodeId: 'node-a' })
+  const ingested = await ingest(stage, a)
+
+  reporter.heading('2  Node B has nothing; they sync over QUIC')
+  let b = startNode(stage, 'B')
+  const cardB = await b.call('open', { path: stage.paths.b, nodeId: 'node-b' })
+  // What two operators do once: each pins the certificate that the other showed.
+  await a.call('trust', { nodeId: 'node-b', certificatePem: cardB.certificatePem })
+  await b.call('trust', { nodeId: 'node-a', certificatePem: cardA.certificatePem })
+  const { address } = await a.call('listen', { address: '127.0.0.1:0' })
+  reporter.line(
+    `A ${short(cardA.fingerprint)} listens at ${address}, B is ${short(cardB.fingerprint)}`,
+  )
+  await syncPhase(stage, b, 'first sync', address, ingested.passages)
+  await expectRows(stage, b, 'B after the first sync', ingested.passages)
+
+  reporter.heading('3  B answers from its own file')
+  const answers = await answerPhase(stage, b)
+
+  reporter.heading('4  B goes away; both sides write')
+  await b.close()
+  b = startNode(stage, 'B')
+  const cardAgain = await b.call('open', { path: stage.paths.b, nodeId: 'node-b' })
+  if (cardAgain.fingerprint !== cardB.fingerprint) {
+    stage.mismatches.push('B came back with another identity')
+  }
+  const edits = planEdits(ingested.sample)
+  await editPhase(stage, a, b, edits)
+
+  reporter.heading('5  B comes back; they converge')
+  await syncPhase(stage, b, 'second sync', address, null)
+  const rowsExpected = ingested.passages + edits.a.add.length + edits.b.add.length - 2
+  const states = { a: await stateOf(a), b: await stateOf(b) }
+  await checkEdited(stage, [a, b], edits)
+  await Promise.all([a.close(), b.close()])
+  const comparison = await comparePhase(stage, rowsExpected, states)
+
+  const report: DemoReport = {
+    ok: stage.mismatches.length === 0,
+    mismatches: stage.mismatches,
+    embedder: ingested.embedder,
+    files: ingested.files,
+    passages: ingested.passages,
+    phases: stage.phases,
+    answers,
+    nodes: {
+      a: nodeReport(stage.paths.a, cardA.fingerprint, comparison.rowsA, states.a),
+      b: nodeReport(stage.paths.b, cardB.fingerprint, comparison.rowsB, states.b),
+    },
+  }
+  showReport(reporter, report)
+  return report
+}
+
+function startNode(stage: Stage, name: string): PeerProcess {
+  const peer = new PeerProcess(name, (label, done, total) =>
+    stage.reporter.progress(`${name} ${label}`, done, total),
+  )
+  stage.peers.push(peer)
+  stage.reporter.line(`node ${name} is process ${peer.pid}`)
+  return peer
+}
+
+async function ingest(stage: Stage, a: PeerProcess) {
+  const { folder } = stage.options
+  const ingested = await a.call('ingest', {
+    shardId: SHARD,
+    folder: resolve(folder ?? '.'),
+    packages: folder === null,
+  })
+  if (ingested.passages < 4) {
+    throw new Error(
+      `${resolve(folder ?? '.')} holds ${ingested.passages} passages of text or Markdown; the demo needs 4`,
+    )
+  }
+  stage.reporter.line(
+    `${formatCount(ingested.passages)} passages of ${formatCount(ingested.files)} files; embedder: ${ingested.embedder}`,
+  )
+  const rows = ingested.passages
+  stage.phases.push({ name: 'A embeds', rows, wireBytes: 0, ms: ingested.embedMs })
+  stage.phases.push({ name: 'A inserts', rows, wireBytes: 0, ms: ingested.insertMs })
+  return ingested
+}
+
+async function syncPhase(
+  stage: Stage,
+  dialler: PeerProcess,
+  name: string,
+  address: string,
+  expected: number | null,
+): Promise<void> {
+  const report = await dialler.call('sync', { shardId: SHARD, address, expected })
+  const rows = report.applied + report.sent
+  stage.phases.push({ name, rows, wireBytes: report.wireBytes, ms: report.durationMs })
+  stage.reporter.line(
+    `B applied ${formatCount(report.applied)} and sent ${formatCount(report.sent)} changes, ` +
+      `${formatBytes(report.wireBytes)} on the wire, ${formatMs(report.durationMs)}`,
+  )
+}
+
+async function answerPhase(stage: Stage, b: PeerProcess): Promise<DemoReport['answers']> {
+  const answers: { question: string; answers: readonly Answer[] }[] = []
+  let ms = 0
+  const answer = async (question: string): Promise<void> => {
+    const started = performance.now()
+    const found = await b.call('ask', { shardId: SHARD, question, k: ANSWERS_SHOWN })
+    ms += performance.now() - started
+    if (found.length === 0) stage.mismatches.push(`B had no answer to ${JSON.stringify(question)}`)
+    answers.push({ question, answers: found })
+    showAnswers(stage.reporter, question, found)
+  }
+  for (const question of stage.options.questions) await answer(question)
+  if (stage.options.asked !== null) {
+    for await (const question of stage.options.asked) await answer(question)
+  }
+  stage.phases.push({ name: 'B answers', rows: answers.length, wireBytes: 0, ms })
+  return answers
+}
+
+/** One record that both change, one that each deletes, one that each adds. */
+function planEdits(sample: readonly Passage[]): Readonly<Record<'a' | 'b', Edits>> {
+  const [shared, first, second] = sample
+  if (shared === undefined || first === undefined || second === undefined) {
+    throw new Error('the demo needs three passages to edit')
+  }
+  const edits = (node: string, remove: Passage): Edits => ({
+    update: { id: shared.id, note: `written by ${node} while the other was away` },
+    remove: remove.id,
+    add: [
+      { id: `note-${node}`, text: `A note that node ${node} wrote while the nodes were apart.` },
+    ],
+  })
+  return { a: edits('A', first), b: edits('B', second) }
+}
+
+async function editPhase(
+  stage: Stage,
+  a: PeerProcess,
+  b: PeerProcess,
+  edits: Readonly<Record<'a' | 'b', Edits>>,
+): Promise<void> {
+  const started = performance.now()
+  const done = [
+    await a.call('edit', { shardId: SHARD, edits: edits.a }),
+    await b.call('edit', { shardId: SHARD, edits: edits.b }),
+  ]
+  const rows = done.reduce(
+    (sum, { updated, deleted, inserted }) => sum + updated + deleted + inserted,
+    0,
+  )
+  stage.phases.push({
+    name: 'both write, apart',
+    rows,
+    wireBytes: 0,
+    ms: performance.now() - started,
+  })
+  stage.reporter.line(`each: an update of ${edits.a.update.id}, a delete, a new record`)
+}
+
+async function expectRows(
+  stage: Stage,
+  peer: PeerProcess,
+  what: string,
+  expected: number,
+): Promise<void> {
+  const { rows } = await stateOf(peer)
+  if (rows !== expected) stage.mismatches.push(`${what}: ${rows} rows, expected ${expected}`)
+}
+
+function stateOf(peer: PeerProcess): Promise<NodeState> {
+  return peer.call('state', { shardId: SHARD })
+}
+
+/** Asks both nodes for the text of each new note: what one wrote, the other must find first. */
+async function checkEdited(
+  stage: Stage,
+  peers: readonly PeerProcess[],
+  edits: Readonly<Record<'a' | 'b', Edits>>,
+): Promise<void> {
+  for (const peer of peers) {
+    for (const { id, text } of [...edits.a.add, ...edits.b.add]) {
+      const [nearest] = await peer.call('ask', { shardId: SHARD, question: text, k: 1 })
+      if (nearest?.id !== id) stage.mismatches.push(`node ${peer.name} does not find ${id}`)
+    }
+    for (const { remove } of [edits.a, edits.b]) {
+      const found = await peer.call('has', { shardId: SHARD, id: remove })
+      if (found) stage.mismatches.push(`node ${peer.name} still has ${remove}, which was deleted`)
+    }
+  }
+}
+
+async function comparePhase(
+  stage: Stage,
+  rowsExpected: number,
+  states: Readonly<Record<'a' | 'b', NodeState>>,
+): Promise<Comparison> {
+  const started = performance.now()
+  const comparison = await compareFiles(stage.paths.a, stage.paths.b, SHARD)
+  const { rowsA, rowsB } = comparison
+  stage.phases.push({
+    name: 'both files read',
+    rows: rowsA + rowsB,
+    wireBytes: 0,
+    ms: performance.now() - started,
+  })
+  const wrong = (holds: boolean, sentence: string): void => {
+    if (!holds) stage.mismatches.push(sentence)
+  }
+  wrong(
+    comparison.differenceCount === 0,
+    `${comparison.differenceCount} rows differ, such as ${comparison.differences.join(', ')}`,
+  )
+  wrong(rowsA === rowsExpected, `A has ${rowsA} rows, expected ${rowsExpected}`)
+  wrong(rowsB === rowsExpected, `B has ${rowsB} rows, expected ${rowsExpected}`)
+  wrong(states.a.fingerprint === states.b.fingerprint, 'the fingerprints differ')
+  wrong(
+    JSON.stringify(states.a.versionVector) === JSON.stringify(states.b.versionVector),
+    'the version vectors differ',
+  )
+  wrong(
+    states.a.conflicts === 1 && states.b.conflicts === 1,
+    `A knows ${states.a.conflicts} and B ${states.b.conflicts} conflicts, expected 1 each`,
+  )
+  return comparison
+}
+
+function nodeReport(path: string, certificate: string, rows: number, state: NodeState): NodeReport {
+  return { path, certificate, rows, fingerprint: state.fingerprint }
+}
+
+function showAnswers(reporter: Reporter, question: string, answers: readonly Answer[]): void {
+  reporter.line(`? ${question}`)
+  for (const { source, heading, text, distance } of answers) {
+    const where = heading === '' ? source : `${source}, ${heading}`
+    reporter.line(`  ${distance.toFixed(3)}  ${where}`)
+    reporter.line(`         ${text.replaceAll(/\s+/g, ' ').slice(0, 160)}`)
+  }
+}
+
+function showReport(reporter: Reporter, report: DemoReport): void {
+  reporter.heading('6  What happened')
+  reporter.table([
+    ['phase', 'rows', 'on the wire', 'took'],
+    ...report.phases.map((phase) => [
+      phase.name,
+      formatCount(phase.rows),
+      phase.wireBytes === 0 ? '–' : formatBytes(phase.wireBytes),
+      formatMs(phase.ms),
+    ]),
+  ])
+  const { a, b } = report.nodes
+  reporter.line('')
+  reporter.table([
+    ['node', 'rows', 'fingerprint', 'file'],
+    ['A', formatCount(a.rows), a.fingerprint, a.path],
+    ['B', formatCount(b.rows), b.fingerprint, b.path],
+  ])
+  reporter.line('')
+  if (report.ok) reporter.line('Both files hold the same rows, byte for byte.')
+  for (const mismatch of report.mismatches) reporter.line(`MISMATCH: ${mismatch}`)
+}
+
+function short(fingerprint: string): string {
+  return `${fingerprint.slice(0, 12)}…`
+}

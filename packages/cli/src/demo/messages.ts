@@ -1,0 +1,106 @@
+/**
+ * What the demo's orchestrator and its two node processes say to each other. Types only.
+ *
+ * This is the remote control of a demonstration, over the pipe to a child process; records travel
+ * between the nodes over QUIC alone.
+ */
+import type { Passage } from './passages.ts'
+
+/** A request and what answers it. */
+export interface Calls {
+  /** Opens the file and the identity beside it. */
+  open: { request: { path: string; nodeId: string }; answer: NodeIdentityCard }
+  /** Reads documents, embeds their passages and inserts them. Reports progress. */
+  ingest: { request: { shardId: string; folder: string; packages: boolean }; answer: IngestResult }
+  /** Pins the other node's certificate. */
+  trust: { request: { nodeId: string; certificatePem: string }; answer: null }
+  /** Takes connections; answers with the address really bound. */
+  listen: { request: { address: string }; answer: { address: string } }
+  /** Syncs the shard both ways; reports progress where it is known how many changes will come. */
+  sync: {
+    request: { shardId: string; address: string; expected: number | null }
+    answer: SyncReport
+  }
+  ask: { request: { shardId: string; question: string; k: number }; answer: readonly Answer[] }
+  /** Local writes while the other node is away. */
+  edit: { request: { shardId: string; edits: Edits }; answer: EditResult }
+  has: { request: { shardId: string; id: string }; answer: boolean }
+  state: { request: { shardId: string }; answer: NodeState }
+  /** Closes everything, says so, and lets the process end. */
+  close: { request: Record<string, never>; answer: null }
+}
+
+export type CallName = keyof Calls
+
+/** Who a node is: what an operator would copy from one machine to the other. */
+export interface NodeIdentityCard {
+  readonly fingerprint: string
+  readonly certificatePem: string
+}
+
+export interface IngestResult {
+  readonly files: number
+  readonly passages: number
+  readonly embedMs: number
+  readonly insertMs: number
+  readonly embedder: string
+  /** A few of them, for the edits that follow. */
+  readonly sample: readonly Passage[]
+}
+
+/** What one sync did, counted by the library. */
+export interface SyncReport {
+  readonly applied: number
+  readonly sent: number
+  readonly conflicts: number
+  /** Bytes of UDP payload in both directions. */
+  readonly wireBytes: number
+  readonly durationMs: number
+}
+
+export interface Answer {
+  readonly id: string
+  readonly source: string
+  readonly heading: string
+  readonly text: string
+  readonly distance: number
+}
+
+export interface Edits {
+  readonly update: { readonly id: string; readonly note: string }
+  readonly remove: string
+  readonly add: readonly { readonly id: string; readonly text: string }[]
+}
+
+export interface EditResult {
+  readonly updated: number
+  readonly deleted: number
+  readonly inserted: number
+}
+
+export interface NodeState {
+  readonly rows: number
+  readonly tombstones: number
+  readonly conflicts: number
+  /** Of the shard's contents, not of the certificate. */
+  readonly fingerprint: string
+  readonly versionVector: Readonly<Record<string, number>>
+}
+
+/** From the orchestrator to a node. */
+export interface RequestMessage {
+  readonly number: number
+  readonly call: CallName
+  readonly request: unknown
+}
+
+/** From a node to the orchestrator. */
+export type NodeMessage =
+  | { readonly type: 'answer'; readonly number: number; readonly answer: unknown }
+  | { readonly type: 'failure'; readonly number: number; readonly message: string }
+  | {
+      readonly type: 'progress'
+      readonly label: string
+      readonly done: number
+      readonly total: number
+    }
