@@ -1,0 +1,94 @@
+/**
+ * The demonstration, end to end: two processes, two files, real QUIC, on a small corpus.
+ */
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { DemoReport } from '../packages/cli/src/demo/demo.ts'
+
+const run = promisify(execFile)
+const MAIN = join(import.meta.dirname, '..', 'packages', 'cli', 'src', 'main.ts')
+
+let folder: string
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sqlite-vector-demo-test-'))
+  const corpus = join(folder, 'corpus')
+  mkdirSync(corpus)
+  const topics = ['harbour', 'orchard', 'glacier', 'railway', 'library', 'volcano']
+  for (const topic of topics) {
+    const facts = Array.from(
+      { length: 20 },
+      (_, index) =>
+        `The ${topic} has a gate of number ${index}; who visits the ${topic} passes it.`,
+    )
+    writeFileSync(join(corpus, `${topic}.md`), `# ${topic}\n\n${facts.join('\n\n')}\n`)
+  }
+})
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+function command(...args: string[]): [string, string[]] {
+  return [process.execPath, ['--conditions=source', MAIN, ...args]]
+}
+
+test('both files end equal, B answers with text and source, and the exit code is 0', async () => {
+  const directory = join(folder, 'files')
+  const { stdout } = await run(
+    ...command(
+      'demo',
+      join(folder, 'corpus'),
+      '--json',
+      '--directory',
+      directory,
+      '--question',
+      'Who visits the glacier?',
+    ),
+  )
+
+  const report = JSON.parse(stdout) as DemoReport
+  const { a, b } = report.nodes
+  expect(report).toMatchObject({ ok: true, mismatches: [], passages: 60 })
+  expect([a.rows, b.rows]).toEqual([60, 60])
+  expect(a.fingerprint).toBe(b.fingerprint)
+  expect(a.certificate).not.toBe(b.certificate)
+  expect(report.answers[0]?.answers[0]).toMatchObject({ source: 'glacier.md' })
+  const wire = Object.fromEntries(report.phases.map((phase) => [phase.name, phase.wireBytes]))
+  // 60 vectors of 384 float32 went over, so fewer bytes than that would be a lie.
+  expect(wire['first sync']).toBeGreaterThan(60 * 384 * 4)
+  expect(wire['second sync']).toBeGreaterThan(0)
+  expect(wire['second sync']).toBeLessThan(wire['first sync'] ?? 0)
+
+  const stats = JSON.parse(
+    execFileSync(...command('stats', join(directory, 'b.db'), '--json'), { encoding: 'utf8' }),
+  ) as { shards: { recordCount: number; conflictCount: number; fingerprint: string }[] }
+  expect(stats.shards).toMatchObject([
+    { recordCount: 60, conflictCount: 1, fingerprint: b.fingerprint },
+  ])
+}, 60_000)
+
+test('a folder without text is refused with a sentence, and the exit code is 1', async () => {
+  const empty = join(folder, 'empty')
+  mkdirSync(empty)
+
+  const failure = await run(...command('demo', empty, '--json')).then(
+    () => null,
+    (error: unknown) => error as { code: number; stderr: string },
+  )
+
+  expect(failure?.code).toBe(1)
+  expect(failure?.stderr).toContain('0 passages of text or Markdown')
+}, 60_000)
+
+test('an unknown option is a usage error, exit code 2', async () => {
+  const failure = await run(...command('demo', '--jsn')).then(
+    () => null,
+    (error: unknown) => error as { code: number; stderr: string },
+  )
+
+  expect(failure?.code).toBe(2)
+  expect(failure?.stderr).toContain('usage: sqlite-vector demo')
+})
