@@ -23,6 +23,8 @@ export interface NodeRequests {
     request: { shardId: string }
     answer: { records: number; fingerprint: string } | null
   }
+  /** Changes that the peer acknowledged as committed, in the newest session. */
+  acked: { request: Record<string, never>; answer: number }
   missing: { request: { shardId: string; ids: readonly string[] }; answer: readonly string[] }
   close: { request: Record<string, never>; answer: null }
 }

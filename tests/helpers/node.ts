@@ -19,6 +19,8 @@ interface Open {
 }
 
 let open: Open | null = null
+/** Changes that the peer of the newest session acknowledged as committed. */
+let acked = 0
 
 function node(): Open {
   if (open === null) throw new Error('open comes first')
@@ -48,7 +50,12 @@ const handlers: Handlers = {
       maxIdleTimeoutMs: 1_500,
       keepAliveMs: 300,
     })
-    const sync = createVectorSync(db, nodeId, { transport })
+    const sync = createVectorSync(db, nodeId, {
+      transport,
+      onEvent(event) {
+        if (event.type === 'progress' && event.direction === 'push') acked = event.changes
+      },
+    })
     open = { db, sync, trust }
     db.replica.onCommit((notice) => {
       if (notice.shardId !== shardId) return
@@ -86,6 +93,9 @@ const handlers: Handlers = {
     if (!db.shards().some((shard) => shard.shardId === shardId)) return null
     const { recordCount, fingerprint } = db.replica.shardState(shardId)
     return { records: recordCount, fingerprint }
+  },
+  acked() {
+    return acked
   },
   missing({ shardId, ids }) {
     const { db } = node()
