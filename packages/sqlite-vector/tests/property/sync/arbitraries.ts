@@ -1,7 +1,7 @@
 /**
  * Random replicated data: changes, vectors and frames of every kind. No tests here.
  */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 
 import { HLC_LOGICAL_MAX, HLC_MS_MAX } from '../../../src/clock/hlc.ts'
 import { COUNTER_MAX, DIMENSION_MAX } from '../../../src/limits.ts'

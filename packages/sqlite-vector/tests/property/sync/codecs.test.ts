@@ -1,7 +1,7 @@
 /**
  * Codecs under random data: what is encoded comes back, and any bytes give a value or a coded error.
  */
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
 import { SqliteVectorError } from '../../../src/errors.ts'

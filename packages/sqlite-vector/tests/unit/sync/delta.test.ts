@@ -18,11 +18,11 @@ function roundTrip(delta: Delta): Delta {
 
 /** A BATCH frame of hand-made parts, with a right head and checksum. */
 function frameOf(
-  header: readonly (number | Uint8Array)[],
+  headerValues: readonly (number | Uint8Array)[],
   columns: readonly number[],
   rest = '',
 ): Uint8Array {
-  const body = Buffer.concat([encodeArray(header), Buffer.from(columns), Buffer.from(rest)])
+  const body = Buffer.concat([encodeArray(headerValues), Buffer.from(columns), Buffer.from(rest)])
   const bytes = (FRAME_HEAD_BYTES + body.length + 7) & ~7
   const frame = new Uint8Array(bytes)
   frame.set(body, FRAME_HEAD_BYTES)

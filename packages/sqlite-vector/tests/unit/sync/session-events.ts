@@ -46,7 +46,7 @@ export function stateOf(over: Partial<ShardState> = {}): ShardState {
     quarantineCount: 0,
     updatedAtMs: 0,
     ...over,
-  } as ShardState
+  }
 }
 
 export function batchOf(over: Partial<BatchRead> = {}): BatchRead {

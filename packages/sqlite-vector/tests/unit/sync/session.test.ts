@@ -26,6 +26,18 @@ function codeOf(session: PullSession | SendSession): string | undefined {
   return (session.error as SqliteVectorError | null)?.code
 }
 
+function subscribed(
+  over: Partial<typeof subscribe>,
+  head = 30,
+): ReturnType<typeof after<SendSession>> {
+  return after(
+    newSender(),
+    hello,
+    { ...subscribe, ...over },
+    { ...inspected, state: stateOf({ head }) },
+  )
+}
+
 describe('a puller', () => {
   test('says who it is, what it has and how far it has read', () => {
     const { effects } = step(PULLERS.idle, start)
@@ -198,18 +210,6 @@ describe('a puller', () => {
 })
 
 describe('a sender', () => {
-  function subscribed(
-    over: Partial<typeof subscribe>,
-    head = 30,
-  ): ReturnType<typeof after<SendSession>> {
-    return after(
-      newSender(),
-      hello,
-      { ...subscribe, ...over },
-      { ...inspected, state: stateOf({ head }) },
-    )
-  }
-
   test('honours a cursor of its own log', () => {
     const { session, effects } = subscribed({ logId: stateOf().logId, cursor: 30 })
 
