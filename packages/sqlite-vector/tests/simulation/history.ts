@@ -1,0 +1,367 @@
+/**
+ * The oracle: what really happened, and what every node must therefore hold.
+ *
+ * It knows every write by its own account of cause and effect, not by the store's: a write's past is
+ * every write to the same record that its node held or knew superseded at that moment. From this
+ * follows exactly what a node must hold of a record at any time: the maximal writes of what it knows.
+ * One too few is a loss, one too many a revival, and both show at the step that made them.
+ *
+ * A node knows a write when it received it, received a write that saw it, or claims it by its version
+ * vector; so the vector covering what is not held is found as well (DESIGN's invariant V).
+ *
+ * Not here: how a node's state is read (inspect.ts). Reads no clock and draws no chance.
+ */
+import { compareHlc, type Hlc } from '../../src/clock/hlc.ts'
+import type {
+  ActorId,
+  Dot,
+  RecordState,
+  RecordValue,
+  Sibling,
+  VersionVector,
+} from '../../src/sync/types.ts'
+import { covers } from '../../src/sync/version-vector.ts'
+
+/** Something that must never be true was true; ends the simulation. */
+export class Violation extends Error {
+  override readonly name = 'Violation'
+  /** The invariant that broke, in a few words. */
+  readonly invariant: string
+
+  constructor(invariant: string, details: string) {
+    super(`${invariant}: ${details}`)
+    this.invariant = invariant
+  }
+}
+
+/** One write, by whichever node. */
+export interface Write {
+  readonly serial: number
+  readonly node: string
+  readonly shardId: string
+  readonly id: string
+  readonly stamp: Hlc
+  readonly deleted: boolean
+  readonly content: string
+  /** Every write to the record that its author knew. */
+  readonly past: ReadonlySet<Write>
+  /** Changes only when a restored or cloned node finds that it must write under another name. */
+  dot: Dot
+}
+
+/** What a node holds of one record. */
+export interface HeldRecord {
+  readonly state: RecordState
+  readonly siblings: readonly Write[]
+}
+
+/** What a node holds of one shard, as last read, and what it knows. */
+export interface ShardView {
+  readonly shardId: string
+  readonly records: Map<string, HeldRecord>
+  readonly known: Map<string, Set<Write>>
+  /** Writes under dots that may be somebody else's: the node was restored or cloned, and has not noticed. */
+  readonly provisional: Map<string, Write>
+  vector: VersionVector
+  floor: VersionVector
+  head: number
+  logId: string
+  /** The newest stamp that the node gave. */
+  lastStamp: Hlc | null
+}
+
+/** What a node holds. */
+export type NodeView = Map<string, ShardView>
+
+export function cloneView(view: NodeView): NodeView {
+  return new Map(
+    [...view].map(([shardId, shard]) => [
+      shardId,
+      {
+        ...shard,
+        records: new Map(shard.records),
+        known: new Map([...shard.known].map(([id, writes]) => [id, new Set(writes)])),
+        provisional: new Map(shard.provisional),
+      },
+    ]),
+  )
+}
+
+export function shardViewOf(view: NodeView, shardId: string): ShardView {
+  let shard = view.get(shardId)
+  if (shard === undefined) {
+    shard = {
+      shardId,
+      records: new Map(),
+      known: new Map(),
+      provisional: new Map(),
+      vector: new Map(),
+      floor: new Map(),
+      head: 0,
+      logId: '',
+      lastStamp: null,
+    }
+    view.set(shardId, shard)
+  }
+  return shard
+}
+
+export class History {
+  #serial = 0
+  readonly #byDot = new Map<string, Write>()
+  readonly #byRecord = new Map<string, Write[]>()
+  readonly #collected = new Set<Write>()
+  readonly #lastCounter = new Map<string, number>()
+
+  get writeCount(): number {
+    return this.#serial
+  }
+
+  /** `node` wrote `sibling` to the record just now; must be called before {@link hold} sees it. */
+  wrote(node: string, view: ShardView, id: string, sibling: Sibling, provisional: boolean): Write {
+    const { shardId } = view
+    const dotName = `${shardId}/${nameDot(sibling.dot)}`
+    if (view.lastStamp !== null && compareHlc(sibling.stamp, view.lastStamp) <= 0) {
+      throw new Violation(
+        'local stamps strictly increase',
+        `${node} stamped ${nameStamp(sibling.stamp)} after ${nameStamp(view.lastStamp)}`,
+      )
+    }
+    view.lastStamp = sibling.stamp
+    const write: Write = {
+      serial: (this.#serial += 1),
+      node,
+      shardId,
+      id,
+      stamp: sibling.stamp,
+      deleted: sibling.value === null,
+      content: contentOf(sibling.value),
+      past: this.#knownOf(view, id),
+      dot: sibling.dot,
+    }
+    if (provisional) {
+      view.provisional.set(nameDot(sibling.dot), write)
+    } else {
+      this.#publish(write, dotName)
+    }
+    return write
+  }
+
+  /**
+   * A node found that its provisional writes need other names: `sibling` is what became of the one
+   * that `held` shows. Returns false when there is no such write.
+   */
+  renamed(view: ShardView, id: string, sibling: Sibling): boolean {
+    for (const [key, write] of view.provisional) {
+      const same =
+        write.id === id &&
+        compareHlc(write.stamp, sibling.stamp) === 0 &&
+        write.deleted === (sibling.value === null)
+      if (!same) continue
+      view.provisional.delete(key)
+      write.dot = sibling.dot
+      this.#publish(write, `${view.shardId}/${nameDot(sibling.dot)}`)
+      return true
+    }
+    return false
+  }
+
+  /** True when somebody made the write that `dot` names. */
+  isKnownDot(view: ShardView, dot: Dot): boolean {
+    return view.provisional.has(nameDot(dot)) || this.#byDot.has(`${view.shardId}/${nameDot(dot)}`)
+  }
+
+  /** The node now holds `state` of the record, or nothing; checks it against what it must hold. */
+  hold(node: string, view: ShardView, id: string, state: RecordState | null): void {
+    if (state === null) {
+      this.#vanished(node, view, id)
+      return
+    }
+    const siblings = state.siblings.map((sibling) => this.#resolve(node, view, id, sibling))
+    view.records.set(id, { state, siblings })
+    const known = this.#knownOf(view, id)
+    for (const write of siblings) addWithPast(known, write)
+    view.known.set(id, known)
+    this.#checkRecord(node, view, id, known)
+  }
+
+  /** Checks every record of the shard against what its version vector claims. */
+  checkShard(node: string, view: ShardView): void {
+    for (const [key, writes] of this.#byRecord) {
+      const [first] = writes
+      if (first === undefined || first.shardId !== view.shardId) continue
+      const id = key.slice(view.shardId.length + 1)
+      const known = this.#knownOf(view, id)
+      view.known.set(id, known)
+      this.#checkRecord(node, view, id, known)
+    }
+  }
+
+  /** What was known to any of `views`, and must be held by all of them in the end. */
+  checkNothingLost(shardId: string, views: ReadonlyMap<string, ShardView>): void {
+    const everything = new Map<string, Set<Write>>()
+    for (const view of views.values()) {
+      for (const [id, known] of view.known) {
+        const all = everything.get(id) ?? new Set()
+        for (const write of known) all.add(write)
+        everything.set(id, all)
+      }
+    }
+    for (const [node, view] of views) {
+      for (const [id, known] of everything) {
+        const held = view.records.get(id)?.siblings ?? []
+        for (const write of maximal(known)) {
+          if (held.includes(write) || (write.deleted && this.#collected.has(write))) continue
+          throw new Violation(
+            'nothing acknowledged is lost',
+            `${node} lacks ${this.name(write)} of ${shardId}`,
+          )
+        }
+        for (const write of held) {
+          if (maximal(known).includes(write)) continue
+          throw new Violation(
+            'nothing superseded remains',
+            `${node} still holds ${this.name(write)} of ${shardId}`,
+          )
+        }
+      }
+    }
+  }
+
+  /** True when the node of `view` holds the write or something that superseded it. */
+  accounted(view: ShardView, write: Write): boolean {
+    return this.#knownOf(view, write.id).has(write)
+  }
+
+  name(write: Write): string {
+    const kind = write.deleted ? 'delete' : 'put'
+    return `${kind} #${write.serial} of "${write.id}" by ${write.node} (${nameDot(write.dot)} at ${nameStamp(write.stamp)})`
+  }
+
+  #publish(write: Write, dotName: string): void {
+    const other = this.#byDot.get(dotName)
+    if (other !== undefined) {
+      throw new Violation(
+        'no dot is used twice',
+        `${this.name(write)} has the dot of ${this.name(other)}`,
+      )
+    }
+    const actorName = `${write.shardId}/${write.dot.actor}`
+    const last = this.#lastCounter.get(actorName) ?? 0
+    if (write.dot.counter <= last) {
+      throw new Violation('counters rise', `${this.name(write)} comes after counter ${last}`)
+    }
+    this.#lastCounter.set(actorName, write.dot.counter)
+    this.#byDot.set(dotName, write)
+    const key = `${write.shardId}/${write.id}`
+    const writes = this.#byRecord.get(key)
+    if (writes === undefined) this.#byRecord.set(key, [write])
+    else writes.push(write)
+  }
+
+  #resolve(node: string, view: ShardView, id: string, sibling: Sibling): Write {
+    const key = nameDot(sibling.dot)
+    const write = view.provisional.get(key) ?? this.#byDot.get(`${view.shardId}/${key}`)
+    if (write === undefined || write.id !== id) {
+      throw new Violation(
+        'every write held was made by somebody',
+        `${node} holds ${key} of "${id}"` +
+          (write === undefined ? ', which nobody wrote' : `, which is ${this.name(write)}`),
+      )
+    }
+    const content = contentOf(sibling.value)
+    if (content !== write.content || compareHlc(sibling.stamp, write.stamp) !== 0) {
+      throw new Violation(
+        'a write never changes',
+        `${node} holds ${this.name(write)} as ${content} at ${nameStamp(sibling.stamp)}, not ${write.content}`,
+      )
+    }
+    return write
+  }
+
+  #vanished(node: string, view: ShardView, id: string): void {
+    const held = view.records.get(id)
+    if (held === undefined) return
+    view.records.delete(id)
+    for (const write of held.siblings) {
+      if (write.deleted) {
+        this.#collected.add(write)
+        continue
+      }
+      const reason = [...this.#collected].find((tombstone) => tombstone.past.has(write))
+      if (reason === undefined) {
+        throw new Violation(
+          'nothing acknowledged is lost',
+          `${node} dropped ${this.name(write)}, and no delete that saw it was collected`,
+        )
+      }
+      const known = this.#knownOf(view, id)
+      addWithPast(known, reason)
+      view.known.set(id, known)
+    }
+  }
+
+  #knownOf(view: ShardView, id: string): Set<Write> {
+    const known = new Set(view.known.get(id))
+    for (const write of this.#byRecord.get(`${view.shardId}/${id}`) ?? []) {
+      if (!known.has(write) && covers(view.vector, write.dot)) addWithPast(known, write)
+    }
+    return known
+  }
+
+  #checkRecord(node: string, view: ShardView, id: string, known: ReadonlySet<Write>): void {
+    const held = view.records.get(id)?.siblings ?? []
+    const wanted = maximal(known)
+    for (const write of held) {
+      if (wanted.includes(write)) continue
+      const by = [...known].find((other) => other.past.has(write))
+      throw new Violation(
+        'nothing superseded comes back',
+        `${node} holds ${this.name(write)}, which ${by === undefined ? 'it does not know' : `${this.name(by)} superseded`}`,
+      )
+    }
+    for (const write of wanted) {
+      if (held.includes(write) || (write.deleted && this.#collected.has(write))) continue
+      throw new Violation(
+        'the version vector covers only what is held',
+        `${node} knows of ${this.name(write)} and neither holds it nor anything that superseded it`,
+      )
+    }
+  }
+}
+
+/** The writes that no other of `known` saw. */
+function maximal(known: ReadonlySet<Write>): readonly Write[] {
+  const superseded = new Set<Write>()
+  for (const write of known) for (const earlier of write.past) superseded.add(earlier)
+  return [...known].filter((write) => !superseded.has(write))
+}
+
+function addWithPast(known: Set<Write>, write: Write): void {
+  known.add(write)
+  for (const earlier of write.past) known.add(earlier)
+}
+
+export function nameDot(dot: Dot): string {
+  return `${nameActor(dot.actor)}:${dot.counter}`
+}
+
+/** Eight digits tell the actors of a simulation apart, and a trace stays readable. */
+export function nameActor(actor: ActorId): string {
+  return actor.slice(0, 8)
+}
+
+export function nameStamp(stamp: Hlc): string {
+  return `${stamp.ms}.${stamp.logical}`
+}
+
+/** Everything about a write that must never change, as text. */
+export function contentOf(value: RecordValue | null): string {
+  if (value === null) return 'deleted'
+  const { embedding } = value
+  const bytes =
+    embedding === null
+      ? 'left out'
+      : Buffer.from(embedding.buffer, embedding.byteOffset, embedding.byteLength).toString('hex')
+  return JSON.stringify([value.metadata, value.text, nameDot(value.embeddingDot), bytes])
+}

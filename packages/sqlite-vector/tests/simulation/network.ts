@@ -1,0 +1,147 @@
+/**
+ * The network of chance: subscriptions over channels that keep order within and none among each other,
+ * and that may be slow, torn at any frame, held up by a partition, or repeated by somebody on the path.
+ *
+ * A channel is two queues of frames between two session drivers, the code that ships; every frame is
+ * real bytes. Nothing moves by itself: the simulation picks what happens next ({@link moves}).
+ */
+import { unreachable } from '../../src/assert.ts'
+import { SqliteVectorError } from '../../src/errors.ts'
+import { type ChannelEffect, SessionDriver } from '../../src/sync/driver.ts'
+import { FRAME_TYPES } from '../../src/sync/frame.ts'
+import { createPuller } from '../../src/sync/session-puller.ts'
+import { createSender } from '../../src/sync/session-sender.ts'
+import type { PullSession, SendSession } from '../../src/sync/session-types.ts'
+import type { SimNode } from './node.ts'
+
+/** A frame on its way, or null: the peer finished. */
+type Parcel = Uint8Array | null
+
+export interface Subscription {
+  readonly puller: SimNode
+  readonly sender: SimNode
+  readonly shardId: string
+  readonly live: boolean
+  readonly batchSize: number
+}
+
+/** Something that can happen on a channel now. */
+export type Move = 'puller-works' | 'sender-works' | 'to-sender' | 'to-puller'
+
+export class SimChannel {
+  readonly subscription: Subscription
+  readonly pulling: SessionDriver<PullSession>
+  readonly sending: SessionDriver<SendSession>
+  /** How often its moves are picked, compared with others: slow peers have little. */
+  readonly speed: number
+  /** Every frame that the puller sent, for who may want to repeat them. */
+  readonly recorded: Parcel[] = []
+  batchFrames = 0
+  /** Nobody sits at the puller's end; see {@link haunt}. */
+  haunted = false
+  #toSender: Parcel[] = []
+  #toPuller: Parcel[] = []
+
+  constructor(subscription: Subscription, speed: number) {
+    const { puller, sender, shardId, live, batchSize } = subscription
+    this.subscription = subscription
+    this.speed = speed
+    this.pulling = new SessionDriver(createPuller({ peer: sender.fingerprint, shardId, live }), {
+      store: puller.store,
+      nodeId: puller.name,
+      batchSize,
+    })
+    this.sending = new SessionDriver(createSender({ peer: puller.fingerprint, shardId: null }), {
+      store: sender.store,
+      nodeId: sender.name,
+      batchSize,
+    })
+    this.pulling.start()
+  }
+
+  get name(): string {
+    const { puller, sender, shardId } = this.subscription
+    return `${puller.name}<${sender.name}/${shardId}`
+  }
+
+  touches(node: SimNode): boolean {
+    return this.subscription.puller === node || this.subscription.sender === node
+  }
+
+  /** What can happen now; `reachable` false holds frames up, not the work on either side. */
+  moves(reachable: boolean): readonly Move[] {
+    const moves: Move[] = []
+    if (this.pulling.busy && !this.haunted) moves.push('puller-works')
+    if (this.sending.busy) moves.push('sender-works')
+    if (reachable && this.#toSender.length > 0 && this.sending.ready) moves.push('to-sender')
+    if (reachable && this.#toPuller.length > 0 && this.pulling.ready && !this.haunted)
+      moves.push('to-puller')
+    return moves
+  }
+
+  /** True when nothing can come of it any more. */
+  get over(): boolean {
+    if (this.haunted) return this.moves(true).length === 0
+    return (
+      this.pulling.session.phase === 'closed' &&
+      this.sending.session.phase === 'closed' &&
+      !this.pulling.busy &&
+      !this.sending.busy
+    )
+  }
+
+  /** Makes the move; returns the node whose file it may have changed, or null. */
+  move(move: Move): SimNode | null {
+    const { puller, sender } = this.subscription
+    switch (move) {
+      case 'puller-works':
+        return this.#carry(this.pulling.advance(), this.#toSender, true) ? null : puller
+      case 'sender-works':
+        return this.#carry(this.sending.advance(), this.#toPuller, false) ? null : sender
+      case 'to-sender':
+        this.#deliver(this.sending, this.#toSender)
+        return null
+      case 'to-puller':
+        this.#deliver(this.pulling, this.#toPuller)
+        return null
+      default:
+        return unreachable(move)
+    }
+  }
+
+  /** The channel is torn: what was on its way is lost, and both sides learn of it. */
+  abort(): void {
+    this.#toSender = []
+    this.#toPuller = []
+    const error = new SqliteVectorError('TRANSPORT_ABORTED', 'torn by the simulation')
+    for (const driver of [this.pulling, this.sending]) driver.tell({ type: 'failed', error })
+  }
+
+  /**
+   * Turns the channel into a replay of another one's first frames, as somebody on the path can do with
+   * early data: there is no puller, and nobody hears the answers.
+   */
+  haunt(frames: readonly Parcel[]): void {
+    this.haunted = true
+    this.#toSender = [...frames]
+  }
+
+  #deliver(driver: SessionDriver<PullSession> | SessionDriver<SendSession>, queue: Parcel[]): void {
+    const parcel = queue.shift()
+    if (parcel === undefined) throw new Error('nothing to deliver')
+    if (parcel === null) driver.tell({ type: 'finished' })
+    else driver.take(parcel)
+  }
+
+  /** Puts what a driver sends on the way. False when it worked on its store instead. */
+  #carry(effect: ChannelEffect | null, queue: Parcel[], byPuller: boolean): boolean {
+    if (effect === null) return false
+    if (effect.type === 'close') return true
+    // A copy: memory must not be shared between nodes.
+    const parcel = effect.type === 'send' ? effect.bytes.slice() : null
+    if (byPuller) this.recorded.push(parcel)
+    else if (parcel !== null && parcel[0] === FRAME_TYPES.batch) this.batchFrames += 1
+    queue.push(parcel)
+    return true
+  }
+}

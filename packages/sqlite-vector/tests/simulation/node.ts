@@ -1,0 +1,158 @@
+/**
+ * A node of the simulation: the real store on a real file, which can be killed, backed up, set back to
+ * an older copy and cloned.
+ *
+ * A kill is a copy of the file and its write-ahead log as they lie on the disk, opened in place of the
+ * original: everything in memory is gone, no close took place. What SQLite acknowledged is in those two.
+ */
+import { copyFileSync, existsSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+
+import type { ReplicaStore, StoreEvent } from '../../src/store/types.ts'
+import { createVectorDB, type SQLiteVectorDB } from '../../src/store/vector-db.ts'
+import { cloneView, type NodeView } from './history.ts'
+import type { Random } from './random.ts'
+import { VirtualClock, type VirtualTime } from './virtual-clock.ts'
+
+/** Puts a faulty store in the place of a sound one; see faults.ts. */
+export type StoreWrapper = (store: ReplicaStore, node: SimNode) => ReplicaStore
+
+/** A copy of a node's file, with what the node knew when it was made. */
+export interface Backup {
+  readonly path: string
+  readonly view: NodeView
+  readonly fingerprint: string
+}
+
+export interface NodeSetup {
+  readonly name: string
+  readonly fingerprint: string
+  readonly directory: string
+  readonly random: Random
+  readonly time: VirtualTime
+  readonly wrap: StoreWrapper
+}
+
+export class SimNode {
+  readonly name: string
+  readonly fingerprint: string
+  readonly clock: VirtualClock
+  /** What the oracle knows the node to hold; replaced when the file is. */
+  view: NodeView = new Map()
+  /** Store events since they were last looked at. */
+  readonly events: StoreEvent[] = []
+  onCommit: (shardId: string) => void = () => undefined
+  /** Shards whose feed moved, as the store announced it, since they were last looked at. */
+  readonly moved = new Set<string>()
+  readonly #setup: NodeSetup
+  #db: SQLiteVectorDB | null = null
+  #store: ReplicaStore | null = null
+  #path = ''
+  #copies = 0
+  #boots = 0
+
+  constructor(setup: NodeSetup) {
+    this.#setup = setup
+    this.name = setup.name
+    this.fingerprint = setup.fingerprint
+    this.clock = new VirtualClock(setup.time)
+  }
+
+  get db(): SQLiteVectorDB {
+    if (this.#db === null) throw new Error(`${this.name} is down`)
+    return this.#db
+  }
+
+  /** The store as sessions see it: the real one, unless a fault was planted. */
+  get store(): ReplicaStore {
+    if (this.#store === null) throw new Error(`${this.name} is down`)
+    return this.#store
+  }
+
+  get path(): string {
+    return this.#path
+  }
+
+  /** Opens a new file, or the copy that was put in its place. */
+  async open(path: string = this.#nextPath()): Promise<void> {
+    this.#path = path
+    const { random } = this.#setup
+    this.#db = await createVectorDB(
+      {
+        path,
+        durability: 'normal',
+        busyTimeoutMs: 0,
+        onEvent: (event) => {
+          this.events.push(event)
+        },
+      },
+      {
+        clock: this.clock,
+        randomBytes: (count) => random.bytes(count),
+        machine: { bootId: `boot-${this.#boots}`, pid: 1, processAlive: () => false },
+      },
+    )
+    this.#db.replica.onCommit(({ shardId }) => {
+      this.moved.add(shardId)
+      this.onCommit(shardId)
+    })
+    this.#store = this.#setup.wrap(this.#db.replica, this)
+  }
+
+  /** kill -9, and open again. With `reboot` the machine went down, too. */
+  async crash(reboot: boolean): Promise<void> {
+    const path = this.#nextPath()
+    copyDatabase(this.#path, path)
+    this.#abandon()
+    if (reboot) this.#boots += 1
+    await this.open(path)
+  }
+
+  /** A clean close, and open again. */
+  async restart(): Promise<void> {
+    this.db.close()
+    await this.open(this.#path)
+  }
+
+  backUp(): Backup {
+    const path = this.#nextPath()
+    copyDatabase(this.#path, path)
+    return { path, view: cloneView(this.view), fingerprint: this.fingerprint }
+  }
+
+  /** Goes on with an older copy, of this node or (a clone) of another. */
+  async restore(backup: Backup): Promise<void> {
+    const path = this.#nextPath()
+    copyDatabase(backup.path, path)
+    if (this.#db !== null) this.#abandon()
+    this.view = cloneView(backup.view)
+    await this.open(path)
+  }
+
+  close(): void {
+    this.#db?.close()
+    this.#db = null
+    this.#store = null
+  }
+
+  #abandon(): void {
+    const path = this.#path
+    this.close()
+    removeDatabase(path)
+  }
+
+  #nextPath(): string {
+    this.#copies += 1
+    return join(this.#setup.directory, `${this.name}-${this.#copies}.db`)
+  }
+}
+
+/** Copies the file and its log; the shared-memory index is rebuilt from them. */
+function copyDatabase(from: string, to: string): void {
+  copyFileSync(from, to)
+  if (existsSync(`${from}-wal`)) copyFileSync(`${from}-wal`, `${to}-wal`)
+}
+
+function removeDatabase(path: string): void {
+  for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
+}

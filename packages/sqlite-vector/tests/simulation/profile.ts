@@ -1,0 +1,94 @@
+/**
+ * What kind of world a seed is: how many nodes, how they are wired, how bad their network, clocks and
+ * machines are. Drawn first, so that seeds differ in kind and not only in order.
+ */
+import { unreachable } from '../../src/assert.ts'
+import type { Metric } from '../../src/store/types.ts'
+import type { ConflictStrategyName } from '../../src/sync/types.ts'
+import type { Random } from './random.ts'
+
+export interface Profile {
+  readonly nodeCount: number
+  readonly shardCount: number
+  readonly metric: Metric
+  readonly dimension: number
+  /** Per node: mostly one for all. */
+  readonly strategies: readonly ConflictStrategyName[]
+  /** Pairs of nodes that talk to each other; connected. */
+  readonly edges: readonly (readonly [number, number])[]
+  readonly steps: number
+  /** Relative frequencies of what may happen at a step. */
+  readonly weights: Weights
+  /** Whether subscriptions go on after they caught up. */
+  readonly liveChance: number
+  readonly batchSizeMax: number
+}
+
+export interface Weights {
+  readonly write: number
+  readonly move: number
+  readonly subscribe: number
+  readonly tear: number
+  readonly replay: number
+  readonly crash: number
+  readonly restart: number
+  readonly clock: number
+  readonly partition: number
+  readonly audit: number
+}
+
+export function drawProfile(random: Random, steps: number | null): Profile {
+  const nodeCount = random.weighted([
+    [3, 2],
+    [4, 3],
+    [2, 4],
+    [1, 5],
+  ])
+  const calm = random.chance(0.2)
+  const often = (weight: number): number => (calm || random.chance(0.4) ? 0 : weight)
+  return {
+    nodeCount,
+    shardCount: random.chance(0.8) ? 1 : 2,
+    metric: random.pick(['cosine', 'l2', 'dot'] as const),
+    dimension: random.between(1, 4),
+    strategies: drawStrategies(random, nodeCount),
+    edges: drawEdges(random, nodeCount),
+    steps: steps ?? random.between(100, 500),
+    weights: {
+      write: random.between(10, 40),
+      move: random.between(40, 120),
+      subscribe: random.between(4, 12),
+      tear: often(random.between(1, 6)),
+      replay: often(1),
+      crash: often(random.between(1, 3)),
+      restart: often(1),
+      clock: often(random.between(1, 6)),
+      partition: often(random.between(1, 4)),
+      audit: 1,
+    },
+    liveChance: random.pick([0, 0.3, 0.8]),
+    batchSizeMax: random.pick([1, 2, 3, 8]),
+  }
+}
+
+function drawStrategies(_random: Random, nodeCount: number): readonly ConflictStrategyName[] {
+  return Array.from({ length: nodeCount }, () => 'last-write-wins' as const)
+}
+
+function drawEdges(random: Random, nodeCount: number): readonly (readonly [number, number])[] {
+  const nodes = Array.from({ length: nodeCount }, (_, index) => index)
+  const shape = random.pick(['mesh', 'mesh', 'chain', 'ring', 'star'] as const)
+  switch (shape) {
+    case 'mesh':
+      return nodes.flatMap((a) => nodes.filter((b) => b > a).map((b) => [a, b] as const))
+    case 'star':
+      return nodes.slice(1).map((leaf) => [0, leaf] as const)
+    case 'chain':
+    case 'ring': {
+      const chain = nodes.slice(1).map((node) => [node - 1, node] as const)
+      return shape === 'ring' && nodeCount > 2 ? [...chain, [0, nodeCount - 1] as const] : chain
+    }
+    default:
+      return unreachable(shape)
+  }
+}

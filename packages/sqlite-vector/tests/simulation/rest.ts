@@ -1,0 +1,52 @@
+/**
+ * What must be true of all nodes together when everything has been exchanged: equal vectors, equal
+ * fingerprints, the same siblings; equal rows and search results wherever the strategy is the same.
+ */
+import type { ConflictStrategyName } from '../../src/sync/types.ts'
+import { vectorsEqual } from '../../src/sync/version-vector.ts'
+import { Violation } from './history.ts'
+import type { Audit } from './inspect.ts'
+import type { SimNode } from './node.ts'
+
+export interface NodeAtRest {
+  readonly node: SimNode
+  readonly strategy: ConflictStrategyName
+  readonly audit: Audit
+}
+
+export function checkRest(shardId: string, nodes: readonly NodeAtRest[]): void {
+  const [first, ...others] = nodes
+  if (first === undefined) return
+  const ours = first.node.db.replica.shardState(shardId)
+  for (const other of others) {
+    const theirs = other.node.db.replica.shardState(shardId)
+    const pair = `${first.node.name} and ${other.node.name}, ${shardId}`
+    if (!vectorsEqual(ours.versionVector, theirs.versionVector)) {
+      throw new Violation('vectors are equal at rest', pair)
+    }
+    if (first.audit.siblings !== other.audit.siblings) {
+      const details = `${pair}:\n${first.audit.siblings}\n--\n${other.audit.siblings}`
+      throw new Violation('equal vectors mean equal records', details)
+    }
+    if (ours.fingerprint !== theirs.fingerprint) {
+      throw new Violation('fingerprints are equal at rest', pair)
+    }
+    if (first.strategy !== other.strategy) continue
+    if (first.audit.rows !== other.audit.rows) {
+      throw new Violation(
+        'equal strategies show equal rows',
+        `${pair}:\n${first.audit.rows}\n--\n${other.audit.rows}`,
+      )
+    }
+    if (found(first.node, shardId) !== found(other.node, shardId)) {
+      throw new Violation('equal rows give equal searches', pair)
+    }
+  }
+}
+
+/** What a search for a fixed vector gives, distances included. */
+function found(node: SimNode, shardId: string): string {
+  const { dimension } = node.db.replica.shardState(shardId)
+  const query = Float32Array.from({ length: dimension }, (_, index) => index + 1)
+  return JSON.stringify(node.db.search(shardId, query, { k: 20 }))
+}

@@ -1,0 +1,74 @@
+/**
+ * `npm run simulate`: runs seeds, and replays one.
+ *
+ *   npm run simulate -- --seeds 1000 --from 1      many seeds; stops at the first that fails
+ *   npm run simulate -- --seed 17 --trace          one seed, every step told
+ *   --steps K        so many steps instead of what the seed draws
+ *   --fault NAME     with a fault planted (faults.ts), to see that it is found
+ *   --keep-going     all seeds, also after one failed
+ *
+ * Exit code 1 when a seed broke an invariant.
+ */
+import { parseArgs } from 'node:util'
+
+import { type FaultName, FAULTS } from './faults.ts'
+import { simulate, type SimulationResult } from './simulation.ts'
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '200' },
+    from: { type: 'string', default: '1' },
+    seed: { type: 'string' },
+    steps: { type: 'string' },
+    fault: { type: 'string' },
+    trace: { type: 'boolean', default: false },
+    'keep-going': { type: 'boolean', default: false },
+  },
+})
+
+function integer(name: string, text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new RangeError(`--${name} must be a number from 0, got ${text}`)
+  }
+  return value
+}
+
+function faultGiven(name: string | undefined): FaultName | null {
+  if (name === undefined) return null
+  if (Object.hasOwn(FAULTS, name)) return name as FaultName
+  throw new RangeError(`--fault must be one of ${Object.keys(FAULTS).join(', ')}`)
+}
+
+const from = integer('from', values.seed ?? values.from)
+const count = values.seed === undefined ? integer('seeds', values.seeds) : 1
+const steps = values.steps === undefined ? null : integer('steps', values.steps)
+const fault = faultGiven(values.fault)
+const totals = { steps: 0, writes: 0, subscriptions: 0, batches: 0, torn: 0, crashes: 0 }
+const failed: number[] = []
+const startedMs = performance.now()
+
+for (let seed = from; seed < from + count; seed += 1) {
+  try {
+    const result = await simulate({
+      seed,
+      steps,
+      fault,
+      ...(values.trace ? { onTrace: (line: string) => console.log(line) } : {}),
+    })
+    for (const key of Object.keys(totals) as (keyof typeof totals & keyof SimulationResult)[]) {
+      totals[key] += result[key]
+    }
+  } catch (error) {
+    failed.push(seed)
+    console.log(error instanceof Error ? error.message : error)
+    if (values.trace && error instanceof Error) console.log(error.cause)
+    if (!values['keep-going']) break
+  }
+}
+
+const seconds = ((performance.now() - startedMs) / 1_000).toFixed(1)
+const list = Object.entries(totals).map(([key, value]) => `${value} ${key}`)
+console.log(`${count} seeds from ${from} in ${seconds} s: ${list.join(', ')}`)
+console.log(failed.length === 0 ? 'every invariant held' : `failed: ${failed.join(' ')}`)
+process.exitCode = failed.length === 0 ? 0 : 1
