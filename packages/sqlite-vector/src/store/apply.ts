@@ -58,7 +58,7 @@ export function applyDelta(
   const shard = loadShard(transaction, shardId)
   const known = ownVector(shard, transaction.actor)
   const tally = { applied: 0, redundant: 0, conflicts: 0, quarantined: 0, skewMsMax: 0 }
-  const nowMs = transaction.core.clock.nowMs()
+  const nowMs = transaction.nowMs
   for (const change of changes) {
     assertPossible(change)
     guardOwnDots(transaction, shard, change)
@@ -127,7 +127,7 @@ function applyChange(
     return
   }
   if (before !== null && sameSiblings(before.state, after)) {
-    widenContext(core, before.record, after)
+    widenContext(core, shard, before, after)
     tally.redundant += 1
     return
   }

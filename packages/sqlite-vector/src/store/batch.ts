@@ -10,11 +10,12 @@ import { SqliteVectorError } from '../errors.ts'
 import { BATCH_ATOMIC_RECORDS_MAX } from '../limits.ts'
 import { shown } from '../options.ts'
 import type { StoreCore } from './core.ts'
-import { prepareRecord } from './input.ts'
+import { insertRecords } from './bulk.ts'
+import { prepareRecordAt } from './input.ts'
 import { resolveBatchOptions } from './options.ts'
 import { loadShard } from './shards.ts'
 import type { BatchOptions, RecordInput } from './types.ts'
-import { insertRecord, upsertRecord } from './writes.ts'
+import { upsertRecord } from './writes.ts'
 
 /** Commits `records`; the number of them. */
 export async function insertBatch(
@@ -28,7 +29,6 @@ export async function insertBatch(
     throw new TypeError(`records must be an array, got ${shown(records)}`)
   }
   if (core.writing) throw new TypeError('insertBatch() cannot run inside transaction() or group()')
-  const write = mode === 'insert' ? insertRecord : upsertRecord
   const total = records.length
   let done = 0
   do {
@@ -38,9 +38,12 @@ export async function insertBatch(
     try {
       core.write((transaction) => {
         const shard = loadShard(transaction, shardId)
+        if (mode === 'insert') {
+          insertRecords(transaction, shard, records, start, end)
+          return
+        }
         for (let index = start; index < end; index += 1) {
-          const record = records[index] as RecordInput
-          write(transaction, shard, prepareRecord(shard, record, `records[${index}]`))
+          upsertRecord(transaction, shard, prepareRecordAt(shard, records, index))
         }
       })
     } catch (error) {

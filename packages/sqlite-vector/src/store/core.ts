@@ -38,6 +38,8 @@ export interface CoreParts {
 export interface WriteTransaction {
   readonly core: StoreCore
   readonly shards: Map<string, OpenShard>
+  /** Physical time of the transaction: one reading, so that its stamps rise one by one. */
+  readonly nowMs: number
   actor: ActorId
   logId: string
   /** The largest record key given out. */
@@ -236,6 +238,7 @@ export class StoreCore {
     this.#transaction = {
       core: this,
       shards: new Map(),
+      nowMs: this.clock.nowMs(),
       actor,
       logId: bytesToHex(identity.log_id),
       lastRecord: Number(this.sql.lastRecord.get()?.['record'] ?? 0),

@@ -16,8 +16,9 @@
  * | …     | id       | UTF-8, to the end                       |
  */
 import { assert } from '../assert.ts'
+import { hexToBytes } from '../bytes.ts'
 import { ID_BYTES_MAX, VERSION_VECTOR_ACTORS_MAX } from '../limits.ts'
-import type { Sibling } from '../sync/types.ts'
+import type { ActorId, Sibling } from '../sync/types.ts'
 
 /** xxHash64 of bytes, seed 0. */
 export type Hash64 = (bytes: Uint8Array) => bigint
@@ -25,23 +26,53 @@ export type Hash64 = (bytes: Uint8Array) => bigint
 /** The sum of no records. */
 export const FINGERPRINT_ZERO = 0n
 
-const DOT_BYTES = 24
+const ACTOR_BYTES = 16
+const DOT_BYTES = ACTOR_BYTES + 8
+// Most records in a row are of one actor.
+let lastActor = ''
+let lastActorBytes: Uint8Array = new Uint8Array(ACTOR_BYTES)
 let scratch = Buffer.alloc(4 + 4 * DOT_BYTES + ID_BYTES_MAX)
 
 /** What the record adds to its shard's fingerprint; 0 when it has no put. */
 export function recordHash(hash: Hash64, id: string, siblings: readonly Sibling[]): bigint {
   if (!siblings.some((sibling) => sibling.value !== null)) return FINGERPRINT_ZERO
-  assert(siblings.length <= VERSION_VECTOR_ACTORS_MAX, 'at most one sibling per actor')
-  const bytesMax = 4 + siblings.length * DOT_BYTES + id.length * 3
-  if (scratch.length < bytesMax) scratch = Buffer.alloc(bytesMax)
-  let offset = scratch.writeUInt32LE(siblings.length, 0)
-  for (const { dot } of siblings) {
-    offset += scratch.write(dot.actor, offset, 16, 'hex')
-    offset = scratch.writeUInt32LE(dot.counter % 0x1_0000_0000, offset)
-    offset = scratch.writeUInt32LE(Math.floor(dot.counter / 0x1_0000_0000), offset)
+  const offset = startHash(siblings.length, id)
+  for (const [index, { dot }] of siblings.entries()) {
+    writeDot(offset + index * DOT_BYTES, dot.actor, dot.counter)
   }
-  offset += scratch.write(id, offset, 'utf8')
-  return hash(scratch.subarray(0, offset))
+  return finishHash(hash, offset + siblings.length * DOT_BYTES, id)
+}
+
+/** {@link recordHash} of a record whose only sibling is the put (`actor`, `counter`). */
+export function putHash(hash: Hash64, id: string, actor: ActorId, counter: number): bigint {
+  const offset = startHash(1, id)
+  writeDot(offset, actor, counter)
+  return finishHash(hash, offset + DOT_BYTES, id)
+}
+
+function startHash(siblingCount: number, id: string): number {
+  assert(siblingCount <= VERSION_VECTOR_ACTORS_MAX, 'at most one sibling per actor')
+  const bytesMax = 4 + siblingCount * DOT_BYTES + id.length * 3
+  if (scratch.length < bytesMax) scratch = Buffer.alloc(bytesMax)
+  return scratch.writeUInt32LE(siblingCount, 0)
+}
+
+function writeDot(offset: number, actor: ActorId, counter: number): void {
+  scratch.set(actorBytes(actor), offset)
+  scratch.writeUInt32LE(counter % 0x1_0000_0000, offset + ACTOR_BYTES)
+  scratch.writeUInt32LE(Math.floor(counter / 0x1_0000_0000), offset + ACTOR_BYTES + 4)
+}
+
+function finishHash(hash: Hash64, offset: number, id: string): bigint {
+  return hash(scratch.subarray(0, offset + scratch.write(id, offset, 'utf8')))
+}
+
+function actorBytes(actor: ActorId): Uint8Array {
+  if (actor !== lastActor) {
+    lastActorBytes = hexToBytes(actor)
+    lastActor = actor
+  }
+  return lastActorBytes
 }
 
 /** `sum` with `before` taken out and `after` put in. */

@@ -20,17 +20,61 @@ export interface PreparedRecord {
 
 const RECORD_KEYS = ['id', 'embedding', 'metadata', 'text'] as const
 
-/** Checks `record` against its shard; `name` is how messages call it. */
-export function prepareRecord(shard: ShardInfo, record: RecordInput, name: string): PreparedRecord {
-  objectGiven(name, record)
-  rejectUnknownKeys(name, record, RECORD_KEYS)
+/** How messages call a record and its parts. */
+interface RecordNames {
+  readonly record: string
+  readonly id: string
+  readonly embedding: string
+  readonly metadata: string
+  readonly text: string
+}
+
+const RECORD_NAMES = recordNames('record')
+
+/** Checks `record` against its shard. */
+export function prepareRecord(shard: ShardInfo, record: RecordInput): PreparedRecord {
+  return prepareNamed(shard, record, RECORD_NAMES)
+}
+
+/** {@link prepareRecord}, where messages call the record `records[index]`. */
+export function prepareRecordAt(
+  shard: ShardInfo,
+  records: readonly RecordInput[],
+  index: number,
+): PreparedRecord {
+  const record = records[index] as RecordInput
+  try {
+    return prepareNamed(shard, record, RECORD_NAMES)
+  } catch {
+    // Only a refused record is worth a name of its own; this throws the same, well named.
+    return prepareNamed(shard, record, recordNames(`records[${index}]`))
+  }
+}
+
+function prepareNamed(shard: ShardInfo, record: RecordInput, names: RecordNames): PreparedRecord {
+  objectGiven(names.record, record)
+  // A loop without allocation says whether there is anything to complain of.
+  for (const key in record) {
+    if (key === 'id' || key === 'embedding' || key === 'metadata' || key === 'text') continue
+    rejectUnknownKeys(names.record, record, RECORD_KEYS)
+  }
   const { id, embedding, metadata, text } = record
-  nameGiven(`${name}.id`, id, ID_BYTES_MAX)
+  nameGiven(names.id, id, ID_BYTES_MAX)
   return {
     id,
-    embedding: prepareVector(shard, embedding, `${name}.embedding`),
-    metadata: metadata === undefined ? '{}' : metadataToText(metadata, `${name}.metadata`),
-    text: text === undefined ? null : prepareText(text, `${name}.text`),
+    embedding: prepareVector(shard, embedding, names.embedding),
+    metadata: metadata === undefined ? '{}' : metadataToText(metadata, names.metadata),
+    text: text === undefined ? null : prepareText(text, names.text),
+  }
+}
+
+function recordNames(record: string): RecordNames {
+  return {
+    record,
+    id: `${record}.id`,
+    embedding: `${record}.embedding`,
+    metadata: `${record}.metadata`,
+    text: `${record}.text`,
   }
 }
 
@@ -44,11 +88,7 @@ export function prepareVector(shard: ShardInfo, vector: unknown, name: string): 
         `got ${float32.length}`,
     )
   }
-  let square = 0
-  for (let index = 0; index < float32.length; index += 1) {
-    const component = float32[index] as number
-    square += component * component
-  }
+  const square = squaredSum(float32)
   // The square of a float32 fits a float64, so the sum is finite exactly when all components are.
   if (!Number.isFinite(square)) throw notFinite(vector as ArrayLike<number>, float32, name)
   if (square === 0 && shard.metric === 'cosine') {
@@ -73,7 +113,8 @@ export function metadataToText(metadata: unknown, name: string): string {
   if (!isPlainObject(metadata)) {
     throw new TypeError(`${name} must be a JSON object, got ${shown(metadata)}`)
   }
-  assertJson(metadata, name, 1)
+  const fault = jsonFault(metadata, 1)
+  if (fault !== null) throw faultError(fault, name)
   return limitMetadata(JSON.stringify(metadata), name)
 }
 
@@ -101,6 +142,29 @@ function toFloat32(vector: unknown, name: string): Float32Array {
   return float32
 }
 
+/** Sum of squares in four sums, because one would wait for itself. */
+function squaredSum(vector: Float32Array): number {
+  let a = 0
+  let b = 0
+  let c = 0
+  let d = 0
+  const whole = vector.length & ~3
+  for (let index = 0; index < whole; index += 4) {
+    const x = vector[index] as number
+    const y = vector[index + 1] as number
+    const z = vector[index + 2] as number
+    const w = vector[index + 3] as number
+    a += x * x
+    b += y * y
+    c += z * z
+    d += w * w
+  }
+  for (let index = whole; index < vector.length; index += 1) {
+    a += (vector[index] as number) * (vector[index] as number)
+  }
+  return a + b + c + d
+}
+
 function notFinite(given: ArrayLike<number>, float32: Float32Array, name: string): RangeError {
   const index = float32.findIndex((component) => !Number.isFinite(component))
   return new RangeError(`${name}[${index}] must be a finite float32, got ${given[index]}`)
@@ -113,32 +177,51 @@ function limitBytes(text: string, bytesMax: number, name: string): void {
   throw new RangeError(`${name} must be at most ${bytesMax} UTF-8 bytes, got ${bytes}`)
 }
 
-/** Refuses what JSON.stringify would drop or change without a word. */
-function assertJson(value: unknown, name: string, depth: number): void {
-  if (value === null || typeof value === 'string' || typeof value === 'boolean') return
+/** Where in a value, and what about it, JSON.stringify would drop or change without a word. */
+interface JsonFault {
+  readonly path: string
+  readonly rule: string
+  readonly got: string
+  readonly kind: 'type' | 'range'
+}
+
+function faultError(fault: JsonFault, name: string): TypeError | RangeError {
+  const message = `${name}${fault.path} must be ${fault.rule}, got ${fault.got}`
+  return fault.kind === 'type' ? new TypeError(message) : new RangeError(message)
+}
+
+/** The first fault of `value`, or null. The path is put together on the way back: faults are rare. */
+function jsonFault(value: unknown, depth: number): JsonFault | null {
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return null
   if (typeof value === 'number') {
-    if (Number.isFinite(value)) return
-    throw new RangeError(`${name} must be a finite number, got ${value}`)
+    if (Number.isFinite(value)) return null
+    return { path: '', rule: 'a finite number', got: String(value), kind: 'range' }
   }
-  if (typeof value !== 'object') {
-    throw new TypeError(`${name} must be a JSON value, got ${shown(value)}`)
+  if (typeof value !== 'object' || !(Array.isArray(value) || isPlainObject(value))) {
+    return { path: '', rule: 'a JSON value', got: shown(value), kind: 'type' }
   }
   if (depth > METADATA_DEPTH_MAX) {
-    throw new RangeError(
-      `${name} must be nested at most ${METADATA_DEPTH_MAX} deep (is it a cycle?)`,
-    )
+    const rule = `nested at most ${METADATA_DEPTH_MAX} deep`
+    return { path: '', rule, got: 'more (is it a cycle?)', kind: 'range' }
   }
-  if (Array.isArray(value)) {
-    // By index: a hole is undefined, and would become null.
-    for (let index = 0; index < value.length; index += 1) {
-      assertJson(value[index], `${name}[${index}]`, depth + 1)
-    }
-    return
+  return Array.isArray(value) ? arrayFault(value, depth) : objectFault(value, depth)
+}
+
+function arrayFault(values: readonly unknown[], depth: number): JsonFault | null {
+  // By index: a hole is undefined, and would become null.
+  for (let index = 0; index < values.length; index += 1) {
+    const fault = jsonFault(values[index], depth + 1)
+    if (fault !== null) return { ...fault, path: `[${index}]${fault.path}` }
   }
-  if (!isPlainObject(value)) {
-    throw new TypeError(`${name} must be a JSON value, got ${shown(value)}`)
+  return null
+}
+
+function objectFault(value: Record<string, unknown>, depth: number): JsonFault | null {
+  for (const key of Object.keys(value)) {
+    const fault = jsonFault(value[key], depth + 1)
+    if (fault !== null) return { ...fault, path: `.${key}${fault.path}` }
   }
-  for (const key of Object.keys(value)) assertJson(value[key], `${name}.${key}`, depth + 1)
+  return null
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {

@@ -41,7 +41,7 @@ export function movePulled(
     shard.shard,
     hexToBytes(source.logId),
     source.cursor,
-    core.clock.nowMs(),
+    transaction.nowMs,
   )
 }
 
@@ -61,7 +61,7 @@ export function recordAck(
     shard.shard,
     encodeVector(versionVector),
     cursor,
-    core.clock.nowMs(),
+    transaction.nowMs,
   )
 }
 

@@ -39,7 +39,7 @@ export function putAside(
     reason,
     encodeVector(dots),
     changeToBytes(change),
-    core.clock.nowMs(),
+    transaction.nowMs,
   )
   if (added.changes === 0) return
   shard.quarantineCount += 1

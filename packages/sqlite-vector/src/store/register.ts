@@ -28,6 +28,8 @@ export const OPERATION = { put: 1, delete: 2, conflict: 3 } as const
 /** A record that the shard holds. */
 export interface StoredRecord {
   readonly record: number
+  /** The record's place in the feed. */
+  readonly changeId: number
   /** Whether it has a row in `vectors`. */
   readonly visible: boolean
   readonly operation: number
@@ -102,10 +104,11 @@ export function addRecord(
   const value = visibleOf(transaction, shard, id, state)
   const record = transaction.lastRecord + 1
   if (value === null) {
-    sql.addTombstone.run(record, shard.shard, id)
+    sql.addTombstone.run(record, shard.shard, id, shard.head + 1)
     shard.tombstoneCount += 1
   } else {
-    const added = sql.addVector.run(record, shard.shard, id, value.metadata, value.text)
+    const { metadata, text } = value
+    const added = sql.addVector.run(record, shard.shard, id, shard.head + 1, metadata, text)
     if (added.changes === 0) return false
     sql.addEmbedding.run(record, embeddingBytes(value))
     shard.recordCount += 1
@@ -114,8 +117,7 @@ export function addRecord(
   writeConflicts(core, record, state)
   if (state.siblings.length > 1) shard.conflictCount += 1
   shard.head += 1
-  const row = changelogColumns(core, state)
-  sql.addChange.run(record, shard.shard, shard.head, ...row)
+  sql.addChange.run(shard.shard, shard.head, record, ...changelogColumns(core, state))
   shard.fingerprint = exchange(shard.fingerprint, 0n, recordHash(core.hash64, id, state.siblings))
   return true
 }
@@ -135,9 +137,11 @@ export function replaceRecord(
   }
   writeConflicts(core, before.record, state)
   if (state.siblings.length > 1) shard.conflictCount += 1
-  showRecord(transaction, shard, id, before, visibleOf(transaction, shard, id, state))
   shard.head += 1
-  core.sql.setChange.run(shard.head, ...changelogColumns(core, state), before.record)
+  core.sql.dropChange.run(shard.shard, before.changeId)
+  core.sql.addChange.run(shard.shard, shard.head, before.record, ...changelogColumns(core, state))
+  const value = visibleOf(transaction, shard, id, state)
+  showRecord(transaction, shard, id, { ...before, changeId: shard.head }, value)
   shard.fingerprint = exchange(
     shard.fingerprint,
     recordHash(core.hash64, id, before.state.siblings),
@@ -146,11 +150,16 @@ export function replaceRecord(
 }
 
 /** Notes that `state` covers more than the record's context said; its siblings are the same. */
-export function widenContext(core: StoreCore, record: number, state: RecordState): void {
-  core.sql.setContext.run(encodeContext(core, state), record)
+export function widenContext(
+  core: StoreCore,
+  shard: OpenShard,
+  record: StoredRecord,
+  state: RecordState,
+): void {
+  core.sql.setContext.run(encodeContext(core, state), shard.shard, record.changeId)
 }
 
-/** Makes `value` the visible record, or hides the record when it is null. */
+/** Makes `value` the visible record, or hides it when null; `record.changeId` is its place by now. */
 export function showRecord(
   transaction: WriteTransaction,
   shard: OpenShard,
@@ -159,27 +168,30 @@ export function showRecord(
   value: RecordValue | null,
 ): void {
   const { sql } = transaction.core
-  const { record } = before
+  const { record, changeId } = before
   if (before.visible && value !== null) {
-    sql.setVector.run(value.metadata, value.text, record)
+    sql.setVector.run(changeId, value.metadata, value.text, record)
     if (value.embedding !== null) sql.setEmbedding.run(embeddingBytes(value), record)
   } else if (before.visible) {
     sql.dropVector.run(record)
     sql.dropEmbedding.run(record)
-    sql.addTombstone.run(record, shard.shard, id)
+    sql.addTombstone.run(record, shard.shard, id, changeId)
     shard.recordCount -= 1
     shard.tombstoneCount += 1
   } else if (value !== null) {
     sql.dropTombstone.run(record)
-    sql.addVector.run(record, shard.shard, id, value.metadata, value.text)
+    sql.addVector.run(record, shard.shard, id, changeId, value.metadata, value.text)
     sql.addEmbedding.run(record, embeddingBytes(value))
     shard.recordCount += 1
     shard.tombstoneCount -= 1
+  } else {
+    sql.setTombstone.run(changeId, record)
   }
 }
 
 function stored(core: StoreCore, row: ChangelogRow, visible: boolean): StoredRecord {
-  return { record: row.record, visible, operation: row.operation, state: rowToState(core, row) }
+  const { record, change_id: changeId, operation } = row
+  return { record, changeId, visible, operation, state: rowToState(core, row) }
 }
 
 /** What the record shows: its only sibling, or the strategy's view of several. */

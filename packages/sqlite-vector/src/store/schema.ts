@@ -7,8 +7,9 @@
  *   that reading metadata never pages through embeddings.
  * - `tombstones`: ids of records whose visible state is a delete. Every id is in exactly one of both.
  * - `vector_changelog`: one row per record, visible or not; the compacted feed of its shard. A write
- *   gives the row a new, larger `change_id`. Keyed by record: an index over ids here would cost more
- *   than the feed itself.
+ *   replaces the row by one with a new, larger `change_id`, which the record's row in `vectors` or
+ *   `tombstones` names. Its key `position` is shard << 44 | change_id, so the table is its own index in the
+ *   order of every feed and grows at its end; any other index would cost more than the table.
  * - `vector_conflicts`: all siblings of records that have more than one, whole.
  *
  * Encodings: `hlc` is milliseconds << 16 | logical. `context` is empty for "exactly the dots of the
@@ -45,18 +46,20 @@ const STEPS: readonly string[] = [
 
   CREATE TABLE vectors (
     record INTEGER PRIMARY KEY, shard INTEGER NOT NULL, vector_id TEXT NOT NULL,
-    metadata TEXT NOT NULL, document TEXT, UNIQUE (shard, vector_id)) STRICT;
+    change_id INTEGER NOT NULL, metadata TEXT NOT NULL, document TEXT,
+    UNIQUE (shard, vector_id)) STRICT;
   CREATE TABLE embeddings (record INTEGER PRIMARY KEY, embedding BLOB NOT NULL) STRICT;
   CREATE TABLE tombstones (
     record INTEGER PRIMARY KEY, shard INTEGER NOT NULL, vector_id TEXT NOT NULL,
-    UNIQUE (shard, vector_id)) STRICT;
+    change_id INTEGER NOT NULL, UNIQUE (shard, vector_id)) STRICT;
 
   CREATE TABLE vector_changelog (
-    record INTEGER PRIMARY KEY, shard INTEGER NOT NULL, change_id INTEGER NOT NULL,
+    position INTEGER PRIMARY KEY, record INTEGER NOT NULL,
     operation INTEGER NOT NULL, hlc INTEGER NOT NULL, actor INTEGER NOT NULL,
     counter INTEGER NOT NULL, embedding_actor INTEGER, embedding_counter INTEGER,
-    context BLOB NOT NULL) STRICT;
-  CREATE UNIQUE INDEX vector_changelog_feed ON vector_changelog (shard, change_id);
+    context BLOB NOT NULL,
+    shard INTEGER NOT NULL GENERATED ALWAYS AS (position >> 44) VIRTUAL,
+    change_id INTEGER NOT NULL GENERATED ALWAYS AS (position & 17592186044415) VIRTUAL) STRICT;
   CREATE TABLE vector_conflicts (
     record INTEGER NOT NULL, actor INTEGER NOT NULL, counter INTEGER NOT NULL,
     hlc INTEGER NOT NULL, operation INTEGER NOT NULL,

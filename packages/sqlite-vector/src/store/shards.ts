@@ -132,7 +132,7 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
       shard.clock.ms,
       shard.clock.logical,
       shard.strategy,
-      transaction.core.clock.nowMs(),
+      transaction.nowMs,
       shard.shard,
     )
     shard.flushed = {
@@ -174,7 +174,7 @@ export function ensureShard(transaction: WriteTransaction, info: ShardInfo): Sha
     encodeVector(EMPTY_VECTOR),
     encodeVector(EMPTY_VECTOR),
     fingerprintToBytes(FINGERPRINT_ZERO),
-    core.clock.nowMs(),
+    transaction.nowMs,
   )
   return info
 }

@@ -84,25 +84,31 @@ const SQL = {
     conflict_count = ?, quarantine_count = ?, version_vector = ?, fingerprint = ?,
     hlc = (? << 16) | ?, conflict_strategy = ?, updated_at = ? WHERE shard = ?`,
 
-  lastRecord: 'SELECT max(record) AS record FROM vector_changelog',
-  findVisible: `SELECT {changelog} FROM vectors v JOIN vector_changelog c USING (record)
-    WHERE v.shard = ? AND v.vector_id = ?`,
-  findHidden: `SELECT {changelog} FROM tombstones t JOIN vector_changelog c USING (record)
-    WHERE t.shard = ? AND t.vector_id = ?`,
+  lastRecord: `SELECT max(ifnull((SELECT max(record) FROM vectors), 0),
+    ifnull((SELECT max(record) FROM tombstones), 0)) AS record`,
+  findVisible: `SELECT {changelog} FROM vectors v JOIN vector_changelog c
+    ON c.position = (v.shard << 44) | v.change_id WHERE v.shard = ? AND v.vector_id = ?`,
+  findHidden: `SELECT {changelog} FROM tombstones t JOIN vector_changelog c
+    ON c.position = (t.shard << 44) | t.change_id WHERE t.shard = ? AND t.vector_id = ?`,
   getPayload: `SELECT v.vector_id, v.metadata, v.document, e.embedding
     FROM vectors v JOIN embeddings e USING (record) WHERE v.record = ?`,
   getHiddenId: 'SELECT vector_id FROM tombstones WHERE record = ?',
   getConflicts: `SELECT actor, counter, {stamp}, operation, embedding_actor, embedding_counter,
     metadata, document, embedding FROM vector_conflicts WHERE record = ?`,
 
-  addVector: `INSERT INTO vectors (record, shard, vector_id, metadata, document)
-    VALUES (?, ?, ?, ?, ?) ON CONFLICT (shard, vector_id) DO NOTHING`,
-  setVector: 'UPDATE vectors SET metadata = ?, document = ? WHERE record = ?',
+  addVector: `INSERT INTO vectors (record, shard, vector_id, change_id, metadata, document)
+    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (shard, vector_id) DO NOTHING`,
+  addVectors: `INSERT INTO vectors (record, shard, vector_id, change_id, metadata, document)
+    VALUES {rows of 6} ON CONFLICT (shard, vector_id) DO NOTHING`,
+  findVector: 'SELECT record FROM vectors WHERE shard = ? AND vector_id = ?',
+  setVector: 'UPDATE vectors SET change_id = ?, metadata = ?, document = ? WHERE record = ?',
   dropVector: 'DELETE FROM vectors WHERE record = ?',
   addEmbedding: 'INSERT INTO embeddings (record, embedding) VALUES (?, ?)',
+  addEmbeddings: 'INSERT INTO embeddings (record, embedding) VALUES {rows of 2}',
   setEmbedding: 'UPDATE embeddings SET embedding = ? WHERE record = ?',
   dropEmbedding: 'DELETE FROM embeddings WHERE record = ?',
-  addTombstone: 'INSERT INTO tombstones (record, shard, vector_id) VALUES (?, ?, ?)',
+  addTombstone: 'INSERT INTO tombstones (record, shard, vector_id, change_id) VALUES (?, ?, ?, ?)',
+  setTombstone: 'UPDATE tombstones SET change_id = ? WHERE record = ?',
   dropTombstone: 'DELETE FROM tombstones WHERE record = ?',
   addConflict: `INSERT INTO vector_conflicts
     (record, actor, counter, hlc, operation, embedding_actor, embedding_counter,
@@ -110,16 +116,20 @@ const SQL = {
     VALUES (?, ?, ?, (? << 16) | ?, ?, ?, ?, ?, ?, ?)`,
   dropConflicts: 'DELETE FROM vector_conflicts WHERE record = ?',
 
-  addChange: `INSERT INTO vector_changelog
-    (record, shard, change_id, operation, hlc, actor, counter,
+  addChange: `INSERT INTO vector_changelog (position, record, operation, hlc, actor, counter,
      embedding_actor, embedding_counter, context)
-    VALUES (?, ?, ?, ?, (? << 16) | ?, ?, ?, ?, ?, ?)`,
-  setChange: `UPDATE vector_changelog SET change_id = ?, operation = ?, hlc = (? << 16) | ?,
-    actor = ?, counter = ?, embedding_actor = ?, embedding_counter = ?, context = ?
-    WHERE record = ?`,
-  setContext: 'UPDATE vector_changelog SET context = ? WHERE record = ?',
+    VALUES ((? << 44) | ?, ?, ?, (? << 16) | ?, ?, ?, ?, ?, ?)`,
+  // The changelog of records ?1 to ?6, all just inserted: keys, change_ids, stamps and counters rise
+  // by one from record to record, so one statement writes them all.
+  addChanges: `INSERT INTO vector_changelog
+    (position, record, operation, hlc, actor, counter, context)
+    SELECT (shard << 44) | change_id, record, 1, ((?2 << 16) | ?3) + (record - ?1), ?4,
+      ?5 + (record - ?1), x'' FROM vectors WHERE record BETWEEN ?1 AND ?6`,
+  dropChange: 'DELETE FROM vector_changelog WHERE position = (? << 44) | ?',
+  setContext: 'UPDATE vector_changelog SET context = ? WHERE position = (? << 44) | ?',
   readFeed: `SELECT {changelog} FROM vector_changelog c
-    WHERE c.shard = ? AND c.change_id > ? ORDER BY c.change_id LIMIT ?`,
+    WHERE c.position > ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
+    ORDER BY c.position LIMIT ?3`,
 
   getRecord: `SELECT v.vector_id, v.metadata, v.document, e.embedding
     FROM vectors v JOIN embeddings e USING (record) WHERE v.shard = ? AND v.vector_id = ?`,
@@ -164,8 +174,15 @@ export function prepareStatements(db: DatabaseSync): Statements {
   return Object.fromEntries(entries) as Statements
 }
 
+/** Rows that one statement of a bulk insert writes: beyond ten, more no longer helps. */
+export const BULK_ROWS = 10
+
 function expanded(sql: string): string {
   return sql
+    .replace(/\{rows of (\d)\}/, (_match, columns) => {
+      const row = `(${Array.from({ length: Number(columns) }, () => '?').join(', ')})`
+      return Array.from({ length: BULK_ROWS }, () => row).join(', ')
+    })
     .replace('{stamp}', STAMP)
     .replace('{changelog}', CHANGELOG_COLUMNS)
     .replace('{shard}', SHARD_COLUMNS)

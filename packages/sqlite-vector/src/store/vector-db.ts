@@ -132,14 +132,14 @@ export class SQLiteVectorDB {
   /** Adds a record. @throws `STORE_RECORD_EXISTS`, `STORE_DIMENSION_MISMATCH`, `STORE_SHARD_UNKNOWN` */
   insert(shardId: string, record: RecordInput): void {
     this.#write(shardId, (transaction, shard) => {
-      insertRecord(transaction, shard, prepareRecord(shard, record, 'record'))
+      insertRecord(transaction, shard, prepareRecord(shard, record))
     })
   }
 
   /** Adds a record or replaces the one there; true when there was none. */
   upsert(shardId: string, record: RecordInput): boolean {
     return this.#write(shardId, (transaction, shard) =>
-      upsertRecord(transaction, shard, prepareRecord(shard, record, 'record')),
+      upsertRecord(transaction, shard, prepareRecord(shard, record)),
     )
   }
 

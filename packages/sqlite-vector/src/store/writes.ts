@@ -25,6 +25,7 @@ import {
 } from './register.ts'
 import { nextDot, type OpenShard } from './shards.ts'
 import type { PayloadRow } from './statements.ts'
+import type { ShardInfo } from './types.ts'
 
 /** What `update()` changes, checked. */
 export interface PreparedUpdate {
@@ -51,9 +52,14 @@ export function insertRecord(
   if (addRecord(transaction, shard, given.id, { siblings: [sibling], context: null })) return
   shard.ownCounter = before.ownCounter
   shard.clock = before.clock
-  throw new SqliteVectorError(
+  throw recordExists(shard, given.id)
+}
+
+/** The refusal of an insert whose id is taken. */
+export function recordExists(shard: ShardInfo, id: string): SqliteVectorError {
+  return new SqliteVectorError(
     'STORE_RECORD_EXISTS',
-    `shard ${shown(shard.shardId)} has a record ${shown(given.id)} already`,
+    `shard ${shown(shard.shardId)} has a record ${shown(id)} already`,
   )
 }
 
@@ -119,7 +125,7 @@ export function supersede(
 
 /** Strictly after every stamp of the shard that its clock has absorbed. */
 function nextStamp(transaction: WriteTransaction, shard: OpenShard): Hlc {
-  shard.clock = tickHlc(shard.clock, transaction.core.clock.nowMs())
+  shard.clock = tickHlc(shard.clock, transaction.nowMs)
   return shard.clock
 }
 
