@@ -18,8 +18,8 @@ export interface Passage {
   readonly text: string
 }
 
-/** A piece is closed when it reached this many characters: about a paragraph. */
-const CHARACTERS_TARGET = 120
+/** A piece is closed when it reached this many characters: a sentence or two. */
+const CHARACTERS_TARGET = 100
 /** A paragraph longer than this is cut at sentence ends. */
 const CHARACTERS_MAX = 900
 /** Less than this says nothing on its own. */
@@ -104,6 +104,7 @@ function plain(block: string): string {
     .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
     .replaceAll(/<\/?[a-z][^>]*>/gi, '')
     .replaceAll(/^\s*\|?[-:| ]{3,}\|?\s*$/gm, '')
+    .replaceAll(/ {2,}(?=\|)/g, ' ')
     .replaceAll(/\n{2,}/g, '\n')
     .trim()
 }
