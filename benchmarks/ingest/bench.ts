@@ -100,15 +100,17 @@ async function insertOurs(
   durability: Durability,
   records: readonly RecordInput[],
 ): Promise<number> {
-  using db = await createVectorDB({ path, durability })
+  const db = await createVectorDB({ path, durability })
   db.createShard('bench', { dimension: DIMENSION })
   const start = performance.now()
   for (let from = 0; from < records.length; from += BATCH) {
     await db.insertBatch('bench', records.slice(from, from + BATCH))
   }
+  db.close()
   const elapsed = performance.now() - start
-  check(db.count('bench'), records.length)
-  check(db.replica.shardState('bench').head, records.length)
+  using again = await createVectorDB({ path, durability })
+  check(again.count('bench'), records.length)
+  check(again.replica.shardState('bench').head, records.length)
   return (records.length / elapsed) * 1_000
 }
 
@@ -124,7 +126,7 @@ async function insertPlain(
   )
   const embedding = db.prepare('INSERT INTO embeddings (record, embedding) VALUES (?, ?)')
   let key = 0
-  return timePlain(db, records, (record) => {
+  return timePlain(path, db, records, (record) => {
     key += 1
     vector.run(key, record.id, JSON.stringify(record.metadata), record.text ?? null)
     embedding.run(key, bytesOf(record))
@@ -139,7 +141,7 @@ async function upsertPlain(path: string, records: readonly RecordInput[]): Promi
     DO UPDATE SET metadata = excluded.metadata, document = excluded.document RETURNING record`)
   const embedding = db.prepare(`INSERT INTO embeddings (record, embedding) VALUES (?, ?)
     ON CONFLICT (record) DO UPDATE SET embedding = excluded.embedding`)
-  return timePlain(db, records, (record) => {
+  return timePlain(path, db, records, (record) => {
     const row = vector.get(record.id, JSON.stringify(record.metadata), record.text ?? null)
     embedding.run(Number(row?.['record']), bytesOf(record))
   })
@@ -157,6 +159,7 @@ function openPlain(path: string, durability: Durability): DatabaseSync {
 }
 
 function timePlain(
+  path: string,
   db: DatabaseSync,
   records: readonly RecordInput[],
   write: (record: RecordInput) => void,
@@ -169,10 +172,12 @@ function timePlain(
     for (const record of records.slice(from, from + BATCH)) write(record)
     commit.run()
   }
-  const elapsed = performance.now() - start
-  check(Number(db.prepare('SELECT count(*) AS n FROM vectors').get()?.['n']), records.length)
-  check(Number(db.prepare('SELECT count(*) AS n FROM embeddings').get()?.['n']), records.length)
   db.close()
+  const elapsed = performance.now() - start
+  const again = new DatabaseSync(path)
+  check(Number(again.prepare('SELECT count(*) AS n FROM vectors').get()?.['n']), records.length)
+  check(Number(again.prepare('SELECT count(*) AS n FROM embeddings').get()?.['n']), records.length)
+  again.close()
   return (records.length / elapsed) * 1_000
 }
 
@@ -186,7 +191,7 @@ async function remoteChanges(folder: string, records: readonly RecordInput[]): P
 }
 
 async function applyOurs(path: string, delta: DeltaRead): Promise<number> {
-  using db = await createVectorDB({ path })
+  const db = await createVectorDB({ path })
   db.createShard('bench', { dimension: DIMENSION })
   const { changes } = delta
   let applied = 0
@@ -195,10 +200,12 @@ async function applyOurs(path: string, delta: DeltaRead): Promise<number> {
     const source = { peer: 'f'.repeat(64), logId: delta.state.logId, cursor: from + BATCH }
     applied += db.replica.applyDelta('bench', changes.slice(from, from + BATCH), source).applied
   }
+  db.close()
   const elapsed = performance.now() - start
   check(applied, changes.length)
-  check(db.count('bench'), changes.length)
-  if (db.replica.shardState('bench').fingerprint !== delta.state.fingerprint) {
+  using again = await createVectorDB({ path })
+  check(again.count('bench'), changes.length)
+  if (again.replica.shardState('bench').fingerprint !== delta.state.fingerprint) {
     throw new Error('what was applied is not what was sent')
   }
   return (changes.length / elapsed) * 1_000

@@ -49,14 +49,17 @@ export interface ConflictRow {
 const STAMP = `((hlc >> 16) & 281474976710655) AS ms, (hlc & 65535) AS logical`
 
 const SHARD_COLUMNS = `shard, shard_id, dimension, metric, model_id, conflict_strategy, head,
-  record_count, tombstone_count, conflict_count, quarantine_count, version_vector, gc_floor,
-  fingerprint, updated_at, ${STAMP}`
+  record_count, tombstone_count, conflict_count, quarantine_count, version_vector,
+  ahead_vector, gc_floor, fingerprint, updated_at, ${STAMP}`
 
 const CHANGELOG_COLUMNS = `c.record, c.change_id, c.operation,
   ((c.hlc >> 16) & 281474976710655) AS ms, (c.hlc & 65535) AS logical,
   c.actor, c.counter, c.embedding_actor, c.embedding_counter, c.context`
 
 // Not composed in place, as isolated declarations cannot type that: see prepareStatements().
+//
+// OR FAIL: what a bulk statement wrote need not be undone by itself, as its transaction fails with it;
+// without, SQLite copies every page that the statement touches, which takes back what bulk gains.
 const SQL = {
   begin: 'BEGIN IMMEDIATE',
   beginRead: 'BEGIN',
@@ -81,8 +84,8 @@ const SQL = {
     (shard_id, dimension, metric, model_id, version_vector, gc_floor, fingerprint, updated_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   setShard: `UPDATE shard_metadata SET head = ?, record_count = ?, tombstone_count = ?,
-    conflict_count = ?, quarantine_count = ?, version_vector = ?, fingerprint = ?,
-    hlc = (? << 16) | ?, conflict_strategy = ?, updated_at = ? WHERE shard = ?`,
+    conflict_count = ?, quarantine_count = ?, version_vector = ?, ahead_vector = ?,
+    fingerprint = ?, hlc = (? << 16) | ?, conflict_strategy = ?, updated_at = ? WHERE shard = ?`,
 
   lastRecord: `SELECT max(ifnull((SELECT max(record) FROM vectors), 0),
     ifnull((SELECT max(record) FROM tombstones), 0)) AS record`,
@@ -98,13 +101,13 @@ const SQL = {
 
   addVector: `INSERT INTO vectors (record, shard, vector_id, change_id, metadata, document)
     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (shard, vector_id) DO NOTHING`,
-  addVectors: `INSERT INTO vectors (record, shard, vector_id, change_id, metadata, document)
+  addVectors: `INSERT OR FAIL INTO vectors (record, shard, vector_id, change_id, metadata, document)
     VALUES {rows of 6} ON CONFLICT (shard, vector_id) DO NOTHING`,
   findVector: 'SELECT record FROM vectors WHERE shard = ? AND vector_id = ?',
   setVector: 'UPDATE vectors SET change_id = ?, metadata = ?, document = ? WHERE record = ?',
   dropVector: 'DELETE FROM vectors WHERE record = ?',
   addEmbedding: 'INSERT INTO embeddings (record, embedding) VALUES (?, ?)',
-  addEmbeddings: 'INSERT INTO embeddings (record, embedding) VALUES {rows of 2}',
+  addEmbeddings: 'INSERT OR FAIL INTO embeddings (record, embedding) VALUES {rows of 2}',
   setEmbedding: 'UPDATE embeddings SET embedding = ? WHERE record = ?',
   dropEmbedding: 'DELETE FROM embeddings WHERE record = ?',
   addTombstone: 'INSERT INTO tombstones (record, shard, vector_id, change_id) VALUES (?, ?, ?, ?)',
@@ -121,7 +124,7 @@ const SQL = {
     VALUES ((? << 44) | ?, ?, ?, (? << 16) | ?, ?, ?, ?, ?, ?)`,
   // The changelog of records ?1 to ?6, all just inserted: keys, change_ids, stamps and counters rise
   // by one from record to record, so one statement writes them all.
-  addChanges: `INSERT INTO vector_changelog
+  addChanges: `INSERT OR FAIL INTO vector_changelog
     (position, record, operation, hlc, actor, counter, context)
     SELECT (shard << 44) | change_id, record, 1, ((?2 << 16) | ?3) + (record - ?1), ?4,
       ?5 + (record - ?1), x'' FROM vectors WHERE record BETWEEN ?1 AND ?6`,
@@ -138,8 +141,6 @@ const SQL = {
   listRecordsWithVectors: `SELECT v.vector_id, v.metadata, v.document, e.embedding
     FROM vectors v JOIN embeddings e USING (record)
     WHERE v.shard = ? AND v.vector_id > ? ORDER BY v.vector_id LIMIT ?`,
-  scanEmbeddings: `SELECT v.record, v.vector_id, e.embedding
-    FROM vectors v CROSS JOIN embeddings e ON e.record = v.record WHERE v.shard = ?`,
 
   addPeer: `INSERT INTO peers (fingerprint) VALUES (?) ON CONFLICT (fingerprint) DO UPDATE
     SET fingerprint = fingerprint RETURNING peer`,
