@@ -21,8 +21,8 @@ import {
 import { shown } from '../options.ts'
 import { allFinite, changeFault } from '../sync/change-rules.ts'
 import { mergeKnown } from '../sync/conflict.ts'
-import type { Change, RecordState, Sibling, VersionVector } from '../sync/types.ts'
-import { joinVectors } from '../sync/version-vector.ts'
+import type { ActorId, Change, RecordState, Sibling, VersionVector } from '../sync/types.ts'
+import { covers, joinVectors } from '../sync/version-vector.ts'
 import type { WriteTransaction } from './core.ts'
 import { guardOwnWrites } from './identity.ts'
 import { movePulled } from './peers.ts'
@@ -59,6 +59,7 @@ export function applyDelta(
   const known = ownVector(shard, transaction.actor)
   const tally = { applied: 0, redundant: 0, conflicts: 0, quarantined: 0, skewMsMax: 0 }
   const nowMs = transaction.nowMs
+  const ahead = new Map<ActorId, number>()
   for (const change of changes) {
     assertPossible(change)
     guardOwnDots(transaction, shard, change)
@@ -66,8 +67,11 @@ export function applyDelta(
       tally.skewMsMax = Math.max(tally.skewMsMax, skewMs(stamp, nowMs))
       shard.clock = receiveHlc(shard.clock, stamp, nowMs, CLOCK_DRIFT_MS_MAX)
     }
+    const { applied } = tally
     applyChange(transaction, shard, known, change, source, tally)
+    if (tally.applied > applied) noteAhead(ahead, known, change.siblings)
   }
+  shard.aheadVector = joinVectors(shard.aheadVector, ahead)
   if (tally.skewMsMax > CLOCK_DRIFT_MS_MAX) {
     transaction.events.push({
       type: 'clock-skew',
@@ -100,6 +104,17 @@ export function joinVector(
   shard.versionVector = joined
   shard.ownCounter = joined.get(transaction.actor) ?? 0
   movePulled(transaction, shard, source)
+}
+
+/** Notes writes that are held from now on, but that the version vector covers only at CAUGHT_UP. */
+function noteAhead(
+  ahead: Map<ActorId, number>,
+  known: VersionVector,
+  siblings: readonly Sibling[],
+): void {
+  for (const { dot } of siblings) {
+    if (!covers(known, dot) && !covers(ahead, dot)) ahead.set(dot.actor, dot.counter)
+  }
 }
 
 function applyChange(

@@ -10,7 +10,11 @@
  *   replaces the row by one with a new, larger `change_id`, which the record's row in `vectors` or
  *   `tombstones` names. Its key `position` is shard << 44 | change_id, so the table is its own index in the
  *   order of every feed and grows at its end; any other index would cost more than the table.
+ * - `record_text`: the full-text index over `vectors.document` (text-index.ts).
  * - `vector_conflicts`: all siblings of records that have more than one, whole.
+ *
+ * `ahead_vector` covers what batches brought and the version vector does not cover yet; while there is
+ * any, the rows are not those of the version vector, and fingerprints are not compared.
  *
  * Encodings: `hlc` is milliseconds << 16 | logical. `context` is empty for "exactly the dots of the
  * siblings", else pairs of varints (actor key, counter). Version vectors are the bytes of
@@ -21,6 +25,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import { SqliteVectorError } from '../errors.ts'
+import { TEXT_INDEX_STEP } from './text-index.ts'
 
 /** "SQLV" in the file header, so that `file` and we can tell our files from others. */
 export const APPLICATION_ID = 0x53514c56
@@ -41,7 +46,8 @@ const STEPS: readonly string[] = [
     head INTEGER NOT NULL DEFAULT 0, record_count INTEGER NOT NULL DEFAULT 0,
     tombstone_count INTEGER NOT NULL DEFAULT 0, conflict_count INTEGER NOT NULL DEFAULT 0,
     quarantine_count INTEGER NOT NULL DEFAULT 0, collected_through INTEGER NOT NULL DEFAULT 0,
-    version_vector BLOB NOT NULL, gc_floor BLOB NOT NULL, fingerprint BLOB NOT NULL,
+    version_vector BLOB NOT NULL, ahead_vector BLOB NOT NULL DEFAULT x'00',
+    gc_floor BLOB NOT NULL, fingerprint BLOB NOT NULL,
     hlc INTEGER NOT NULL DEFAULT 0, updated_at INTEGER NOT NULL) STRICT;
 
   CREATE TABLE vectors (
@@ -79,6 +85,7 @@ const STEPS: readonly string[] = [
     vector_id TEXT NOT NULL, reason TEXT NOT NULL, dots BLOB NOT NULL, bytes BLOB NOT NULL,
     at INTEGER NOT NULL, UNIQUE (shard, vector_id, dots)) STRICT;
   `,
+  TEXT_INDEX_STEP,
 ]
 
 /** The `user_version` that this release writes. */

@@ -10,7 +10,13 @@ import type { Hlc } from '../clock/hlc.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { shown } from '../options.ts'
 import type { ActorId, Dot, VersionVector } from '../sync/types.ts'
-import { decodeVector, EMPTY_VECTOR, encodeVector, withDot } from '../sync/version-vector.ts'
+import {
+  decodeVector,
+  dominates,
+  EMPTY_VECTOR,
+  encodeVector,
+  withDot,
+} from '../sync/version-vector.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
 import {
   bytesToFingerprint,
@@ -30,6 +36,8 @@ export interface OpenShard extends ShardInfo {
   quarantineCount: number
   /** As last read or joined; what this transaction wrote itself is in {@link ownCounter}. */
   versionVector: VersionVector
+  /** Writes that batches brought and the version vector does not cover yet. */
+  aheadVector: VersionVector
   /** The counter of the newest dot of our own actor in this shard. */
   ownCounter: number
   fingerprint: bigint
@@ -39,6 +47,7 @@ export interface OpenShard extends ShardInfo {
   flushed: {
     head: number
     versionVector: VersionVector
+    aheadVector: VersionVector
     strategy: string | null
     quarantine: number
   }
@@ -59,6 +68,7 @@ export interface ShardRow {
   readonly conflict_count: number
   readonly quarantine_count: number
   readonly version_vector: Uint8Array
+  readonly ahead_vector: Uint8Array
   readonly gc_floor: Uint8Array
   readonly fingerprint: Uint8Array
   readonly ms: number
@@ -87,6 +97,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
   if (open !== undefined) return open
   const row = shardRow(transaction.core, shardId)
   const versionVector = storedVector(row.version_vector)
+  const aheadVector = storedVector(row.ahead_vector)
   const shard: OpenShard = {
     ...rowToInfo(row),
     shard: row.shard,
@@ -96,6 +107,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
     conflictCount: row.conflict_count,
     quarantineCount: row.quarantine_count,
     versionVector,
+    aheadVector,
     ownCounter: versionVector.get(transaction.actor) ?? 0,
     fingerprint: bytesToFingerprint(row.fingerprint),
     clock: { ms: row.ms, logical: row.logical },
@@ -103,6 +115,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
     flushed: {
       head: row.head,
       versionVector,
+      aheadVector,
       strategy: row.conflict_strategy,
       quarantine: row.quarantine_count,
     },
@@ -118,8 +131,12 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
   shard.versionVector = ownVector(shard, transaction.actor)
   const moved = shard.head !== flushed.head || shard.versionVector !== flushed.versionVector
   shard.notice ||= moved
+  if (dominates(shard.versionVector, shard.aheadVector)) shard.aheadVector = EMPTY_VECTOR
   const changed =
-    moved || shard.strategy !== flushed.strategy || shard.quarantineCount !== flushed.quarantine
+    moved ||
+    shard.aheadVector !== flushed.aheadVector ||
+    shard.strategy !== flushed.strategy ||
+    shard.quarantineCount !== flushed.quarantine
   if (changed) {
     transaction.core.sql.setShard.run(
       shard.head,
@@ -128,6 +145,7 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
       shard.conflictCount,
       shard.quarantineCount,
       encodeVector(shard.versionVector),
+      encodeVector(shard.aheadVector),
       fingerprintToBytes(shard.fingerprint),
       shard.clock.ms,
       shard.clock.logical,
@@ -138,6 +156,7 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
     shard.flushed = {
       head: shard.head,
       versionVector: shard.versionVector,
+      aheadVector: shard.aheadVector,
       strategy: shard.strategy,
       quarantine: shard.quarantineCount,
     }
@@ -196,6 +215,7 @@ export function rowToState(row: ShardRow, logId: string): ShardState {
     logId,
     head: row.head,
     versionVector: storedVector(row.version_vector),
+    settled: storedVector(row.ahead_vector).size === 0,
     gcFloor: storedVector(row.gc_floor),
     fingerprint: fingerprintToHex(bytesToFingerprint(row.fingerprint)),
     recordCount: row.record_count,

@@ -161,6 +161,11 @@ export interface ShardState extends ShardInfo {
   /** The newest change_id of the shard's feed; 0 when nothing was ever written. */
   readonly head: number
   readonly versionVector: VersionVector
+  /**
+   * True when the rows hold no write beyond {@link versionVector}: only then are they a function of it, and
+   * fingerprints of equal vectors must be equal. False after a batch, until the CAUGHT_UP that covers it.
+   */
+  readonly settled: boolean
   /** The version vector at the last collection of tombstones. */
   readonly gcFloor: VersionVector
   /** Order-free sum of a 64-bit hash of id and dots of every record with a put; 16 hex digits. */

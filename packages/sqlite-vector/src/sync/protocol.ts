@@ -10,7 +10,7 @@
  * | HELLO     | puller  | node id, actor                                                                 |
  * | SUBSCRIBE | puller  | shard id, descriptor or nil, log id or nil, cursor, version vector, live       |
  * | WELCOME   | sender  | node id, actor, log id, descriptor or nil, cursor that the feed is read from   |
- * | CAUGHT_UP | sender  | head, version vector, fingerprint, records                                     |
+ * | CAUGHT_UP | sender  | head, version vector, fingerprint or nil, records                              |
  * | ACK       | puller  | cursor, version vector or nil (given in answer to CAUGHT_UP)                   |
  * | DONE      | puller  | none: the subscription ends                                                    |
  * | ERROR     | either  | number of the code, message; nothing follows                                   |
@@ -90,8 +90,8 @@ export interface CaughtUpFrame {
   readonly type: 'caughtUp'
   readonly head: number
   readonly versionVector: VersionVector
-  /** 16 hexadecimal digits. */
-  readonly fingerprint: string
+  /** 16 hexadecimal digits; null while the sender holds writes beyond the version vector. */
+  readonly fingerprint: string | null
   readonly recordCount: number
 }
 
@@ -229,7 +229,7 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
       return [
         frame.head,
         binary(encodeVector(frame.versionVector)),
-        hexField(frame.fingerprint),
+        frame.fingerprint === null ? null : hexField(frame.fingerprint),
         frame.recordCount,
       ]
     case 'ack':
@@ -299,7 +299,7 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     type: 'caughtUp',
     head: positionField(head, 'head'),
     versionVector: readVector(vector),
-    fingerprint: readHex(fingerprint, 8, 'fingerprint'),
+    fingerprint: fingerprint === null ? null : readHex(fingerprint, 8, 'fingerprint'),
     recordCount: positionField(recordCount, 'number of records'),
   }),
   ack: ([cursor, vector]) => ({

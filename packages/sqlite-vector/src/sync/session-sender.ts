@@ -165,7 +165,8 @@ function readOn(session: SendSession, before: readonly SessionEffect[]): Step<Se
 function caughtUpFrame(
   state: ShardState,
 ): Extract<SessionEffect, { readonly type: 'send' }>['frame'] {
-  const { head, versionVector, fingerprint, recordCount } = state
+  const { head, versionVector, recordCount } = state
+  const fingerprint = state.settled ? state.fingerprint : null
   return { type: 'caughtUp', head, versionVector, fingerprint, recordCount }
 }
 

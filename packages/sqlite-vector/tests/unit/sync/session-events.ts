@@ -38,6 +38,7 @@ export function stateOf(over: Partial<ShardState> = {}): ShardState {
     logId: LOG_OURS,
     head: 30,
     versionVector: new Map([[ACTOR_A, 30]]),
+    settled: true,
     gcFloor: new Map(),
     fingerprint: '00000000000000aa',
     recordCount: 30,

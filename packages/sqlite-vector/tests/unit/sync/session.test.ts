@@ -201,8 +201,27 @@ describe('a puller', () => {
       ...joined,
       state: stateOf({
         versionVector: caughtUp.versionVector,
-        fingerprint: caughtUp.fingerprint,
+        fingerprint: '00000000000000bb',
       }),
+    })
+
+    expect(session.error).toBeNull()
+  })
+
+  test('does not compare rows while it holds writes of an unfinished transfer', () => {
+    const { session } = step(PULLERS.joining, {
+      ...joined,
+      state: stateOf({ versionVector: caughtUp.versionVector, settled: false }),
+    })
+
+    expect(session.error).toBeNull()
+  })
+
+  test('does not compare rows with a sender that holds writes of an unfinished transfer', () => {
+    const joining = step(PULLERS.streaming, { ...caughtUp, fingerprint: null }).session
+    const { session } = step(joining, {
+      ...joined,
+      state: stateOf({ versionVector: caughtUp.versionVector }),
     })
 
     expect(session.error).toBeNull()
