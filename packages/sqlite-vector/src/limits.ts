@@ -38,6 +38,9 @@ export const FILTER_DEPTH_MAX = 32
 /** Most conditions in one filter; a list of `$in` counts once. */
 export const FILTER_CONDITIONS_MAX = 500
 
+/** Most declared indexes on metadata: each makes every write of a record dearer. */
+export const METADATA_INDEXES_MAX = 32
+
 /** Most rows of one page of `list()`. */
 export const LIST_LIMIT_MAX = 10_000
 
@@ -80,8 +83,53 @@ export const NODE_CERTIFICATE_DAYS = 3_650
 /** Most pinned peers: every one is a trust anchor that a TLS handshake may search. */
 export const TRUST_ENTRIES_MAX = 1_024
 
+/** Days a cluster authority's certificate is valid. */
+export const AUTHORITY_CERTIFICATE_DAYS = 3_650
+
+/** Days a certificate issued by a cluster authority is valid, unless said otherwise: renew it before. */
+export const ISSUED_CERTIFICATE_DAYS = 365
+
+/** Most cluster authorities that a node trusts. */
+export const AUTHORITIES_MAX = 16
+
+/** Most certificates that an authority can take back: they travel as one signed list. */
+export const REVOCATIONS_MAX = 10_000
+
+/** Node names whose last certificate is remembered, so that a change is noticed. */
+export const KNOWN_NODES_MAX = 4_096
+
+/** Session tickets that a node keeps, one for each address it dialled; the oldest go. */
+export const TICKETS_MAX = 1_024
+
+/** Age at which a session ticket, and the key that seals those we hand out, is not used any more. */
+export const TICKET_MS_MAX = 86_400_000
+
+/** Frames of one channel that may leave before the handshake is done: a greeting and a request. */
+export const EARLY_FRAMES_MAX = 2
+
+/** Bytes of one connection that may leave before the handshake is done: they can be replayed. */
+export const EARLY_BYTES_MAX = 16_384
+
+/** Connections that a transport holds open, in both directions, unless the options say otherwise. */
+export const CONNECTIONS_DEFAULT = 512
+
+/** Connections of one peer: several processes may share an identity, hundreds do not. */
+export const CONNECTIONS_PER_PEER_MAX = 16
+
+/** Handshakes that one IPv4 address or IPv6 /64 network may start in a burst… */
+export const HANDSHAKES_BURST_PER_ADDRESS = 64
+
+/** …and per second from then on. */
+export const HANDSHAKES_PER_SECOND_PER_ADDRESS = 32
+
+/** Addresses whose rate of handshakes is kept; the one that was longest silent goes. */
+export const RATED_ADDRESSES_MAX = 4_096
+
 /** UDP payload that we send: fits an Ethernet path with IPv6 and a tunnel; QUIC demands 1,200. */
 export const DATAGRAM_BYTES = 1_350
+
+/** The same between processes of one machine, whose loopback carries 65,536. */
+export const DATAGRAM_BYTES_LOOPBACK = 8_192
 
 /** Bytes that a peer may send on a channel before we read: one at the start… */
 export const RECEIVE_WINDOW_STREAM_BYTES = 4_194_304

@@ -43,72 +43,100 @@ export interface Calibration {
   readonly int8: DepthRecall | null
 }
 
-/** The true neighbours of a row, by slot, itself left out: from the caller, who may have to read the table. */
-export type TrueNeighbours = (slot: number, row: Float32Array, k: number) => readonly number[]
+/** Where the measurement gets float32 rows from: the arena, or the table. */
+export interface CalibrationRows {
+  /** The row of a record, or null when it is gone. */
+  readonly rowOf: (record: number) => Float32Array | null
+  /** The records nearest to `row`, `record` itself left out, nearest first. */
+  readonly nearest: (record: number, row: Float32Array, k: number) => readonly number[]
+}
 
 /**
- * Measures step by step: each step is one query, so that a caller can do other things in between; the
- * arena must not change before the last. `rowAt` gives the float32 row of a slot.
+ * Measures step by step: each step is one query, so that a caller can do other things in between, writes to
+ * the arena included. `records` are the queries.
  */
 export function* calibrate(
   arena: Arena,
-  slots: readonly number[],
-  rowAt: (slot: number) => Float32Array,
-  trueNeighbours: TrueNeighbours,
+  records: readonly number[],
+  from: CalibrationRows,
 ): Generator<void, Calibration> {
   const ranks = { bits: [] as number[], int8: [] as number[] }
-  for (const slot of slots) {
-    const row = Float32Array.from(rowAt(slot))
-    const truth = trueNeighbours(slot, row, CALIBRATION_K)
+  let queries = 0
+  for (const record of records) {
+    const row = from.rowOf(record)
+    if (row === null || !arena.has(record)) continue
+    queries += 1
+    const truth = from.nearest(record, row, CALIBRATION_K)
     for (const kind of ['bits', 'int8'] as const) {
-      if (arena.rows[kind]) ranks[kind].push(...ranksOf(arena, kind, slot, row, truth))
+      if (arena.rows[kind]) ranks[kind].push(...ranksOf(arena, kind, record, row, truth))
     }
     yield
   }
   return {
     count: arena.count,
-    queries: slots.length,
+    queries,
     bits: arena.rows.bits ? smallestDepth(ranks.bits, DEPTHS.bits) : null,
     int8: arena.rows.int8 ? smallestDepth(ranks.int8, DEPTHS.int8) : null,
   }
 }
 
-/** The true neighbours by the float32 rows of the arena: good enough to measure by. */
-export function neighboursInArena(arena: Arena): TrueNeighbours {
-  return (slot, row, k) => {
-    const query = loadQuery(arena, row)
-    const { slots, keys } = scanSmallest(arena, 'float32', query, EVERYTHING, k + 1)
-    return Array.from(slots, (other, i) => ({ other, key: keys[i] ?? 0 }))
-      .filter(({ other }) => other !== slot)
-      .sort((a, b) => a.key - b.key)
-      .slice(0, k)
-      .map(({ other }) => other)
+/** Rows and neighbours by the float32 rows of the arena; float32 sums are good enough to measure by. */
+export function rowsOfArena(arena: Arena): CalibrationRows {
+  return {
+    rowOf: (record) => {
+      const slot = arena.slotOf(record)
+      return slot < 0 ? null : Float32Array.from(arena.float32At(slot))
+    },
+    nearest: (record, row, k) => nearestByCode(arena, 'float32', record, row, k, k),
   }
 }
 
-/** `count` slots spread evenly over the arena. */
-export function sampleSlots(arena: Arena, count: number): number[] {
+/** `count` records spread evenly over the slots of the arena. */
+export function sampleRecords(arena: Arena, count: number): number[] {
   const wanted = Math.min(count, arena.count)
-  return Array.from({ length: wanted }, (_, i) => Math.floor(((i + 0.5) * arena.count) / wanted))
+  return Array.from({ length: wanted }, (_, i) =>
+    arena.recordAt(Math.floor(((i + 0.5) * arena.count) / wanted)),
+  )
+}
+
+/** The `k` records nearest by one kind of row, out of a scan `depth` deep, `record` itself left out. */
+export function nearestByCode(
+  arena: Arena,
+  kind: RowKind,
+  record: number,
+  row: Float32Array,
+  k: number,
+  depth: number,
+): number[] {
+  const found = scanSmallest(arena, kind, loadQuery(arena, row), EVERYTHING, depth + 1)
+  return Array.from(found.slots, (slot, i) => ({
+    other: arena.recordAt(slot),
+    key: found.keys[i] ?? 0,
+  }))
+    .filter(({ other }) => other !== record)
+    .sort((a, b) => a.key - b.key)
+    .slice(0, k)
+    .map(({ other }) => other)
 }
 
 /** Ranks, from 0, of the true neighbours among the codes, the row itself left out; Infinity when beyond. */
 function ranksOf(
   arena: Arena,
   kind: Exclude<RowKind, 'float32'>,
-  slot: number,
+  record: number,
   row: Float32Array,
   truth: readonly number[],
 ): number[] {
-  const query = loadQuery(arena, row)
   const deepest = DEPTHS[kind].at(-1) ?? 0
-  const found = scanSmallest(arena, kind, query, EVERYTHING, deepest + 1)
-  const order = Array.from(found.slots, (other, i) => ({ other, key: found.keys[i] ?? 0 }))
-    .filter(({ other }) => other !== slot)
+  const found = scanSmallest(arena, kind, loadQuery(arena, row), EVERYTHING, deepest + 1)
+  const wanted = new Set(truth)
+  const order = Array.from(found.slots, (slot, i) => ({
+    other: arena.recordAt(slot),
+    key: found.keys[i] ?? 0,
+  }))
+    .filter(({ other }) => other !== record)
     // Equal keys in the least favourable order: whether a scan keeps the right ones is chance.
-    .sort(
-      (a, b) => a.key - b.key || Number(truth.includes(a.other)) - Number(truth.includes(b.other)),
-    )
+    .sort((a, b) => a.key - b.key || Number(wanted.has(a.other)) - Number(wanted.has(b.other)))
   const rankOf = new Map(order.map(({ other }, rank) => [other, rank]))
   return truth.map((neighbour) => rankOf.get(neighbour) ?? Infinity)
 }

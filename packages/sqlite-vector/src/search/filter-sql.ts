@@ -51,9 +51,14 @@ export function filterToSql(condition: Condition, column: string): FilterSql {
   return { sql: compile(condition, scope), params }
 }
 
-/** The SQL expression that an index on `path` must be over, as conditions on that path use it. */
+/** The SQL expression for the value at a path, as conditions on that path write it; digits are keys. */
 export function indexExpression(path: FilterPath, column: string): string {
   return `json_extract(${column}, ${literal(jsonPath(path))})`
+}
+
+/** The expressions that an index on `path` must be over: with them it answers conditions without the rows. */
+export function indexExpressions(path: FilterPath, column: string): readonly string[] {
+  return [indexExpression(path, column), `json_type(${column}, ${literal(jsonPath(path))})`]
 }
 
 function compile(condition: Condition, scope: Scope): string {

@@ -244,7 +244,7 @@ function flagsGiven(at: string, flags: unknown): string {
 }
 
 /** Segments of a dotted path; `\.` is a dot within a name and `\\` a backslash. */
-function parsePath(key: string): FilterPath {
+export function parsePath(key: string): FilterPath {
   const segments: string[] = []
   let segment = ''
   for (let i = 0; i < key.length; i += 1) {

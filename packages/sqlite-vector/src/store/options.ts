@@ -2,13 +2,7 @@
  * Options of the store: the only place where defaults meet what a caller gave. Past these functions
  * everything is complete, validated and frozen.
  */
-import {
-  DIMENSION_MAX,
-  K_MAX,
-  LIST_LIMIT_MAX,
-  MODEL_ID_BYTES_MAX,
-  SHARD_ID_BYTES_MAX,
-} from '../limits.ts'
+import { DIMENSION_MAX, LIST_LIMIT_MAX, MODEL_ID_BYTES_MAX, SHARD_ID_BYTES_MAX } from '../limits.ts'
 import {
   booleanGiven,
   integerIn,
@@ -21,7 +15,6 @@ import {
 import type {
   BatchOptions,
   ListOptions,
-  SearchOptions,
   ShardInfo,
   ShardOptions,
   StoreEvent,
@@ -30,9 +23,6 @@ import type {
 
 /** {@link VectorDBOptions} with nothing optional. */
 export type ResolvedVectorDBOptions = Required<VectorDBOptions>
-
-/** {@link SearchOptions} with nothing optional. */
-export type ResolvedSearchOptions = Required<SearchOptions>
 
 /** {@link ListOptions} with nothing optional. */
 export interface ResolvedListOptions {
@@ -43,20 +33,27 @@ export interface ResolvedListOptions {
 
 const BUSY_TIMEOUT_MS_MAX = 60_000
 
+/** Float32, int8 and bits of about 270,000 vectors of 384, or int8 and bits of a million. */
+const SEARCH_MEMORY_BYTES_DEFAULT = 536_870_912
+
+const DB_KEYS = ['path', 'durability', 'busyTimeoutMs', 'searchMemoryBytes', 'onEvent']
+
 const METRICS = ['cosine', 'l2', 'dot'] as const
 
 /** Checks the options of `createVectorDB()`. */
 export function resolveVectorDBOptions(given: VectorDBOptions): ResolvedVectorDBOptions {
   objectGiven('createVectorDB: options', given)
-  rejectUnknownKeys('createVectorDB', given, ['path', 'durability', 'busyTimeoutMs', 'onEvent'])
+  rejectUnknownKeys('createVectorDB', given, DB_KEYS)
   const { path, durability = 'full', busyTimeoutMs = 5_000, onEvent = ignore } = given
+  const { searchMemoryBytes = SEARCH_MEMORY_BYTES_DEFAULT } = given
   if (typeof path !== 'string') throw new TypeError(`path must be a string, got ${shown(path)}`)
   if (path === '') throw new RangeError('path must not be empty')
   if (path.includes('\0')) throw new RangeError(`path must not contain NUL, got ${shown(path)}`)
   oneOf('durability', durability, ['full', 'normal'])
   integerIn('busyTimeoutMs', busyTimeoutMs, 0, BUSY_TIMEOUT_MS_MAX)
+  integerIn('searchMemoryBytes', searchMemoryBytes, 0, Number.MAX_SAFE_INTEGER)
   functionGiven('onEvent', onEvent)
-  return Object.freeze({ path, durability, busyTimeoutMs, onEvent })
+  return Object.freeze({ path, durability, busyTimeoutMs, searchMemoryBytes, onEvent })
 }
 
 /** Checks a shard's name and options. */
@@ -69,20 +66,6 @@ export function resolveShardOptions(shardId: string, given: ShardOptions): Shard
   oneOf('metric', metric, METRICS)
   if (modelId !== undefined) nameGiven('modelId', modelId, MODEL_ID_BYTES_MAX)
   return Object.freeze({ shardId, dimension, metric, modelId: modelId ?? null })
-}
-
-/** Checks the options of `search()`. */
-export function resolveSearchOptions(given: SearchOptions): ResolvedSearchOptions {
-  objectGiven('search: options', given)
-  rejectUnknownKeys('search', given, ['k', 'threshold', 'includeVectors'])
-  const { k = 10, threshold = Infinity, includeVectors = false } = given
-  integerIn('k', k, 1, K_MAX)
-  if (typeof threshold !== 'number') {
-    throw new TypeError(`threshold must be a number, got ${shown(threshold)}`)
-  }
-  if (Number.isNaN(threshold)) throw new RangeError('threshold must be a distance, got NaN')
-  booleanGiven('includeVectors', includeVectors)
-  return Object.freeze({ k, threshold, includeVectors })
 }
 
 /** Checks the options of `list()`. */

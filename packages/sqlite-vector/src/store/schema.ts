@@ -10,6 +10,7 @@
  *   replaces the row by one with a new, larger `change_id`, which the record's row in `vectors` or
  *   `tombstones` names. Its key `position` is shard << 44 | change_id, so the table is its own index in the
  *   order of every feed and grows at its end; any other index would cost more than the table.
+ * - `record_text`: the full-text index over `vectors.document` (text-index.ts).
  * - `vector_conflicts`: all siblings of records that have more than one, whole.
  *
  * `ahead_vector` covers what batches brought and the version vector does not cover yet; while there is
@@ -24,6 +25,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import { SqliteVectorError } from '../errors.ts'
+import { TEXT_INDEX_STEP } from './text-index.ts'
 
 /** "SQLV" in the file header, so that `file` and we can tell our files from others. */
 export const APPLICATION_ID = 0x53514c56
@@ -83,6 +85,7 @@ const STEPS: readonly string[] = [
     vector_id TEXT NOT NULL, reason TEXT NOT NULL, dots BLOB NOT NULL, bytes BLOB NOT NULL,
     at INTEGER NOT NULL, UNIQUE (shard, vector_id, dots)) STRICT;
   `,
+  TEXT_INDEX_STEP,
 ]
 
 /** The `user_version` that this release writes. */

@@ -5,7 +5,8 @@
  * Every method is synchronous, as SQLite is; `insertBatch` alone is a promise, because it yields
  * between transactions.
  */
-import type { ActorId, Change, ConflictStrategyName, VersionVector } from '../sync/types.ts'
+import type { ActorId, Change, ConflictStrategyName, Dot, VersionVector } from '../sync/types.ts'
+import type { MmrOptions, SearchModeOptions } from './search-types.ts'
 
 /** How distance is measured; smaller is nearer in all three. */
 export type Metric = 'cosine' | 'l2' | 'dot'
@@ -66,13 +67,15 @@ export interface SearchResult extends VectorRecord {
 }
 
 /** Options of `search()`. */
-export interface SearchOptions {
+export interface SearchOptions extends SearchModeOptions {
   /** Neighbours wanted. Integer, 1 to 10,000. @defaultValue `10` */
   readonly k?: number
   /** Only records at most this far, in the shard's distance. @defaultValue none */
   readonly threshold?: number
   /** Whether results carry their embedding. @defaultValue `false` */
   readonly includeVectors?: boolean
+  /** Results that are near the query and unlike one another. @defaultValue nearest first */
+  readonly mmr?: MmrOptions
 }
 
 /** Options of `list()`. */
@@ -119,6 +122,11 @@ export interface VectorDBOptions {
   readonly durability?: 'full' | 'normal'
   /** Longest wait for another writer, in milliseconds. Integer, 0 to 60,000. @defaultValue `5000` */
   readonly busyTimeoutMs?: number
+  /**
+   * Memory for the vectors that searches scan, in bytes, over all shards; 0 scans the file. A shard that does not
+   * fit as float32 is held as codes, and its candidates are compared by their rows. @defaultValue `536870912`
+   */
+  readonly searchMemoryBytes?: number
   /** Told of what the store did or met without being asked. @defaultValue nobody is told */
   readonly onEvent?: (event: StoreEvent) => void
 }
@@ -198,6 +206,10 @@ export interface DeltaQuery {
   readonly bytesMax: number
   /** Skip records all of whose siblings' dots this covers: the reader has them. */
   readonly known: VersionVector
+  /** Stop here, before the head of the feed. @defaultValue the head */
+  readonly until?: number
+  /** Skip records that hold and supersede no write of this actor above this counter. @defaultValue all records */
+  readonly only?: Dot
 }
 
 /** Changes read from the feed. */
@@ -267,8 +279,16 @@ export interface ReplicaStore {
   /** Creates the shard as a peer describes it, or checks that ours is the same. @throws `STORE_SHARD_MISMATCH` */
   ensureShard(info: ShardInfo): void
   readDelta(shardId: string, query: DeltaQuery): DeltaRead
-  /** Merges `changes` and moves the cursor, in one transaction. The version vector is not joined here. */
-  applyDelta(shardId: string, changes: readonly Change[], source: DeltaSource): ApplyResult
+  /**
+   * Merges `changes` and moves the cursor, in one transaction. The version vector is joined with
+   * `join` only: what the sender vouches for once these changes are in.
+   */
+  applyDelta(
+    shardId: string,
+    changes: readonly Change[],
+    source: DeltaSource,
+    join?: VersionVector | null,
+  ): ApplyResult
   /** At CAUGHT_UP: joins the sender's vector, moves the cursor, and returns the state after. */
   joinVector(shardId: string, source: DeltaSource, versionVector: VersionVector): ShardState
   /** A peer says what it durably holds. */

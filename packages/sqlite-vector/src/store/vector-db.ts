@@ -18,18 +18,31 @@ import { ID_BYTES_MAX } from '../limits.ts'
 import { nameGiven, objectGiven, oneOf, rejectUnknownKeys, shown } from '../options.ts'
 import { insertBatch } from './batch.ts'
 import { StoreCore, type WriteTransaction } from './core.ts'
+import { Finder } from './finder.ts'
 import { createIdentity, closeSession, type Machine, openSession } from './identity.ts'
 import { metadataToText, prepareRecord, prepareText, prepareVector } from './input.ts'
 import {
   resolveListOptions,
   type ResolvedVectorDBOptions,
-  resolveSearchOptions,
   resolveShardOptions,
   resolveVectorDBOptions,
 } from './options.ts'
-import { getRecord, listRecords, searchExact } from './queries.ts'
+import { getRecord, listRecords } from './queries.ts'
+import { type FindOptions, VectorQuery } from './query-builder.ts'
+import { createMetadataIndex, dropMetadataIndex, metadataIndexes } from './metadata-index.ts'
 import { Replica } from './replica.ts'
 import { migrate } from './schema.ts'
+import type {
+  Embedder,
+  Filter,
+  HybridOptions,
+  HybridResult,
+  RecallOptions,
+  RecallReport,
+  SearchPlan,
+  TextResult,
+  TextSearchOptions,
+} from './search-types.ts'
 import { ensureShard, loadShard, type OpenShard, rowToState, shardRow } from './shards.ts'
 import { openSqlite, withSqliteErrors } from './sqlite.ts'
 import type {
@@ -103,12 +116,14 @@ export class SQLiteVectorDB {
   /** The change feed and what peers sent, for `createVectorSync`. */
   readonly replica: ReplicaStore
   readonly #core: StoreCore
+  readonly #finder: Finder
   readonly #options: ResolvedVectorDBOptions
   readonly #session: Uint8Array
 
   /** @internal */
   constructor(core: StoreCore, options: ResolvedVectorDBOptions, session: Uint8Array) {
     this.#core = core
+    this.#finder = new Finder(core, options.searchMemoryBytes)
     this.#options = options
     this.#session = session
     this.replica = new Replica(core)
@@ -156,18 +171,35 @@ export class SQLiteVectorDB {
     return insertBatch(this.#core, shardId, records, options)
   }
 
-  /** Changes parts of a record. @throws `STORE_RECORD_UNKNOWN`, `STORE_DIMENSION_MISMATCH` */
-  update(shardId: string, id: string, update: RecordUpdate): void {
-    nameGiven('id', id, ID_BYTES_MAX)
-    this.#write(shardId, (transaction, shard) => {
-      updateRecord(transaction, shard, id, prepareUpdate(shard, update))
+  /**
+   * Changes parts of a record, or of all records that pass a filter: then returns how many.
+   * @throws `STORE_RECORD_UNKNOWN`, `STORE_DIMENSION_MISMATCH`
+   */
+  update(shardId: string, id: string, update: RecordUpdate): void
+  update(shardId: string, where: { readonly filter: Filter }, update: RecordUpdate): number
+  update(
+    shardId: string,
+    which: string | { readonly filter: Filter },
+    update: RecordUpdate,
+  ): number | void {
+    if (typeof which !== 'string') {
+      return this.#writeWhere(shardId, which, (transaction, shard, id) => {
+        updateRecord(transaction, shard, id, prepareUpdate(shard, update))
+      })
+    }
+    nameGiven('id', which, ID_BYTES_MAX)
+    return this.#write(shardId, (transaction, shard) => {
+      updateRecord(transaction, shard, which, prepareUpdate(shard, update))
     })
   }
 
-  /** Deletes a record; true when there was one. */
-  delete(shardId: string, id: string): boolean {
-    nameGiven('id', id, ID_BYTES_MAX)
-    return this.#write(shardId, (transaction, shard) => deleteRecord(transaction, shard, id))
+  /** Deletes a record, and returns whether there was one; or all that pass a filter, and returns how many. */
+  delete(shardId: string, id: string): boolean
+  delete(shardId: string, where: { readonly filter: Filter }): number
+  delete(shardId: string, which: string | { readonly filter: Filter }): boolean | number {
+    if (typeof which !== 'string') return this.#writeWhere(shardId, which, deleteRecord)
+    nameGiven('id', which, ID_BYTES_MAX)
+    return this.#write(shardId, (transaction, shard) => deleteRecord(transaction, shard, which))
   }
 
   /** The record with its embedding, or null. */
@@ -192,23 +224,89 @@ export class SQLiteVectorDB {
     return this.#core.read(() => listRecords(this.#core, shardRow(this.#core, shardId), resolved))
   }
 
-  /** How many records the shard shows. O(1). */
-  count(shardId: string): number {
-    return this.#core.read(() => shardRow(this.#core, shardId).record_count)
+  /** How many records the shard shows, or how many of them pass a filter. O(1) without one. */
+  count(shardId: string, filter?: Filter): number {
+    return this.#finder.count(shardId, filter)
   }
 
-  /** The `k` nearest records, nearest first, ties by id. Exact: O(records × dimension). */
+  /**
+   * The `k` nearest records, nearest first, ties by id. Distances are exact; which records are looked at is
+   * approximate in large shards, at the recall that {@link explain} states, unless `exact` is said.
+   */
   search(
     shardId: string,
     vector: VectorInput,
     options: SearchOptions = {},
   ): readonly SearchResult[] {
-    const resolved = resolveSearchOptions(options)
-    return this.#core.read(() => {
-      const shard = shardRow(this.#core, shardId)
-      const query = prepareVector({ ...shard, shardId, modelId: null }, vector, 'vector')
-      return searchExact(this.#core, shard, query, resolved)
+    return this.#finder.search(shardId, vector, options)
+  }
+
+  /** {@link search} for many vectors, over one state of the file; the filter is applied once. */
+  searchBatch(
+    shardId: string,
+    vectors: readonly VectorInput[],
+    options: SearchOptions = {},
+  ): readonly (readonly SearchResult[])[] {
+    return this.#finder.searchBatch(shardId, vectors, options)
+  }
+
+  /** The records whose texts fit best by BM25; one word of `text` is enough to be found. */
+  searchText(
+    shardId: string,
+    text: string,
+    options: TextSearchOptions = {},
+  ): readonly TextResult[] {
+    return this.#finder.searchText(shardId, text, options)
+  }
+
+  /** The rankings by vector and by text, fused by reciprocal ranks. */
+  hybrid(shardId: string, options: HybridOptions): readonly HybridResult[] {
+    return this.#finder.hybrid(shardId, options)
+  }
+
+  /** How a search with these options would run now, and why. */
+  explain(shardId: string, options: SearchOptions = {}): SearchPlan {
+    return this.#finder.explain(shardId, options)
+  }
+
+  /** Measures the recall of the default search on this shard against exact search. */
+  recall(shardId: string, options: RecallOptions = {}): RecallReport {
+    return this.#finder.recall(shardId, options)
+  }
+
+  /** A query to be put together step by step. */
+  query(shardId: string): VectorQuery {
+    return new VectorQuery({
+      search: (vector: VectorInput, options: SearchOptions) =>
+        this.#finder.search(shardId, vector, options),
+      find: (options: FindOptions) => this.#finder.find(shardId, options),
+      count: (filter: Filter | undefined) => this.#finder.count(shardId, filter),
     })
+  }
+
+  /** Builds the shard's index in memory now rather than with the first searches. */
+  warmIndex(shardId: string): Promise<void> {
+    return this.#finder.warm(shardId)
+  }
+
+  /** Declares that filters use `path`, for all shards of this file: it gets an index. True when it had none. */
+  createMetadataIndex(path: string): boolean {
+    return this.#core.write(() => createMetadataIndex(this.#core.db, path))
+  }
+
+  /** Drops the index on `path`; false when there was none. */
+  dropMetadataIndex(path: string): boolean {
+    return this.#core.write(() => dropMetadataIndex(this.#core.db, path))
+  }
+
+  /** Paths that have an index. */
+  metadataIndexes(): readonly string[] {
+    return this.#core.read(() => metadataIndexes(this.#core.db))
+  }
+
+  /** Checks that `embedder` makes the vectors of this shard. @throws `STORE_SHARD_MISMATCH` naming both models */
+  checkEmbedder(shardId: string, embedder: Embedder): void {
+    this.#finder.checkEmbedder(shardId, embedder)
   }
 
   /** Counts and sizes, read from the file. */
@@ -236,6 +334,7 @@ export class SQLiteVectorDB {
   /** Closes the file. Idempotent. */
   close(): void {
     if (!this.#core.open) return
+    this.#finder.close()
     try {
       closeSession(this.#core, this.#session)
     } finally {
@@ -245,6 +344,24 @@ export class SQLiteVectorDB {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  /** Runs `fn` for every record that passes, in one transaction; how many there were. */
+  #writeWhere(
+    shardId: string,
+    where: { readonly filter: Filter },
+    fn: (transaction: WriteTransaction, shard: OpenShard, id: string) => unknown,
+  ): number {
+    objectGiven('where', where)
+    rejectUnknownKeys('where', where, ['filter'])
+    return this.#write(shardId, (transaction, shard) => {
+      const ids = this.#finder.idsWhere(shardId, where.filter)
+      // Inside transaction(), a refusal half-way must not leave the first half behind.
+      this.#core.savepoint(transaction, () => {
+        for (const id of ids) fn(transaction, shard, id)
+      })
+      return ids.length
+    })
   }
 
   #write<T>(shardId: string, fn: (transaction: WriteTransaction, shard: OpenShard) => T): T {

@@ -5,7 +5,7 @@
 import { describe, expect, test } from 'vitest'
 import { nearestApproximate } from '../../../src/search/approximate.ts'
 import { Arena } from '../../../src/search/arena.ts'
-import { calibrate, neighboursInArena, sampleSlots } from '../../../src/search/calibrate.ts'
+import { calibrate, rowsOfArena, sampleRecords } from '../../../src/search/calibrate.ts'
 import type { Calibration } from '../../../src/search/calibrate.ts'
 import { distanceFrom } from '../../../src/search/distance.ts'
 import { nearestInArena } from '../../../src/search/exact-arena.ts'
@@ -92,8 +92,7 @@ const cases: readonly Case[] = [
 ]
 
 function calibrated(arena: Arena): Calibration {
-  const rowAt = (slot: number): Float32Array => arena.float32At(slot)
-  const steps = calibrate(arena, sampleSlots(arena, 64), rowAt, neighboursInArena(arena))
+  const steps = calibrate(arena, sampleRecords(arena, 64), rowsOfArena(arena))
   for (;;) {
     const step = steps.next()
     if (step.done === true) return step.value

@@ -1,0 +1,316 @@
+/**
+ * The indexes of one open file: when they are built, brought in step, calibrated, rebuilt and given up.
+ *
+ * A search asks for the index in step with the file, inside its read transaction, and gets it, or null: then it scans the
+ * table, which is always right. Little to read is read at once; much is read in the background, slice by slice, while
+ * searches scan. Because the head of the feed is read in the transaction of the search, commits of other processes are
+ * seen at once.
+ *
+ * Nothing here is durable and nothing is the truth: giving an index up costs time only.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
+import { bytesToFloat32 } from '../bytes.ts'
+import { SqliteVectorError } from '../errors.ts'
+import { distanceFrom } from '../search/distance.ts'
+import {
+  type CalibrationRows,
+  calibrate,
+  nearestByCode,
+  rowsOfArena,
+  sampleRecords,
+} from '../search/calibrate.ts'
+import { type ArenaRows, memoryLayout, slotsMax } from '../search/memory-layout.ts'
+import { EXACT_COMPONENTS_MAX } from '../search/planner.ts'
+import { type Quantizer, TRAINING_ROWS_MAX, trainQuantizer } from '../search/quantizer.ts'
+import type { StoreCore } from './core.ts'
+import type { SearchStatements } from './search-statements.ts'
+import { type IndexBasis, ShardIndex } from './shard-index.ts'
+import { findShardRow, type ShardRow } from './shards.ts'
+
+/** Components that a search reads into its index before it answers: about half a second. */
+const CATCH_UP_COMPONENTS_MAX = 48_000_000
+
+/** Components read at once in the background: about twenty milliseconds. */
+const SLICE_COMPONENTS = 2_000_000
+
+/** Rows used as queries by a calibration. */
+const CALIBRATION_QUERIES = 48
+
+/** How deep codes are searched for "true" neighbours where float32 rows are not in memory. */
+const TRUTH_DEPTH = { int8: 1_024, bits: 8_192 } as const
+
+/** A shard that grew by this factor since its calibration is built and calibrated anew. */
+const GROWTH_MAX = 2
+
+/** What there is of an index. */
+export type IndexState = 'ready' | 'building' | 'unavailable'
+
+interface Entry {
+  index: ShardIndex | null
+  /** The running background work; null when there is none. */
+  work: Promise<void> | null
+  /** Why there is no index; null when there is nothing to say. */
+  unavailable: string | null
+}
+
+export class SearchIndexes {
+  readonly #core: StoreCore
+  readonly #statements: SearchStatements
+  readonly #memoryBytesMax: number
+  readonly #entries = new Map<string, Entry>()
+  #uses = 0
+  #closed = false
+
+  constructor(core: StoreCore, statements: SearchStatements, memoryBytesMax: number) {
+    this.#core = core
+    this.#statements = statements
+    this.#memoryBytesMax = memoryBytesMax
+  }
+
+  /** The index of the shard in step with the file, or null: scan the table. Inside a read transaction. */
+  current(shard: ShardRow): ShardIndex | null {
+    // What a write transaction sees may be undone, and the feed would not say so.
+    if (this.#core.writing || this.#memoryBytesMax === 0) return null
+    const entry = this.#entry(shard.shard_id)
+    const basis = this.#basis(shard)
+    if (entry.index !== null && !entry.index.validFor(basis, this.#collectedThrough(shard))) {
+      entry.index = null
+      entry.unavailable = null
+    }
+    if (entry.index === null && entry.unavailable === null && !this.#large(shard, shard.head)) {
+      entry.index = this.#create(basis, shard, entry)
+    }
+    const { index } = entry
+    if (index === null || this.#large(shard, index.pending(shard))) {
+      this.#start(shard.shard_id, entry)
+      return null
+    }
+    this.#uses += 1
+    index.usedAt = this.#uses
+    if (index.cursor < shard.head) this.#catchUp(shard, entry, index)
+    if (entry.index !== null && this.#wantsWork(entry.index)) this.#start(shard.shard_id, entry)
+    return entry.index
+  }
+
+  /** Brings the index in step and calibrates it; resolves when there is nothing left to do. */
+  async warm(shardId: string): Promise<void> {
+    for (;;) {
+      if (this.#closed) return
+      const shard = this.#core.read(() => findShardRow(this.#core, shardId))
+      if (shard === null) return
+      this.#core.read(() => this.current(shard))
+      const entry = this.#entry(shardId)
+      const { work } = entry
+      if (work === null) return
+      // The work alone does not keep a process alive; whoever waits for it does.
+      while (entry.work === work) await nextTurn()
+      await work
+    }
+  }
+
+  /** What there is of the shard's index, without changing it. */
+  state(shardId: string): { state: IndexState; index: ShardIndex | null; reason: string | null } {
+    const { index, work, unavailable } = this.#entry(shardId)
+    if (unavailable !== null) return { state: 'unavailable', index, reason: unavailable }
+    return { state: index === null || work !== null ? 'building' : 'ready', index, reason: null }
+  }
+
+  /** Gives the index up: it is built anew when it is next asked for. */
+  drop(shardId: string): void {
+    this.#entries.delete(shardId)
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#entries.clear()
+  }
+
+  #entry(shardId: string): Entry {
+    let entry = this.#entries.get(shardId)
+    if (entry === undefined) {
+      entry = { index: null, work: null, unavailable: null }
+      this.#entries.set(shardId, entry)
+    }
+    return entry
+  }
+
+  #basis(shard: ShardRow): IndexBasis {
+    const { logId } = this.#core.identity()
+    return { shard: shard.shard, logId, strategy: shard.conflict_strategy }
+  }
+
+  #collectedThrough(shard: ShardRow): number {
+    return Number(this.#statements.collectedThrough.get(shard.shard)?.['collected_through'] ?? 0)
+  }
+
+  #large(shard: ShardRow, rows: number): boolean {
+    return (
+      Math.min(rows, shard.record_count + shard.tombstone_count) * shard.dimension >
+      CATCH_UP_COMPONENTS_MAX
+    )
+  }
+
+  /** An empty index with room for the shard, or null when memory does not suffice for any kind of row. */
+  #create(basis: IndexBasis, shard: ShardRow, entry: Entry): ShardIndex | null {
+    const rows = this.#rowsFor(shard)
+    if (rows === null) {
+      entry.unavailable = `bits of ${shard.record_count} records exceed searchMemoryBytes`
+      return null
+    }
+    // Codes that are remade from float32 rows can wait until those are there.
+    const quantizer = rows.float32 ? null : this.#train(shard)
+    return new ShardIndex(basis, shard, rows, quantizer)
+  }
+
+  /** The kinds of row that fit the memory left beside the indexes in use, least recently used ones given up. */
+  #rowsFor(shard: ShardRow): ArenaRows | null {
+    const choices: readonly ArenaRows[] = [
+      { float32: true, int8: true, bits: true },
+      { float32: false, int8: true, bits: true },
+      { float32: false, int8: false, bits: true },
+    ]
+    const fitting = choices.find((rows) => {
+      const layout = memoryLayout(shard.dimension, shard.metric, rows)
+      const bytes = shard.record_count * layout.slotBytes
+      return bytes <= this.#memoryBytesMax && shard.record_count <= slotsMax(layout)
+    })
+    if (fitting === undefined) return null
+    const layout = memoryLayout(shard.dimension, shard.metric, fitting)
+    this.#makeRoom(shard.shard_id, shard.record_count * layout.slotBytes)
+    return fitting
+  }
+
+  #makeRoom(shardId: string, bytes: number): void {
+    const others = [...this.#entries]
+      .filter(([id, { index }]) => id !== shardId && index !== null)
+      .toSorted(([, a], [, b]) => (a.index?.usedAt ?? 0) - (b.index?.usedAt ?? 0))
+    let held = others.reduce((sum, [, { index }]) => sum + (index?.arena.bytes ?? 0), 0)
+    for (const [id, entry] of others) {
+      if (held + bytes <= this.#memoryBytesMax) return
+      held -= entry.index?.arena.bytes ?? 0
+      this.#entries.delete(id)
+    }
+  }
+
+  #train(shard: ShardRow): Quantizer | null {
+    const sample: Float32Array[] = []
+    for (let i = 0; i < TRAINING_ROWS_MAX; i += 1) {
+      const after = Math.floor((i * shard.head) / TRAINING_ROWS_MAX)
+      const row = this.#statements.embeddingAt.get(shard.shard, after)
+      if (row !== undefined) sample.push(bytesToFloat32(row['embedding'] as Uint8Array))
+    }
+    return sample.length === 0 ? null : trainQuantizer(sample, shard.dimension, shard.metric)
+  }
+
+  /** Reads what is pending; an arena that cannot grow is given up. */
+  #catchUp(shard: ShardRow, entry: Entry, index: ShardIndex, limit = 2 ** 31): void {
+    try {
+      index.readTail(this.#statements.readTail, shard, limit)
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      entry.index = null
+      entry.unavailable = `memory for ${index.arena.count + 1} records was refused: ${error.message}`
+    }
+  }
+
+  #wantsWork(index: ShardIndex): boolean {
+    const { arena } = index
+    const codes = arena.count * arena.dimension > EXACT_COMPONENTS_MAX
+    return this.#outgrown(index) || (codes && index.calibration === null)
+  }
+
+  /** Memory exceeded, or a calibration that says nothing any more: to be built anew. */
+  #outgrown({ arena, calibration }: ShardIndex): boolean {
+    if (arena.count * arena.layout.slotBytes > this.#memoryBytesMax) return true
+    return calibration !== null && arena.count > GROWTH_MAX * calibration.count
+  }
+
+  #start(shardId: string, entry: Entry): void {
+    if (entry.work !== null || entry.unavailable !== null || this.#closed) return
+    entry.work = this.#work(shardId, entry)
+      .catch((error: unknown) => {
+        // The file failed; the next search scans the table and meets the same. Anything else is a bug.
+        if (!(error instanceof SqliteVectorError)) throw error
+        entry.index = null
+        entry.unavailable = error.message
+      })
+      .finally(() => {
+        entry.work = null
+      })
+  }
+
+  /** Builds what is missing in slices, letting the process do other work in between. */
+  async #work(shardId: string, entry: Entry): Promise<void> {
+    let built = entry.index !== null && this.#outgrown(entry.index) ? null : entry.index
+    for (let done = false; !done;) {
+      await nextTurn(undefined, { ref: false })
+      if (!this.#alive(shardId, entry)) return
+      done = this.#core.read(() => {
+        const shard = findShardRow(this.#core, shardId)
+        if (shard === null) return true
+        const basis = this.#basis(shard)
+        if (built === null || !built.validFor(basis, this.#collectedThrough(shard))) {
+          built = this.#create(basis, shard, entry)
+        }
+        if (built === null) return true
+        this.#catchUp(shard, entry, built, Math.ceil(SLICE_COMPONENTS / shard.dimension))
+        return entry.unavailable !== null || built.cursor >= shard.head
+      })
+    }
+    if (built === null || entry.unavailable !== null) entry.index = null
+    else if (await this.#calibrate(shardId, entry, built)) entry.index = built
+  }
+
+  /** Fills and measures codes where the shard is large enough for them; false when nobody waits any more. */
+  async #calibrate(shardId: string, entry: Entry, index: ShardIndex): Promise<boolean> {
+    const { arena } = index
+    if (arena.count * arena.dimension <= EXACT_COMPONENTS_MAX) return true
+    if (arena.rows.float32) this.#quantizeFromArena(index)
+    const from = arena.rows.float32 ? rowsOfArena(arena) : this.#rowsOfTable(index)
+    const steps = calibrate(arena, sampleRecords(arena, CALIBRATION_QUERIES), from)
+    for (;;) {
+      await nextTurn(undefined, { ref: false })
+      if (!this.#alive(shardId, entry)) return false
+      const step = this.#core.read(() => steps.next())
+      if (step.done !== true) continue
+      index.calibration = step.value
+      return true
+    }
+  }
+
+  #alive(shardId: string, entry: Entry): boolean {
+    return !this.#closed && this.#entries.get(shardId) === entry
+  }
+
+  #quantizeFromArena(index: ShardIndex): void {
+    const { arena } = index
+    const rows = sampleRecords(arena, TRAINING_ROWS_MAX).map((record) =>
+      arena.float32At(arena.slotOf(record)),
+    )
+    arena.quantize(trainQuantizer(rows, arena.dimension, arena.metric))
+  }
+
+  /** Rows of the table; neighbours are the best of a deep scan of the finest code, ranked by the table's rows. */
+  #rowsOfTable(index: ShardIndex): CalibrationRows {
+    const { arena } = index
+    const kind = arena.rows.int8 ? 'int8' : 'bits'
+    const rowOf = (record: number): Float32Array | null => {
+      const row = this.#statements.embedding.get(record)
+      return row === undefined ? null : bytesToFloat32(row['embedding'] as Uint8Array)
+    }
+    return {
+      rowOf,
+      nearest: (record, query, k) => {
+        const distanceTo = distanceFrom(arena.metric, query)
+        const depth = TRUTH_DEPTH[kind]
+        return nearestByCode(arena, kind, record, query, depth, depth)
+          .map((other) => ({ other, row: rowOf(other) }))
+          .flatMap(({ other, row }) => (row === null ? [] : [{ other, distance: distanceTo(row) }]))
+          .sort((a, b) => a.distance - b.distance)
+          .slice(0, k)
+          .map(({ other }) => other)
+      },
+    }
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * The arena of one shard, kept in step with its table through the change feed.
+ *
+ * A reader of the feed like any other (cursor: change_id, valid for one log_id). Building and keeping in step are one
+ * thing: read from 0, the feed is the whole shard. Nothing here decides when to read (search-index.ts).
+ *
+ * Invariants:
+ *   I1  The arena holds exactly the visible records as of change_id `cursor`, when `cursor` is the head of the feed.
+ *   I2  It is void when what it was made from ({@link IndexBasis}) is no longer what the file says, or when
+ *       tombstones above the cursor were collected: their deletes can no longer be read from the feed.
+ */
+import type { StatementSync } from 'node:sqlite'
+
+import { bytesToFloat32 } from '../bytes.ts'
+import { Arena } from '../search/arena.ts'
+import type { Calibration } from '../search/calibrate.ts'
+import type { ArenaRows } from '../search/memory-layout.ts'
+import type { Quantizer } from '../search/quantizer.ts'
+import type { ShardRow } from './shards.ts'
+
+/** What an index was made from. */
+export interface IndexBasis {
+  readonly shard: number
+  readonly logId: string
+  /** The strategy decides which records are visible, and as what. */
+  readonly strategy: string | null
+}
+
+type TailRow = readonly [record: number, changeId: number, embedding: Uint8Array | null]
+
+export class ShardIndex {
+  readonly basis: IndexBasis
+  readonly arena: Arena
+  /** Everything up to this change_id is in the arena. */
+  cursor = 0
+  calibration: Calibration | null = null
+  /** Rises with every use, over all indexes of a file: the smallest gives way first. */
+  usedAt = 0
+
+  constructor(basis: IndexBasis, shard: ShardRow, rows: ArenaRows, quantizer: Quantizer | null) {
+    this.basis = basis
+    this.arena = new Arena({ dimension: shard.dimension, metric: shard.metric, rows })
+    if (quantizer !== null) this.arena.quantize(quantizer)
+  }
+
+  /** Whether this may still be brought in step with the file (I2). */
+  validFor(basis: IndexBasis, collectedThrough: number): boolean {
+    return (
+      this.basis.shard === basis.shard &&
+      this.basis.logId === basis.logId &&
+      this.basis.strategy === basis.strategy &&
+      (this.cursor === 0 || this.cursor >= collectedThrough)
+    )
+  }
+
+  /** Rows of the feed that are not in the arena yet, at most. */
+  pending(shard: ShardRow): number {
+    const records = shard.record_count + shard.tombstone_count
+    return Math.min(shard.head - this.cursor, records)
+  }
+
+  /** Reads at most `limit` rows of the feed into the arena. Inside a read transaction. */
+  readTail(statement: StatementSync, shard: ShardRow, limit: number): void {
+    let read = 0
+    for (const row of statement.iterate(shard.shard, this.cursor, limit)) {
+      const [record, changeId, embedding] = row as unknown as TailRow
+      if (embedding === null) this.arena.delete(record)
+      else this.arena.set(record, bytesToFloat32(embedding))
+      this.cursor = changeId
+      read += 1
+    }
+    // Fewer rows than asked for were left, so what lies above the last one is known to be empty.
+    if (read < limit) this.cursor = shard.head
+  }
+}
