@@ -1,7 +1,7 @@
 /**
  * The demonstration, end to end: two processes, two files, real QUIC, on a small corpus.
  */
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -82,6 +82,37 @@ test('a folder without text is refused with a sentence, and the exit code is 1',
   expect(failure?.code).toBe(1)
   expect(failure?.stderr).toContain('0 passages of text or Markdown')
 }, 60_000)
+
+test('questions typed until an empty line are answered, and the story goes on', () => {
+  const { status, stdout } = spawnSync(
+    ...command('demo', join(folder, 'corpus'), '--ask', '--json'),
+    {
+      encoding: 'utf8',
+      input: 'Who visits the volcano?\nWhat has the railway?\n\nnot asked any more\n',
+    },
+  )
+
+  const report = JSON.parse(stdout) as DemoReport
+  expect(status).toBe(0)
+  expect(report.answers.map(({ question }) => question)).toEqual([
+    'Who visits the volcano?',
+    'What has the railway?',
+  ])
+  expect(report.answers.map(({ answers }) => answers[0]?.source)).toEqual([
+    'volcano.md',
+    'railway.md',
+  ])
+}, 60_000)
+
+test('files of an earlier run are left alone, and the exit code is 1', () => {
+  const { status, stderr } = spawnSync(
+    ...command('demo', join(folder, 'corpus'), '--directory', join(folder, 'files')),
+    { encoding: 'utf8' },
+  )
+
+  expect(status).toBe(1)
+  expect(stderr).toContain('a.db is there already')
+})
 
 test('an unknown option is a usage error, exit code 2', async () => {
   const failure = await run(...command('demo', '--jsn')).then(

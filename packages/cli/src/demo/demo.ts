@@ -6,7 +6,7 @@
  * of their own. Every figure reported was counted by the library or measured here, and the demo
  * fails when the files differ at the end, whatever the nodes said before.
  */
-import { mkdirSync, mkdtempSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { formatBytes, formatCount, formatMs, type Reporter } from '../terminal.ts'
@@ -77,6 +77,10 @@ export async function runDemo(options: DemoOptions, reporter: Reporter): Promise
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'sqlite-vector-demo-'))
   mkdirSync(directory, { recursive: true })
   const paths = { a: resolve(directory, 'a.db'), b: resolve(directory, 'b.db') }
+  for (const path of [paths.a, paths.b]) {
+    // The story starts from nothing; it would not be true of a file that has records.
+    if (existsSync(path)) throw new RangeError(`${path} is there already; choose an empty folder`)
+  }
   const stage: Stage = { options, reporter, paths, phases: [], mismatches: [], peers: [] }
   try {
     return await story(stage)
