@@ -6,10 +6,11 @@
  * the reader has the record, and only then is its payload read.
  */
 import { must } from '../assert.ts'
-import type { Change, RecordState, Sibling, VersionVector } from '../sync/types.ts'
+import type { Change, Dot, RecordState, Sibling, VersionVector } from '../sync/types.ts'
 import { covers } from '../sync/version-vector.ts'
+import { decodeContext } from './context.ts'
 import type { StoreCore } from './core.ts'
-import { OPERATION, payloadToValue, rowToState as rowToRecordState } from './register.ts'
+import { idOf, OPERATION, payloadToValue, rowToState as rowToRecordState } from './register.ts'
 import { rowToState, shardRow } from './shards.ts'
 import type { ChangelogRow, PayloadRow } from './statements.ts'
 import type { DeltaQuery, DeltaRead } from './types.ts'
@@ -20,11 +21,13 @@ export function readDelta(core: StoreCore, shardId: string, query: DeltaQuery): 
   const { logId } = core.identity()
   const rows = core.sql.readFeed.all(shard.shard, query.after, query.countMax)
   const changes: Change[] = []
+  const until = query.until ?? Infinity
   let through = query.after
   let bytes = 0
   for (const row of rows as unknown as ChangelogRow[]) {
-    if (bytes >= query.bytesMax) break
+    if (bytes >= query.bytesMax || row.change_id > until) break
     through = row.change_id
+    if (query.only !== undefined && !concerns(core, row, query.only)) continue
     if (readerHas(core, row, query.known)) continue
     const change = readChange(core, row)
     bytes += payloadBytes(change)
@@ -34,6 +37,9 @@ export function readDelta(core: StoreCore, shardId: string, query: DeltaQuery): 
   const last = rows.at(-1) as unknown as ChangelogRow | undefined
   const exhausted = rows.length < query.countMax && through === (last?.change_id ?? query.after)
   if (exhausted && shard.head > through) through = shard.head
+  // The rows up to `until` are all looked at, though none may lie just there.
+  const isBeyond = last !== undefined && last.change_id > until && bytes < query.bytesMax
+  if (isBeyond && through < until) through = until
   return { changes, through, atHead: through >= shard.head, state: rowToState(shard, logId) }
 }
 
@@ -43,6 +49,19 @@ function readerHas(core: StoreCore, row: ChangelogRow, known: VersionVector): bo
   if (!covers(known, { actor: core.actorOf(row.actor), counter: row.counter })) return false
   if (row.operation !== OPERATION.conflict) return true
   return rowToRecordState(core, row).siblings.every(({ dot }) => covers(known, dot))
+}
+
+/** True when the record holds a write of the actor above the counter, or something that superseded one. */
+function concerns(core: StoreCore, row: ChangelogRow, above: Dot): boolean {
+  if (row.context.byteLength > 0) {
+    const context = decodeContext(core, row.context)
+    if ((context?.get(above.actor) ?? 0) > above.counter) return true
+  }
+  if (row.operation !== OPERATION.conflict) {
+    return core.actorOf(row.actor) === above.actor && row.counter > above.counter
+  }
+  const { siblings } = rowToRecordState(core, row)
+  return siblings.some(({ dot }) => dot.actor === above.actor && dot.counter > above.counter)
 }
 
 function readChange(core: StoreCore, row: ChangelogRow): Change {
@@ -60,12 +79,6 @@ function putChange(core: StoreCore, row: ChangelogRow, state: RecordState): Chan
     must(sibling.value, 'a put').embeddingDot,
   )
   return { id, siblings: [{ ...sibling, value }], context: state.context }
-}
-
-/** The id of any record, visible or not. */
-export function idOf(core: StoreCore, record: number): string {
-  const row = core.sql.getHiddenId.get(record) ?? core.sql.getPayload.get(record)
-  return String(must(row, 'an id for every changelog row')['vector_id'])
 }
 
 function payloadBytes(change: Change): number {

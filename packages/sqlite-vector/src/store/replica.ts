@@ -7,6 +7,7 @@ import type { Change, VersionVector } from '../sync/types.ts'
 import { applyDelta, joinVector } from './apply.ts'
 import { readDelta } from './changelog.ts'
 import type { StoreCore } from './core.ts'
+import { recomputeFingerprint } from './fingerprints.ts'
 import { renewIdentity } from './identity.ts'
 import { peerCursor, peerCursors, recordAck } from './peers.ts'
 import { ensureShard, rowToInfo, rowToState, type ShardRow, shardRow } from './shards.ts'
@@ -57,8 +58,17 @@ export class Replica implements ReplicaStore {
     return this.#core.read(() => readDelta(this.#core, shardId, query))
   }
 
-  applyDelta(shardId: string, changes: readonly Change[], source: DeltaSource): ApplyResult {
-    return this.#core.write((transaction) => applyDelta(transaction, shardId, changes, source))
+  applyDelta(
+    shardId: string,
+    changes: readonly Change[],
+    source: DeltaSource,
+    join: VersionVector | null = null,
+  ): ApplyResult {
+    return this.#core.write((transaction) => {
+      const result = applyDelta(transaction, shardId, changes, source)
+      if (join !== null) joinVector(transaction, shardId, source, join)
+      return result
+    })
   }
 
   joinVector(shardId: string, source: DeltaSource, versionVector: VersionVector): ShardState {
@@ -93,6 +103,10 @@ export class Replica implements ReplicaStore {
     this.#dataVersion = dataVersion
     const rows = this.#core.read(() => this.#rows())
     return this.#core.notifyForeign(rows.map(({ shard_id: shardId, head }) => ({ shardId, head })))
+  }
+
+  recomputeFingerprint(shardId: string): string {
+    return this.#core.read(() => recomputeFingerprint(this.#core, shardRow(this.#core, shardId)))
   }
 
   renewIdentity(): ReplicaIdentity {

@@ -5,6 +5,7 @@
  * Every method is synchronous, as SQLite is; `insertBatch` alone is a promise, because it yields
  * between transactions.
  */
+import type { Hlc } from '../clock/hlc.ts'
 import type { ActorId, Change, ConflictStrategyName, Dot, VersionVector } from '../sync/types.ts'
 import type { MmrOptions, SearchModeOptions } from './search-types.ts'
 
@@ -302,13 +303,60 @@ export interface ReplicaStore {
   onCommit(listener: (notice: CommitNotice) => void): () => void
   /** Looks for commits of other processes, tells listeners, and returns how many shards moved. */
   poll(): number
+  /** The fingerprint counted anew from the rows; differs from the kept one only by a fault. O(records). */
+  recomputeFingerprint(shardId: string): string
   /** Draws a new actor and a new log together, as a restored or cloned file needs. */
   renewIdentity(): ReplicaIdentity
 }
 
-/** How a shard's conflicts are shown. */
-export interface ConflictOptions {
-  readonly conflictStrategy: ConflictStrategyName
+/** How a shard's conflicts are shown: by name, or by a function. */
+export type ConflictStrategy = ConflictStrategyName | ConflictFunction
+
+/**
+ * What is shown of the siblings of a record (two or more, in the order of their dots); null shows a
+ * delete. Must be deterministic and the same on every replica, or replicas show different records.
+ */
+export type ConflictFunction = (siblings: readonly ConflictSibling[]) => ConflictValue | null
+
+/** One of the writes that are in conflict. */
+export interface ConflictSibling {
+  readonly dot: Dot
+  readonly stamp: Hlc
+  /** null is a delete. */
+  readonly value: {
+    readonly embedding: Float32Array
+    readonly metadata: Metadata
+    readonly text: string | null
+  } | null
+}
+
+/** What a record is to show or to become. */
+export interface ConflictValue {
+  readonly embedding: VectorInput
+  /** @defaultValue `{}` */
+  readonly metadata?: Metadata
+  readonly text?: string | null
+}
+
+/** How to decide a conflict: for one of the siblings, or by a value of one's own (null deletes). */
+export type ConflictChoice = { readonly choose: Dot } | { readonly value: ConflictValue | null }
+
+/** A record in conflict. */
+export interface ConflictInfo {
+  readonly id: string
+  readonly siblingCount: number
+  /** False when the strategy shows a delete. */
+  readonly visible: boolean
+}
+
+/** Options of `listConflicts()`. */
+export type ConflictListOptions = Omit<ListOptions, 'includeVectors'>
+
+/** Records in conflict, in the order of the bytes of their ids. */
+export interface ConflictPage {
+  readonly conflicts: readonly ConflictInfo[]
+  /** Give it to the next `listConflicts()`; null when none follows. */
+  readonly nextCursor: string | null
 }
 
 /** What happened inside the store that its caller did not ask for. */

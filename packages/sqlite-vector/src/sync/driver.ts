@@ -10,7 +10,7 @@
 import { AssertionError, must, unreachable } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { DELTA_BYTES_TARGET, FRAME_BYTES_MAX } from '../limits.ts'
-import type { DeltaRead, ReplicaStore, ShardState } from '../store/types.ts'
+import type { DeltaQuery, DeltaRead, ReplicaStore, ShardState } from '../store/types.ts'
 import { decodeDelta } from './delta-decode.ts'
 import { encodeDelta } from './delta.ts'
 import { FRAME_TYPES } from './frame.ts'
@@ -19,11 +19,11 @@ import { step } from './session.ts'
 import type {
   BatchRead,
   LocalReplica,
+  OwnRead,
   Session,
   SessionEffect,
   SessionEvent,
 } from './session-types.ts'
-import type { VersionVector } from './types.ts'
 import { EMPTY_VECTOR } from './version-vector.ts'
 
 /** What a driver works with. */
@@ -114,6 +114,7 @@ export class SessionDriver<S extends Session = Session> {
       case 'join':
       case 'inspect':
       case 'read':
+      case 'readOwn':
       case 'recordAck':
         this.#guarded(() => {
           this.#work(effect)
@@ -131,8 +132,8 @@ export class SessionDriver<S extends Session = Session> {
         store.ensureShard({ shardId: effect.shardId, ...effect.shard })
         return
       case 'apply': {
-        const { delta, source } = effect
-        const result = store.applyDelta(this.#shardId(), delta.changes, source)
+        const { delta, source, join } = effect
+        const result = store.applyDelta(this.#shardId(), delta.changes, source, join)
         this.tell({ type: 'applied', cursor: source.cursor, result })
         return
       }
@@ -150,8 +151,13 @@ export class SessionDriver<S extends Session = Session> {
         })
         return
       case 'read': {
-        const batch = readBatch(store, this.#shardId(), effect.after, effect.known, batchSize)
+        const batch = readBatch(store, this.#shardId(), effect, batchSize)
         this.tell({ type: 'read', batch })
+        return
+      }
+      case 'readOwn': {
+        const batch = readOwnBatch(store, this.#shardId(), effect, batchSize)
+        this.tell({ type: 'readOwn', batch })
         return
       }
       case 'recordAck':
@@ -220,21 +226,66 @@ export function localReplica(
   }
 }
 
-/** The next batch of the feed, encoded; fewer records when they would not fit a frame. */
+/** The next batch of the feed, encoded. */
 export function readBatch(
   store: ReplicaStore,
   shardId: string,
-  after: number,
-  known: VersionVector,
+  { after, known, until }: Pick<EffectOf<'read'>, 'after' | 'known' | 'until'>,
   batchSize: number,
 ): BatchRead {
-  let countMax = batchSize
+  const query = { after, countMax: batchSize, bytesMax: DELTA_BYTES_TARGET, known }
+  const [delta, bytes] = readEncoded(
+    store,
+    shardId,
+    until === null ? query : { ...query, until },
+    null,
+  )
+  return toBatch(delta, bytes)
+}
+
+/** Writes of our own, encoded as a batch that leaves the cursor where it is. */
+export function readOwnBatch(
+  store: ReplicaStore,
+  shardId: string,
+  { after, known, actor, above, through }: Omit<EffectOf<'readOwn'>, 'type'>,
+  batchSize: number,
+): OwnRead {
+  const query = {
+    after,
+    countMax: batchSize,
+    bytesMax: DELTA_BYTES_TARGET,
+    known,
+    only: { actor, counter: above },
+  }
+  const [delta, bytes] = readEncoded(store, shardId, query, through)
+  const { state } = delta
+  return {
+    bytes,
+    changeCount: delta.changes.length,
+    through: delta.through,
+    atHead: delta.atHead,
+    logId: state.logId,
+    counter: state.versionVector.get(actor) ?? 0,
+  }
+}
+
+type EffectOf<T extends SessionEffect['type']> = Extract<SessionEffect, { readonly type: T }>
+
+/** Reads and encodes; fewer records when they would not fit a frame. */
+function readEncoded(
+  store: ReplicaStore,
+  shardId: string,
+  query: DeltaQuery,
+  through: number | null,
+): readonly [DeltaRead, Uint8Array | null] {
+  let { countMax } = query
   for (;;) {
-    const query = { after, countMax, bytesMax: DELTA_BYTES_TARGET, known }
-    const delta = store.readDelta(shardId, query)
-    const bytes = delta.changes.length === 0 ? null : encodeDelta(delta, delta.state.dimension)
-    if (bytes === null || bytes.byteLength <= FRAME_BYTES_MAX) return toBatch(delta, bytes)
-    countMax = Math.max(1, Math.floor(delta.changes.length / 2))
+    const delta = store.readDelta(shardId, { ...query, countMax })
+    if (delta.changes.length === 0) return [delta, null]
+    const { changes, state } = delta
+    const bytes = encodeDelta({ changes, through: through ?? delta.through }, state.dimension)
+    if (bytes.byteLength <= FRAME_BYTES_MAX) return [delta, bytes]
+    countMax = Math.max(1, Math.floor(changes.length / 2))
   }
 }
 

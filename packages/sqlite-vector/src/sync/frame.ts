@@ -36,6 +36,8 @@ export const FRAME_TYPES = {
   ping: 9,
   invite: 13,
   pong: 14,
+  ahead: 15,
+  holds: 16,
 } as const
 
 /** Names of {@link FRAME_TYPES}. */

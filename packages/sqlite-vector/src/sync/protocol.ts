@@ -14,7 +14,9 @@
  * | ACK       | puller  | cursor, version vector or nil (given in answer to CAUGHT_UP)                   |
  * | DONE      | puller  | none: the subscription ends                                                    |
  * | ERROR     | either  | number of the code, message; nothing follows                                   |
- * | INVITE    | opener  | shard id: "subscribe to this shard of mine on this channel"                    |
+ * | INVITE    | opener  | shard id, live (left out: no): "subscribe to this shard of mine on this channel" |
+ * | AHEAD     | sender  | version vector: what may be joined once the next BATCH, which is ahead of the cursor, is committed |
+ * | HOLDS     | puller  | version vector: what the puller holds by now, from whomever; join it           |
  * | PING      | opener  | nonce; answered by PONG with the same, on a channel of its own                 |
  *
  * Actors and log ids are 16 bytes, fingerprints 8; version vectors as in version-vector.ts; a descriptor is the
@@ -118,6 +120,23 @@ export interface DoneFrame {
 export interface InviteFrame {
   readonly type: 'invite'
   readonly shardId: string
+  /** Whether the subscription is to go on after CAUGHT_UP. */
+  readonly live: boolean
+}
+
+/**
+ * The next BATCH holds writes of the sender's own, ahead of relayed ones that lie before them in its
+ * feed: its `through` is the cursor as it was. After it the vector may be joined.
+ */
+export interface AheadFrame {
+  readonly type: 'ahead'
+  readonly versionVector: VersionVector
+}
+
+/** The puller holds this too, whoever brought it: nobody need send it. Only what is new since the last. */
+export interface HoldsFrame {
+  readonly type: 'holds'
+  readonly versionVector: VersionVector
 }
 
 /** A sign of life; `pong` answers `ping`. */
@@ -136,6 +155,8 @@ export type ControlFrame =
   | ErrorFrame
   | DoneFrame
   | InviteFrame
+  | AheadFrame
+  | HoldsFrame
   | PingFrame
 
 /** Longest message of an ERROR, in UTF-16 units; the rest is cut. */
@@ -245,7 +266,10 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
     case 'done':
       return []
     case 'invite':
-      return [frame.shardId]
+      return frame.live ? [frame.shardId, true] : [frame.shardId]
+    case 'ahead':
+    case 'holds':
+      return [binary(encodeVector(frame.versionVector))]
     case 'ping':
     case 'pong':
       return [frame.nonce]
@@ -266,6 +290,8 @@ const BODY_VALUES: Readonly<Record<ControlType, number>> = {
   error: 2,
   done: 0,
   invite: 1,
+  ahead: 1,
+  holds: 1,
   ping: 1,
   pong: 1,
 }
@@ -309,10 +335,13 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
   }),
   error: ([number, message]) => readError(number, message),
   done: () => ({ type: 'done' }),
-  invite: ([shardId]) => ({
+  invite: ([shardId, live]) => ({
     type: 'invite',
     shardId: nameField(shardId, SHARD_ID_BYTES_MAX, 'shard id'),
+    live: live === undefined ? false : booleanField(live, 'live'),
   }),
+  ahead: ([vector]) => ({ type: 'ahead', versionVector: readVector(vector) }),
+  holds: ([vector]) => ({ type: 'holds', versionVector: readVector(vector) }),
   ping: ([nonce]) => ({ type: 'ping', nonce: positionField(nonce, 'nonce') }),
   pong: ([nonce]) => ({ type: 'pong', nonce: positionField(nonce, 'nonce') }),
 }

@@ -9,7 +9,9 @@
  *                        └──finished──► closed
  *
  * The cursor moves when a batch was committed, and is acknowledged after that. The version vector is
- * joined at CAUGHT_UP only: before, a superseding write may hide one that has not arrived.
+ * joined at CAUGHT_UP only: before, a superseding write may hide one that has not arrived. A live sender
+ * may send its own writes ahead (AHEAD, then BATCH); they move no cursor, and the part of the vector that
+ * AHEAD names is joined with them.
  */
 import { must } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
@@ -36,7 +38,7 @@ import type {
   Transition,
   TransitionTable,
 } from './session-types.ts'
-import { vectorsEqual } from './version-vector.ts'
+import { EMPTY_VECTOR, joinVectors, vectorsEqual } from './version-vector.ts'
 
 /** What a pull is about. */
 export interface PullRequest {
@@ -59,6 +61,8 @@ export function createPuller(request: PullRequest): PullSession {
     logId: null,
     cursor: 0,
     caughtUp: null,
+    ahead: null,
+    agreed: EMPTY_VECTOR,
     state: null,
     complete: false,
     tally: {
@@ -155,17 +159,40 @@ function sourceOf(session: PullSession, cursor: number): DeltaSource {
 }
 
 const batch: On<'batch'> = (session, { delta }) => {
-  if (delta.through <= session.cursor) {
+  // Ahead of the cursor, which stays: only a live sender does that.
+  const isAhead = session.live && session.complete && delta.through === session.cursor
+  if (!isAhead && (delta.through <= session.cursor || session.ahead !== null)) {
     return refuse(
       session,
       violationError(`a batch through ${delta.through} after ${session.cursor}`),
     )
   }
   return {
-    session: { ...session, phase: 'applying' },
-    effects: [{ type: 'apply', delta, source: sourceOf(session, delta.through) }],
+    session: {
+      ...session,
+      phase: 'applying',
+      ahead: null,
+      agreed: session.ahead === null ? session.agreed : joinVectors(session.agreed, session.ahead),
+    },
+    effects: [
+      { type: 'apply', delta, source: sourceOf(session, delta.through), join: session.ahead },
+    ],
   }
 }
+
+const ahead: On<'ahead'> = (session, frame) =>
+  session.live && session.complete && session.ahead === null
+    ? stay({ ...session, ahead: frame.versionVector })
+    : violation(session, frame)
+
+/** Tells the sender what it need not send. */
+const moved: On<'moved'> = (session, { versionVector }) =>
+  session.live && session.complete
+    ? {
+        session: { ...session, agreed: joinVectors(session.agreed, versionVector) },
+        effects: [{ type: 'send', frame: { type: 'holds', versionVector } }],
+      }
+    : stay(session)
 
 const applied: On<'applied'> = (session, { cursor, result }) => {
   const { tally } = session
@@ -208,7 +235,8 @@ const joined: On<'joined'> = (session, { state }) => {
   const frame = must(session.caughtUp, 'a joining puller has been told CAUGHT_UP')
   const error = divergence(session.shardId, frame, state)
   if (error !== null) return refuse({ ...session, state }, error)
-  const next: PullSession = { ...session, state, cursor: frame.head, complete: true }
+  const agreed = joinVectors(session.agreed, state.versionVector)
+  const next: PullSession = { ...session, state, agreed, cursor: frame.head, complete: true }
   const ack: SessionEffect = {
     type: 'send',
     frame: { type: 'ack', cursor: frame.head, versionVector: state.versionVector },
@@ -247,13 +275,17 @@ const NEVER_SENT = {
   invite: violation,
   ping: violation,
   pong: violation,
+  holds: violation,
 } as const
 
 /** What a puller's shell never reports. */
 const NEVER_TOLD = {
   inspected: impossible,
   read: impossible,
+  readOwn: impossible,
   committed: stay,
+  wrote: stay,
+  relay: stay,
 } as const
 
 const COMMON = {
@@ -263,8 +295,10 @@ const COMMON = {
   welcome: violation,
   batch: violation,
   caughtUp: violation,
+  ahead: violation,
   applied: impossible,
   joined: impossible,
+  moved: stay,
   stop,
   error: failedByPeer,
   finished: endedEarly,
@@ -272,22 +306,29 @@ const COMMON = {
 } as const
 
 /** The shell looks at nothing that the peer sends before it has done what it was told. */
-const BUSY = { ...COMMON, batch: impossible, caughtUp: impossible } as const
+const BUSY = {
+  ...COMMON,
+  batch: impossible,
+  caughtUp: impossible,
+  ahead: impossible,
+  moved,
+} as const
 
 /** The puller's table. */
 export const PULL_TABLE: TransitionTable<PullSession, PullPhase> = {
   idle: { ...COMMON, start, stop: (session) => closeInOrder(session, true) },
   greeting: { ...COMMON, welcome },
-  streaming: { ...COMMON, batch, caughtUp },
+  streaming: { ...COMMON, batch, caughtUp, ahead, moved },
   applying: { ...BUSY, applied },
   joining: { ...BUSY, joined },
-  live: { ...COMMON, batch, caughtUp },
+  live: { ...COMMON, batch, caughtUp, ahead, moved },
   // What was on its way when we left is not looked at; our commits stand, so the end is an orderly one.
   leaving: {
     ...COMMON,
     welcome: stay,
     batch: stay,
     caughtUp: stay,
+    ahead: stay,
     applied: (session, event) => stay({ ...applied(session, event).session, phase: 'leaving' }),
     joined: stay,
     stop: stay,

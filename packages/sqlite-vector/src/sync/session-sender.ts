@@ -5,6 +5,11 @@
  *                                                                 └─(no such shard)──► absent
  *   reading ──read──► reading (room in the window) │ waiting (window full) │ caughtUp (at the head)
  *   waiting ──ack──► reading        caughtUp ──committed (live)──► reading        any ──done──► closed
+ *   caughtUp ──wrote (live)──► pushing ──readOwn──► caughtUp
+ *
+ * Live, the writes of our own file go out as soon as they are committed, ahead of what we relay for others;
+ * relayed changes follow when the shell says so (`relay`, `committed`), by when most are known to have arrived by
+ * another way. The cursor is that of the whole feed: pushing does not move it.
  *
  * At most UNACKED_BATCHES_MAX batches are on the way, so a slow disk at the far end stops the reading
  * here, and nothing but a cursor waits for it.
@@ -26,6 +31,9 @@ import {
   violationError,
 } from './session-ends.ts'
 import type {
+  BatchRead,
+  Behind,
+  OwnLane,
   SendPhase,
   SendSession,
   SessionEffect,
@@ -35,7 +43,8 @@ import type {
   TransitionTable,
   Unacked,
 } from './session-types.ts'
-import { dominates, EMPTY_VECTOR, joinVectors } from './version-vector.ts'
+import type { VersionVector } from './types.ts'
+import { dominates, EMPTY_VECTOR, joinVectors, withDot } from './version-vector.ts'
 
 /** What a sender is set up with. */
 export interface SendRequest {
@@ -55,6 +64,10 @@ export function createSender(request: SendRequest): SendSession {
     peerActor: null,
     subscription: null,
     logId: null,
+    actor: null,
+    own: null,
+    behind: 'no',
+    until: null,
     known: EMPTY_VECTOR,
     sentThrough: 0,
     ackedThrough: 0,
@@ -117,10 +130,17 @@ const inspected: On<'inspected'> = (session, { nodeId, identity, state }) => {
   const honoured = subscription.logId === logId && subscription.cursor <= state.head
   const cursor = honoured ? subscription.cursor : 0
   return {
-    session: { ...session, phase: 'reading', logId, sentThrough: cursor, ackedThrough: cursor },
+    session: {
+      ...session,
+      phase: 'reading',
+      logId,
+      actor,
+      sentThrough: cursor,
+      ackedThrough: cursor,
+    },
     effects: [
       { type: 'send', frame: { type: 'welcome', nodeId, actor, logId, shard, cursor } },
-      { type: 'read', after: cursor, known: session.known },
+      { type: 'read', after: cursor, known: session.known, until: null },
     ],
   }
 }
@@ -132,11 +152,12 @@ const read: On<'read'> = (session, { batch }) => {
   const unacked: Unacked[] = [...session.unacked]
   if (batch.bytes !== null) {
     effects.push({ type: 'sendBatch', bytes: batch.bytes })
-    unacked.push({ through: batch.through, changeCount: batch.changeCount, caughtUp: false })
+    const { through, changeCount } = batch
+    unacked.push({ through, changeCount, caughtUp: false, holds: null })
   }
   if (batch.atHead) {
     effects.push({ type: 'send', frame: caughtUpFrame(batch.state) })
-    unacked.push({ through: batch.state.head, changeCount: 0, caughtUp: true })
+    unacked.push({ through: batch.state.head, changeCount: 0, caughtUp: true, holds: null })
   }
   const next: SendSession = {
     ...session,
@@ -148,7 +169,15 @@ const read: On<'read'> = (session, { batch }) => {
       acked: tally.acked,
     },
   }
-  if (batch.atHead) return { session: { ...next, phase: 'caughtUp' }, effects }
+  if (batch.atHead) {
+    return {
+      session: { ...next, phase: 'caughtUp', until: null, own: ownLane(next, batch) },
+      effects,
+    }
+  }
+  if (session.until !== null && batch.through >= session.until) {
+    return resume({ ...next, phase: 'caughtUp', until: null }, effects)
+  }
   if (unacked.length >= UNACKED_BATCHES_MAX) {
     return { session: { ...next, phase: 'waiting' }, effects }
   }
@@ -158,8 +187,95 @@ const read: On<'read'> = (session, { batch }) => {
 function readOn(session: SendSession, before: readonly SessionEffect[]): Step<SendSession> {
   return {
     session: { ...session, phase: 'reading' },
-    effects: [...before, { type: 'read', after: session.sentThrough, known: session.known }],
+    effects: [
+      ...before,
+      {
+        type: 'read',
+        after: session.sentThrough,
+        known: withPushed(session),
+        until: session.until,
+      },
+    ],
   }
+}
+
+/** All of our own writes are sent now; from here on they go ahead of the rest. */
+function ownLane({ actor }: SendSession, { state }: BatchRead): OwnLane {
+  const counter = state.versionVector.get(must(actor, 'a reading sender looked at the shard')) ?? 0
+  return { cursor: state.head, counter }
+}
+
+/**
+ * What the peer holds once it took what is on the way. Frames arrive in order, and the cursor is
+ * acknowledged after what was pushed before it.
+ */
+function withPushed({ known, actor, own }: SendSession): VersionVector {
+  return actor === null || own === null ? known : withDot(known, { actor, counter: own.counter })
+}
+
+/** Reads our own writes since the last ones. */
+function pushOn(session: SendSession, before: readonly SessionEffect[]): Step<SendSession> {
+  const own = must(session.own, 'a pushing sender has caught up')
+  return {
+    session: { ...session, phase: 'pushing', behind: 'no' },
+    effects: [
+      ...before,
+      {
+        type: 'readOwn',
+        after: own.cursor,
+        known: session.known,
+        actor: must(session.actor, 'a pushing sender looked at the shard'),
+        above: own.counter,
+        through: session.sentThrough,
+      },
+    ],
+  }
+}
+
+const readOwn: On<'readOwn'> = (session, { batch }) => {
+  if (batch.logId !== session.logId) return refuse(session, logChanged())
+  const actor = must(session.actor, 'a pushing sender looked at the shard')
+  const own = must(session.own, 'a pushing sender has caught up')
+  const isAll = batch.atHead && batch.bytes !== null
+  const holds: VersionVector = new Map([[actor, batch.counter]])
+  const effects: SessionEffect[] = []
+  const unacked: Unacked[] = [...session.unacked]
+  if (batch.bytes !== null) {
+    if (isAll) effects.push({ type: 'send', frame: { type: 'ahead', versionVector: holds } })
+    effects.push({ type: 'sendBatch', bytes: batch.bytes })
+    unacked.push({
+      through: session.sentThrough,
+      changeCount: batch.changeCount,
+      caughtUp: false,
+      holds: isAll ? holds : null,
+    })
+  }
+  const { tally } = session
+  const next: SendSession = {
+    ...session,
+    phase: 'caughtUp',
+    unacked,
+    own: { cursor: batch.through, counter: isAll ? batch.counter : own.counter },
+    tally: {
+      batches: tally.batches + (batch.bytes === null ? 0 : 1),
+      sent: tally.sent + batch.changeCount,
+      acked: tally.acked,
+    },
+  }
+  return resume(batch.atHead ? next : atLeast(next, 'own'), effects)
+}
+
+/** Does what is left to do, as soon as there is room for it. */
+function resume(session: SendSession, effects: readonly SessionEffect[]): Step<SendSession> {
+  if (session.behind === 'no' || session.unacked.length >= UNACKED_BATCHES_MAX) {
+    return { session, effects }
+  }
+  if (session.behind === 'own') return pushOn(session, effects)
+  return readOn({ ...session, behind: 'no' }, effects)
+}
+
+function atLeast(session: SendSession, behind: Behind): SendSession {
+  return session.behind === 'all' ? session : { ...session, behind }
 }
 
 function caughtUpFrame(
@@ -183,6 +299,8 @@ const ack: On<'ack'> = (session, frame) => {
   for (const { through, caughtUp } of session.unacked) {
     if (through > cursor || (caughtUp && versionVector === null)) break
     count += 1
+    // What was pushed ahead shares the cursor of what came before it: each is acknowledged by itself.
+    if (through === cursor && caughtUp === (versionVector !== null)) break
   }
   const last = session.unacked[count - 1]
   if (last === undefined || last.through !== cursor) {
@@ -191,11 +309,15 @@ const ack: On<'ack'> = (session, frame) => {
   if (last.caughtUp !== (versionVector !== null)) {
     return refuse(session, violationError('a version vector in the ACK of a batch'))
   }
-  const acked = session.unacked
-    .slice(0, count)
-    .reduce((sum, { changeCount }) => sum + changeCount, 0)
+  let acked = 0
+  let { known } = session
+  for (const { changeCount, holds } of session.unacked.slice(0, count)) {
+    acked += changeCount
+    if (holds !== null) known = joinVectors(known, holds)
+  }
   const next: SendSession = {
     ...session,
+    known,
     ackedThrough: cursor,
     unacked: session.unacked.slice(count),
     tally: { ...session.tally, acked: session.tally.acked + acked },
@@ -224,10 +346,35 @@ const ackWhileWaiting: On<'ack'> = (session, frame) => {
   return readOn(step.session, step.effects)
 }
 
+/** An ACK may have made room for what had to wait. */
+const ackWhileCaughtUp: On<'ack'> = (session, frame) => {
+  const step = ack(session, frame)
+  return step.session.phase === 'closed' ? step : resume(step.session, step.effects)
+}
+
 const committed: On<'committed'> = (session) =>
-  session.subscription?.live === true && session.unacked.length < UNACKED_BATCHES_MAX
-    ? readOn(session, [])
+  session.subscription?.live === true ? resume({ ...session, behind: 'all' }, []) : stay(session)
+
+const wrote: On<'wrote'> = (session) =>
+  session.subscription?.live === true ? resume(atLeast(session, 'own'), []) : stay(session)
+
+/** A reading to the head sees what is committed meanwhile; one that stops before does not. */
+const later =
+  (behind: Behind) =>
+  (session: SendSession): Step<SendSession> =>
+    stay(session.until === null ? session : atLeast(session, behind))
+
+/** When nothing else is to be done; what cannot be done now is asked for again. */
+const relay: On<'relay'> = (session, { until }) =>
+  session.subscription?.live === true &&
+  session.behind === 'no' &&
+  session.unacked.length < UNACKED_BATCHES_MAX &&
+  until > session.sentThrough
+    ? readOn({ ...session, until }, [])
     : stay(session)
+
+const holds: On<'holds'> = (session, { versionVector }) =>
+  stay({ ...session, known: joinVectors(session.known, versionVector) })
 
 const done: On<'done'> = (session) => closeInOrder(session, true)
 
@@ -242,10 +389,16 @@ const NEVER_SENT = {
   invite: violation,
   ping: violation,
   pong: violation,
+  ahead: violation,
 } as const
 
 /** What a sender's shell never reports. */
-const NEVER_TOLD = { start: impossible, applied: impossible, joined: impossible } as const
+const NEVER_TOLD = {
+  start: impossible,
+  applied: impossible,
+  joined: impossible,
+  moved: stay,
+} as const
 
 const COMMON = {
   ...NEVER_SENT,
@@ -256,7 +409,11 @@ const COMMON = {
   done: violation,
   inspected: impossible,
   read: impossible,
+  readOwn: impossible,
+  holds: violation,
   committed: stay,
+  wrote: stay,
+  relay: stay,
   stop,
   error: failedByPeer,
   finished: endedEarly,
@@ -269,8 +426,32 @@ export const SEND_TABLE: TransitionTable<SendSession, SendPhase> = {
   awaitingSubscribe: { ...COMMON, subscribe },
   inspecting: { ...COMMON, inspected, done },
   // A commit that comes while a read is on order is seen by that read.
-  reading: { ...COMMON, read, ack, done },
-  waiting: { ...COMMON, ack: ackWhileWaiting, done },
-  caughtUp: { ...COMMON, ack, committed, done },
+  reading: {
+    ...COMMON,
+    read,
+    ack,
+    holds,
+    committed: later('all'),
+    wrote: later('own'),
+    done,
+  },
+  // What else was committed meanwhile is seen by the reading of our own; the rest has to be read again.
+  pushing: {
+    ...COMMON,
+    readOwn,
+    ack,
+    holds,
+    committed: (session) => stay({ ...session, behind: 'all' }),
+    done,
+  },
+  waiting: {
+    ...COMMON,
+    ack: ackWhileWaiting,
+    holds,
+    committed: later('all'),
+    wrote: later('own'),
+    done,
+  },
+  caughtUp: { ...COMMON, ack: ackWhileCaughtUp, committed, wrote, relay, holds, done },
   absent: { ...COMMON, done },
 }

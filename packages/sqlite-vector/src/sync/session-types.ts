@@ -31,6 +31,19 @@ export interface BatchRead {
   readonly state: ShardState
 }
 
+/** Writes of our own, read from the feed ahead of what is relayed, and encoded. */
+export interface OwnRead {
+  /** The BATCH frame; null when there was nothing. */
+  readonly bytes: Uint8Array | null
+  readonly changeCount: number
+  /** Looked at up to here. */
+  readonly through: number
+  readonly atHead: boolean
+  readonly logId: string
+  /** The newest write of our own as of this read. */
+  readonly counter: number
+}
+
 /** What a session is told. */
 export type SessionEvent =
   | ControlFrame
@@ -46,8 +59,15 @@ export type SessionEvent =
       readonly state: ShardState | null
     }
   | { readonly type: 'read'; readonly batch: BatchRead }
-  /** The shard's feed moved. */
+  /** The shard's feed moved: read all of it. */
   | { readonly type: 'committed' }
+  /** We wrote to the shard: send that at once, ahead of what is relayed. */
+  | { readonly type: 'wrote' }
+  /** What lies up to `until` in the feed has waited long enough for others to bring it. */
+  | { readonly type: 'relay'; readonly until: number }
+  | { readonly type: 'readOwn'; readonly batch: OwnRead }
+  /** Our version vector moved, by what another peer brought or we wrote: the news in it. */
+  | { readonly type: 'moved'; readonly versionVector: VersionVector }
   /** The caller wants no more. */
   | { readonly type: 'stop' }
   /** The peer sends no more frames. */
@@ -65,13 +85,34 @@ export type SessionEffect =
   /** Create the shard as the peer describes it. */
   | { readonly type: 'createShard'; readonly shardId: string; readonly shard: ShardDescriptor }
   /** Commit the changes with their cursor; answered by `applied`. */
-  | { readonly type: 'apply'; readonly delta: Delta; readonly source: DeltaSource }
+  | {
+      readonly type: 'apply'
+      readonly delta: Delta
+      readonly source: DeltaSource
+      /** What to join in the same transaction; null for nothing. */
+      readonly join: VersionVector | null
+    }
   /** Join the sender's vector; answered by `joined`. */
   | { readonly type: 'join'; readonly source: DeltaSource; readonly versionVector: VersionVector }
   /** Look the shard up; answered by `inspected`. */
   | { readonly type: 'inspect'; readonly shardId: string }
   /** Read and encode the next batch; answered by `read`. */
-  | { readonly type: 'read'; readonly after: number; readonly known: VersionVector }
+  | {
+      readonly type: 'read'
+      readonly after: number
+      readonly known: VersionVector
+      /** Where to stop; null for the head. */
+      readonly until: number | null
+    }
+  /** Read and encode writes of ours that are not in `known`, as a batch that leaves the cursor at `through`; answered by `readOwn`. */
+  | {
+      readonly type: 'readOwn'
+      readonly after: number
+      readonly known: VersionVector
+      readonly actor: ActorId
+      readonly above: number
+      readonly through: number
+    }
   | {
       readonly type: 'recordAck'
       readonly cursor: number
@@ -123,6 +164,10 @@ export interface PullSession {
   /** Committed up to here. */
   readonly cursor: number
   readonly caughtUp: CaughtUpFrame | null
+  /** What may be joined with the next batch, which is ahead of the cursor; null when none is. */
+  readonly ahead: VersionVector | null
+  /** What the sender and we agree that both hold. */
+  readonly agreed: VersionVector
   /** Our state when the vectors were last joined. */
   readonly state: ShardState | null
   /** True once everything that the sender had at CAUGHT_UP is committed. */
@@ -137,6 +182,7 @@ export type SendPhase =
   | 'awaitingSubscribe'
   | 'inspecting'
   | 'reading'
+  | 'pushing'
   | 'waiting'
   | 'caughtUp'
   | 'absent'
@@ -146,7 +192,20 @@ export interface Unacked {
   readonly through: number
   readonly changeCount: number
   readonly caughtUp: boolean
+  /** What the peer holds once it acknowledged this; null when that follows from the ACK. */
+  readonly holds: VersionVector | null
 }
+
+/** How far a live sender has sent the writes of its own file, ahead of the rest. */
+export interface OwnLane {
+  /** Looked at up to here in the feed. */
+  readonly cursor: number
+  /** Every write up to this counter, or what superseded it, is sent. */
+  readonly counter: number
+}
+
+/** What a live sender could not do yet: read for its own writes, or the whole feed. */
+export type Behind = 'no' | 'own' | 'all'
 
 /** What was sent, and what the peer says it committed. */
 export interface SendTally {
@@ -166,6 +225,13 @@ export interface SendSession {
   readonly shardId: string | null
   readonly subscription: SubscribeFrame | null
   readonly logId: string | null
+  /** Our own writing identity; null before we looked at the shard. */
+  readonly actor: ActorId | null
+  /** null before the first CAUGHT_UP. */
+  readonly own: OwnLane | null
+  readonly behind: Behind
+  /** Where the reading under way stops; null for the head. */
+  readonly until: number | null
   /** What the subscriber is known to hold. */
   readonly known: VersionVector
   readonly sentThrough: number

@@ -60,7 +60,7 @@ export class NodeSessions {
     signal: AbortSignal,
   ): Promise<RunResult<SendSession>> {
     const channel = await connection.openChannel({ signal })
-    const invitation = encodeFrame({ type: 'invite', shardId })
+    const invitation = encodeFrame({ type: 'invite', shardId, live: false })
     await channel.send(invitation, { signal })
     const session = createSender({ peer: connection.peer.fingerprint, shardId })
     const result = orThrow(await this.#run(session, channel, signal, null))

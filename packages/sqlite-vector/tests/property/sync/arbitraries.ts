@@ -165,6 +165,7 @@ export const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
     message: name,
   }),
   fc.constant({ type: 'done' as const }),
-  fc.record({ type: fc.constant('invite' as const), shardId: name }),
+  fc.record({ type: fc.constant('invite' as const), shardId: name, live: fc.boolean() }),
+  fc.record({ type: fc.constantFrom('ahead' as const, 'holds' as const), versionVector: vector }),
   fc.record({ type: fc.constantFrom('ping' as const, 'pong' as const), nonce: fc.maxSafeNat() }),
 )

@@ -8,6 +8,7 @@ import { createSender } from '../../../src/sync/session-sender.ts'
 import type {
   BatchRead,
   LocalReplica,
+  OwnRead,
   PullSession,
   SendSession,
   Session,
@@ -61,6 +62,18 @@ export function batchOf(over: Partial<BatchRead> = {}): BatchRead {
   }
 }
 
+export function ownOf(over: Partial<OwnRead> = {}): OwnRead {
+  return {
+    bytes: new Uint8Array(8),
+    changeCount: 1,
+    through: 31,
+    atHead: true,
+    logId: LOG_OURS,
+    counter: 31,
+    ...over,
+  }
+}
+
 const RESULT: ApplyResult = {
   applied: 2,
   redundant: 1,
@@ -100,7 +113,9 @@ export const EVENTS: { readonly [T in SessionEventType]: SessionEvent & { readon
   ack: { type: 'ack', cursor: 10, versionVector: null },
   error: { type: 'error', code: 'SYNC_SHARD_UNKNOWN', message: 'no such shard' },
   done: { type: 'done' },
-  invite: { type: 'invite', shardId: 'notes' },
+  invite: { type: 'invite', shardId: 'notes', live: false },
+  ahead: { type: 'ahead', versionVector: new Map([[ACTOR_B, 12]]) },
+  holds: { type: 'holds', versionVector: new Map([[ACTOR_B, 12]]) },
   ping: { type: 'ping', nonce: 1 },
   pong: { type: 'pong', nonce: 1 },
   start: { type: 'start', local: LOCAL },
@@ -114,6 +129,10 @@ export const EVENTS: { readonly [T in SessionEventType]: SessionEvent & { readon
   },
   read: { type: 'read', batch: batchOf() },
   committed: { type: 'committed' },
+  wrote: { type: 'wrote' },
+  relay: { type: 'relay', until: 31 },
+  readOwn: { type: 'readOwn', batch: ownOf() },
+  moved: { type: 'moved', versionVector: new Map([[ACTOR_A, 31]]) },
   stop: { type: 'stop' },
   finished: { type: 'finished' },
   failed: { type: 'failed', error: new TypeError('a bug') },
@@ -169,6 +188,15 @@ export const SENDERS: Readonly<Record<SendSession['phase'], SendSession>> = {
   awaitingSubscribe: after(newSender(), hello).session,
   inspecting: after(newSender(), hello, subscribe).session,
   reading: after(newSender(), hello, subscribe, inspected, read).session,
+  pushing: after(
+    newSender(),
+    hello,
+    { ...subscribe, live: true },
+    inspected,
+    read,
+    atHead,
+    EVENTS.wrote,
+  ).session,
   waiting: after(newSender(), hello, subscribe, inspected, ...fullWindow).session,
   caughtUp: after(newSender(), hello, subscribe, inspected, read, atHead).session,
   absent: after(newSender(), hello, subscribe, { ...inspected, state: null }).session,

@@ -24,9 +24,13 @@ const NEVER_FOR_PULLERS = {
   invite: '!',
   ping: '!',
   pong: '!',
+  holds: '!',
   inspected: '?',
   read: '?',
+  readOwn: '?',
   committed: '=',
+  wrote: '=',
+  relay: '=',
 }
 
 const PULLER: Expectations = {
@@ -35,8 +39,10 @@ const PULLER: Expectations = {
   welcome: '!',
   batch: '!',
   caughtUp: '!',
+  ahead: '!',
   applied: '?',
   joined: '?',
+  moved: '=',
   stop: 'leaving',
   error: 'x',
   finished: 'x',
@@ -47,14 +53,15 @@ const PULL_PHASES: Record<Exclude<keyof typeof PULLERS, 'closed'>, Expectations>
   idle: { ...PULLER, start: 'greeting', stop: 'closed' },
   greeting: { ...PULLER, welcome: 'streaming' },
   streaming: { ...PULLER, batch: 'applying', caughtUp: 'joining' },
-  applying: { ...PULLER, batch: '?', caughtUp: '?', applied: 'streaming' },
-  joining: { ...PULLER, batch: '?', caughtUp: '?', joined: 'leaving' },
-  live: { ...PULLER, batch: '!', caughtUp: 'joining' },
+  applying: { ...PULLER, batch: '?', caughtUp: '?', applied: 'streaming', ahead: '?' },
+  joining: { ...PULLER, batch: '?', caughtUp: '?', joined: 'leaving', ahead: '?' },
+  live: { ...PULLER, batch: 'applying', caughtUp: 'joining', ahead: 'live', moved: 'live' },
   leaving: {
     ...PULLER,
     welcome: '=',
     batch: '=',
     caughtUp: '=',
+    ahead: '=',
     applied: 'leaving',
     joined: '=',
     stop: '=',
@@ -75,12 +82,18 @@ const SENDER: Expectations = {
   invite: '!',
   ping: '!',
   pong: '!',
+  ahead: '!',
+  holds: '!',
   start: '?',
   applied: '?',
   joined: '?',
   inspected: '?',
   read: '?',
+  readOwn: '?',
   committed: '=',
+  wrote: '=',
+  relay: '=',
+  moved: '=',
   stop: 'x',
   error: 'x',
   finished: 'x',
@@ -91,9 +104,17 @@ const SEND_PHASES: Record<Exclude<keyof typeof SENDERS, 'closed'>, Expectations>
   awaitingHello: { ...SENDER, hello: 'awaitingSubscribe' },
   awaitingSubscribe: { ...SENDER, subscribe: 'inspecting' },
   inspecting: { ...SENDER, inspected: 'reading', done: 'closed' },
-  reading: { ...SENDER, read: 'reading', ack: 'reading', done: 'closed' },
-  waiting: { ...SENDER, ack: 'reading', done: 'closed' },
-  caughtUp: { ...SENDER, ack: 'caughtUp', done: 'closed' },
+  reading: { ...SENDER, read: 'reading', ack: 'reading', holds: 'reading', done: 'closed' },
+  pushing: {
+    ...SENDER,
+    readOwn: 'caughtUp',
+    ack: 'pushing',
+    holds: 'pushing',
+    committed: 'pushing',
+    done: 'closed',
+  },
+  waiting: { ...SENDER, ack: 'reading', holds: 'waiting', done: 'closed' },
+  caughtUp: { ...SENDER, ack: 'caughtUp', holds: 'caughtUp', done: 'closed' },
   absent: { ...SENDER, done: 'closed' },
 }
 
@@ -133,7 +154,7 @@ function check(event: SessionEventType, expected: string, session: Session): voi
 }
 
 describe('the puller’s table', () => {
-  // The batch of EVENTS ends where CAUGHT_UP has put the live puller: it does not advance.
+  // The batch of EVENTS ends where CAUGHT_UP has put the live puller: it is one ahead of the cursor.
   test.each(cases(PULL_PHASES, PULLERS))('%s, %s: %s', (_, event, expected, session) => {
     check(event, expected, session)
   })

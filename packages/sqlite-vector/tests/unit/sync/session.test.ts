@@ -68,6 +68,7 @@ describe('a puller', () => {
         type: 'apply',
         delta: batch.delta,
         source: { peer: PEER, logId: LOG_THEIRS, cursor: 9 },
+        join: null,
       },
     ])
     expect(received.session.cursor).toBe(5)
@@ -233,7 +234,12 @@ describe('a sender', () => {
     const { session, effects } = subscribed({ logId: stateOf().logId, cursor: 30 })
 
     expect(session.sentThrough).toBe(30)
-    expect(effects.at(-1)).toEqual({ type: 'read', after: 30, known: subscribe.versionVector })
+    expect(effects.at(-1)).toEqual({
+      type: 'read',
+      after: 30,
+      known: subscribe.versionVector,
+      until: null,
+    })
     expect(effects.at(-2)).toMatchObject({ frame: { type: 'welcome', cursor: 30 } })
   })
 
@@ -289,14 +295,18 @@ describe('a sender', () => {
     })
 
     expect(session.unacked).toHaveLength(UNACKED_BATCHES_MAX - 3)
-    expect(effects).toEqual([{ type: 'read', after: 16, known: subscribe.versionVector }])
+    expect(effects).toEqual([
+      { type: 'read', after: 16, known: subscribe.versionVector, until: null },
+    ])
   })
 
   test('sends nothing for a stretch that the reader has', () => {
     const skipped = batchOf({ bytes: null, changeCount: 0, through: 20 })
     const { effects } = after(SENDERS.reading, { type: 'read', batch: skipped })
 
-    expect(effects).toEqual([{ type: 'read', after: 20, known: subscribe.versionVector }])
+    expect(effects).toEqual([
+      { type: 'read', after: 20, known: subscribe.versionVector, until: null },
+    ])
   })
 
   test('counts as sent what was acknowledged', () => {
@@ -341,8 +351,9 @@ describe('a sender', () => {
       batch: batchOf({ bytes: null, changeCount: 0, through: 30, atHead: true }),
     }).session
 
+    const known = new Map([...subscribe.versionVector, [ACTOR_A, 30] as const])
     expect(after(live, EVENTS.committed).effects).toEqual([
-      { type: 'read', after: 30, known: subscribe.versionVector },
+      { type: 'read', after: 30, known, until: null },
     ])
     expect(after(SENDERS.caughtUp, EVENTS.committed).effects).toEqual([])
   })

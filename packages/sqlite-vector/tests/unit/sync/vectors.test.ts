@@ -66,7 +66,10 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
   'ack-caught-up': { type: 'ack', cursor: 70_001, versionVector: VECTOR },
   error: { type: 'error', code: 'SYNC_SHARD_MISMATCH', message: 'dimension is 3 and 4' },
   done: { type: 'done' },
-  invite: { type: 'invite', shardId: 'notes' },
+  invite: { type: 'invite', shardId: 'notes', live: false },
+  'invite-live': { type: 'invite', shardId: 'notes', live: true },
+  ahead: { type: 'ahead', versionVector: VECTOR },
+  holds: { type: 'holds', versionVector: VECTOR },
   ping: { type: 'ping', nonce: 1 },
   pong: { type: 'pong', nonce: 1 },
 }
