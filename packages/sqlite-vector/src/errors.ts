@@ -37,6 +37,10 @@ export const ERRORS = {
   },
   STORE_RECORD_EXISTS: { retryable: false, hint: 'Use upsert() to replace a record.' },
   STORE_RECORD_UNKNOWN: { retryable: false, hint: 'Use insert() or upsert() for a new record.' },
+  STORE_CONFLICT_UNKNOWN: {
+    retryable: false,
+    hint: 'The conflict is decided already or the sibling is gone; list the siblings again.',
+  },
   STORE_CHANGE_INVALID: {
     retryable: false,
     hint: 'A peer sent a change that no release writes; nothing of its batch was applied.',
@@ -96,6 +100,10 @@ export const ERRORS = {
   TRANSPORT_FRAME_TOO_LARGE: {
     retryable: false,
     hint: 'The frame exceeds the limit; see docs/limits.md.',
+  },
+  TRANSPORT_LIMIT_EXCEEDED: {
+    retryable: true,
+    hint: 'One side holds as many connections as it may; close some, or raise maxConnections.',
   },
   TRANSPORT_ADDRESS_IN_USE: {
     retryable: true,

@@ -125,6 +125,9 @@ export const HANDSHAKES_PER_SECOND_PER_ADDRESS = 32
 /** Addresses whose rate of handshakes is kept; the one that was longest silent goes. */
 export const RATED_ADDRESSES_MAX = 4_096
 
+/** Messages that a node holds which nobody has received yet; further ones wait with their senders. */
+export const INBOX_MESSAGES_MAX = 64
+
 /** UDP payload that we send: fits an Ethernet path with IPv6 and a tunnel; QUIC demands 1,200. */
 export const DATAGRAM_BYTES = 1_350
 

@@ -32,3 +32,8 @@ export function parseAddress(address: PeerAddress): HostPort {
 export function formatAddress({ host, port }: HostPort): PeerAddress {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
 }
+
+/** Whether an IP literal is this machine's own. */
+export function isLoopback(host: string): boolean {
+  return host.startsWith('127.') || host === '::1'
+}

@@ -11,19 +11,7 @@
  * Two processes that start at once on one folder end with the same identity: files are published by
  * link(2), which only one can win, and the loser reads what the winner wrote.
  */
-import {
-  chmodSync,
-  closeSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { join } from 'node:path'
@@ -37,6 +25,7 @@ import {
   issueCertificate,
   newPrivateKey,
 } from './certificate.ts'
+import { checkPrivateFile, fileExists, publishOnce, writeFileAtomic } from './private-files.ts'
 
 const KEY_FILE = 'key.pem'
 const CERTIFICATE_FILE = 'certificate.pem'
@@ -121,33 +110,6 @@ export function replaceCertificate(folder: string, certificatePem: string): Node
   return identity
 }
 
-/** Writes a whole file or nothing: a temporary file beside it, flushed, then renamed. */
-export function writeFileAtomic(path: string, content: string | Uint8Array, mode: number): void {
-  const temporary = writeTemporary(path, content, mode)
-  try {
-    renameSync(temporary, path)
-  } catch (error) {
-    rmSync(temporary, { force: true })
-    throw error
-  }
-}
-
-/** Refuses a secret file that group or others may read. Windows has no such modes. */
-export function checkPrivateFile(path: string): void {
-  if (process.platform === 'win32') return
-  const mode = statSync(path).mode & 0o777
-  if ((mode & 0o077) === 0) return
-  throw new SqliteVectorError(
-    'TRANSPORT_IDENTITY_INVALID',
-    `${path} is open to other users (mode ${mode.toString(8).padStart(4, '0')}, want 0600): ` +
-      'if nobody can have copied it, run chmod 600 on it; otherwise delete the folder to get a new identity',
-  )
-}
-
-export function fileExists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined
-}
-
 function readKey(path: string): KeyObject {
   checkPrivateFile(path)
   try {
@@ -172,33 +134,4 @@ function selfSigned(key: KeyObject, options: IdentityOptions): string {
     serial: randomBytes(16),
   })
   return certificateToPem(certificate)
-}
-
-/** Creates `path` unless it exists; where two try at once, one file wins whole. */
-function publishOnce(path: string, content: string, mode: number): void {
-  const temporary = writeTemporary(path, content, mode)
-  try {
-    linkSync(temporary, path)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-  } finally {
-    rmSync(temporary, { force: true })
-  }
-}
-
-function writeTemporary(path: string, content: string | Uint8Array, mode: number): string {
-  const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`
-  const descriptor = openSync(temporary, 'wx', mode)
-  try {
-    const bytes = typeof content === 'string' ? Buffer.from(content) : content
-    for (let written = 0; written < bytes.length;) {
-      written += writeSync(descriptor, bytes, written)
-    }
-    // The umask can only have taken permissions away; say what we mean.
-    chmodSync(temporary, mode)
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
-  return temporary
 }

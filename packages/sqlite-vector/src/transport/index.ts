@@ -2,8 +2,16 @@
  * The transport's public face: real QUIC, the in-memory twin for tests, identities and trust.
  */
 export type * from './types.ts'
-export { QuicTransport, type QuicTransportStats } from './quic.ts'
-export { ALPN, type QuicTransportOptions, type RefusedAttempt } from './quic-options.ts'
+export { QuicTransport } from './quic.ts'
+export type { QuicConnection, QuicConnectionStats } from './quic-connection.ts'
+export type { IncomingMessage } from './quic-messages.ts'
+export type { QuicTransportStats } from './quic-tally.ts'
+export {
+  ALPN,
+  type IdentityChange,
+  type QuicTransportOptions,
+  type RefusedAttempt,
+} from './quic-options.ts'
 export { MemoryNetwork, type MemoryNetworkOptions } from './memory.ts'
 export {
   NodeIdentity,
@@ -12,4 +20,6 @@ export {
   replaceCertificate,
   type IdentityOptions,
 } from './identity.ts'
-export { TrustList, type TrustEntry } from './trust.ts'
+export { ClusterAuthority, type AuthorityOptions, type IssueOptions } from './cluster.ts'
+export { TicketStore, type Ticket } from './tickets.ts'
+export { TrustList, type TrustEntry, type Verdict } from './trust.ts'

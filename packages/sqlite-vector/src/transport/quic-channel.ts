@@ -6,6 +6,7 @@
  */
 import { SqliteVectorError } from '../errors.ts'
 import { abortable, throwIfAborted } from './abortable.ts'
+import { EARLY_FRAMES_MAX } from '../limits.ts'
 import { checkFrameBytes, END_MARK, FrameReader, framePrefix } from './framing.ts'
 import { STREAM_CODE } from './quic-stream.ts'
 import type { QuicStream } from './quic-stream.ts'
@@ -13,6 +14,14 @@ import type { Channel, WaitOptions } from './types.ts'
 
 /** Frames up to this size are copied behind their prefix: one call into the engine, not two. */
 const COPIED_BYTES_MAX = 4_096
+
+/** What may leave before the handshake is done. */
+export interface EarlyGate {
+  readonly isEarly: boolean
+  readonly established: Promise<void>
+  /** Takes `bytes` from what may be sent early; false when it does not suffice. */
+  takeEarly(bytes: number): boolean
+}
 
 interface Receiver {
   readonly resolve: (frame: Uint8Array | null) => void
@@ -24,10 +33,15 @@ export class QuicChannel implements Channel {
   readonly #frameBytesMax: number
   readonly #reader: FrameReader
   readonly #receivers: Receiver[] = []
+  readonly #gate: EarlyGate
+  #earlyFrames = 0
+  /** Frames that wait for the handshake; later ones must not overtake them. */
+  #held = 0
   #finished: Promise<void> | null = null
 
-  constructor(stream: QuicStream, frameBytesMax: number) {
+  constructor(stream: QuicStream, gate: EarlyGate, frameBytesMax: number) {
     this.#stream = stream
+    this.#gate = gate
     this.#frameBytesMax = frameBytesMax
     this.#reader = new FrameReader(frameBytesMax)
     stream.onReadable = () => this.#serve()
@@ -38,6 +52,7 @@ export class QuicChannel implements Channel {
     const prefix = framePrefix(frame.byteLength)
     const parts =
       frame.byteLength <= COPIED_BYTES_MAX ? [Buffer.concat([prefix, frame])] : [prefix, frame]
+    if (this.#mustWait(frame.byteLength)) await this.#holdBack(options.signal)
     await this.#stream.write(parts, false, options.signal)
   }
 
@@ -55,7 +70,7 @@ export class QuicChannel implements Channel {
   }
 
   finish(): Promise<void> {
-    this.#finished ??= this.#stream.write([END_MARK], true)
+    this.#finished ??= this.#finish()
     return this.#finished
   }
 
@@ -63,6 +78,31 @@ export class QuicChannel implements Channel {
     const error = new SqliteVectorError('TRANSPORT_ABORTED', `we gave the channel up: ${reason}`)
     this.#stream.abort(error, STREAM_CODE.aborted)
     this.#serve()
+  }
+
+  async #finish(): Promise<void> {
+    if (this.#held > 0) await this.#holdBack(undefined)
+    await this.#stream.write([END_MARK], true)
+  }
+
+  #mustWait(byteLength: number): boolean {
+    if (this.#held > 0) return true
+    if (!this.#gate.isEarly) return false
+    this.#earlyFrames += 1
+    return this.#earlyFrames > EARLY_FRAMES_MAX || !this.#gate.takeEarly(byteLength)
+  }
+
+  async #holdBack(signal: AbortSignal | undefined): Promise<void> {
+    this.#held += 1
+    try {
+      // All wait for one promise, by one path, so they go on in the order in which they came.
+      await abortable<void>(signal, (resolve, reject) => {
+        this.#gate.established.then(resolve, reject)
+        return () => {}
+      })
+    } finally {
+      this.#held -= 1
+    }
   }
 
   #next(): Uint8Array | null | undefined {

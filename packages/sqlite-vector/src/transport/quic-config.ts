@@ -8,7 +8,6 @@
  */
 import {
   CONNECTION_IDS_MAX,
-  DATAGRAM_BYTES,
   RECEIVE_WINDOW_CONNECTION_BYTES,
   RECEIVE_WINDOW_CONNECTION_BYTES_MAX,
   RECEIVE_WINDOW_STREAM_BYTES,
@@ -26,11 +25,19 @@ const SIGNATURE_ALGORITHMS =
 /** The largest datagram UDP carries: whatever a peer sends is read whole. */
 const RECEIVED_DATAGRAM_BYTES_MAX = 65_527
 
+export interface QuicConfigInit {
+  readonly options: ResolvedQuicOptions
+  readonly anchorsPem: string
+  /** Seals the session tickets that we hand out. */
+  readonly sealingKey: Uint8Array
+  /** Largest datagram sent. */
+  readonly datagramBytes: number
+}
+
 export function quicConfig(
   binding: QuicBinding,
   identity: NodeIdentity,
-  anchorsPem: string,
-  options: ResolvedQuicOptions,
+  { options, anchorsPem, sealingKey, datagramBytes }: QuicConfigInit,
 ): NativeConfig {
   const config = binding.Config.withBoringSslCtx(
     true,
@@ -41,9 +48,12 @@ export function quicConfig(
     SIGNATURE_ALGORITHMS,
   )
   config.setApplicationProtos([options.alpn])
+  config.setTicketKey(sealingKey)
+  if (options.enable0Rtt) config.enableEarlyData()
+  if (options.keyLogFile !== null) config.logKeys()
   config.setMaxIdleTimeout(options.maxIdleTimeoutMs)
   config.setMaxRecvUdpPayloadSize(RECEIVED_DATAGRAM_BYTES_MAX)
-  config.setMaxSendUdpPayloadSize(DATAGRAM_BYTES)
+  config.setMaxSendUdpPayloadSize(datagramBytes)
   config.setInitialMaxStreamDataBidiLocal(RECEIVE_WINDOW_STREAM_BYTES)
   config.setInitialMaxStreamDataBidiRemote(RECEIVE_WINDOW_STREAM_BYTES)
   config.setInitialMaxStreamDataUni(RECEIVE_WINDOW_STREAM_BYTES)

@@ -1,35 +1,37 @@
 /**
- * One QUIC connection: drives the engine's state machine, authenticates the peer, hands out channels.
+ * One QUIC connection: authenticates the peer, hands out channels, says how it ended.
  *
- *   handshaking ──TLS done, leaf trusted──► open ──peer's control stream──► accepted
+ *   handshaking ──leaf trusted──► open ──peer's control stream──► accepted
  *        any ──close, error, timeout──► ended ──drained──► gone
  *
- * No sockets (quic-endpoint.ts). Invariants:
- *   C1  No byte of a peer is shown, and no channel of it delivered, before its leaf fingerprint was found trusted;
- *       that is looked at on every connection, resumed ones included.
+ * Datagrams and timers are quic-pump.ts's business, sockets the endpoint's. Invariants:
+ *   C1  No byte of a peer is shown, and no channel of it delivered, before its leaf certificate was judged;
+ *       that is done on every connection, resumed ones included.
  *   C2  `end` is set once; from then on every call rejects with it, reads after what had arrived.
- *   C3  After every datagram, timer, read, write or close the engine is asked for what to send, and
- *       for its next timer.
+ *   C3  Before the handshake is done (early data, which can be replayed) a channel sends at most
+ *       EARLY_FRAMES_MAX frames, all together EARLY_BYTES_MAX bytes; the rest waits.
  *
- * Each side opens one unidirectional control stream with 16 random bytes that name its process. The
- * listener does so when it has taken the peer in, so its arrival tells the dialer that it is accepted:
- * in TLS 1.3 a client's handshake ends before the server has judged its certificate.
+ * Each side opens one unidirectional control stream: 16 random bytes that name its process, then a byte
+ * of flags (1: the sender took early data). The listener does so when it has taken the peer in, so its
+ * arrival tells the dialler that it is accepted: in TLS 1.3 a client's handshake ends before the server
+ * has judged its certificate.
  *
- * Reference: RFC 9000 §5, §10; RFC 9001 §4.1.2.
+ * Reference: RFC 9000 §5, §10; RFC 9001 §4.1.2, §4.6.
  */
 import { assert, must } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
-import { CHANNEL_QUANTUM_BYTES, DATAGRAM_BYTES } from '../limits.ts'
+import { CHANNEL_QUANTUM_BYTES, EARLY_BYTES_MAX } from '../limits.ts'
 import { AsyncQueue, abortable, throwIfAborted } from './abortable.ts'
 import { formatAddress } from './address.ts'
 import type { HostPort } from './address.ts'
 import { certificateFingerprint } from './certificate.ts'
 import type { NativeConnection } from './quic-binding.ts'
 import { QuicChannel } from './quic-channel.ts'
-import { CLOSE_CODE, describeEnd, untrustedPeer } from './quic-errors.ts'
-import type { ResolvedQuicOptions } from './quic-options.ts'
-import { QuicPacer } from './quic-pacer.ts'
-import { QuicStream, STREAM_CODE, STREAM_TYPE } from './quic-stream.ts'
+import type { EarlyGate } from './quic-channel.ts'
+import { CLOSE_CODE, describeEnd } from './quic-errors.ts'
+import { QuicPump } from './quic-pump.ts'
+import type { PumpHost } from './quic-pump.ts'
+import { isBidirectional, QuicStream, STREAM_CODE, STREAM_TYPE } from './quic-stream.ts'
 import type { StreamHost } from './quic-stream.ts'
 import type {
   Channel,
@@ -43,82 +45,136 @@ import type {
 /** Bytes of the name of a process on its control stream. */
 export const INSTANCE_BYTES = 16
 
-const PACE_MS = 1
+const FLAG_EARLY_TAKEN = 1
+const ID_BYTES = 20
 const REASON_BYTES_MAX = 256
 
+/** What QUIC counts besides. */
+export interface QuicConnectionStats extends ConnectionStats {
+  /** Bytes that may be under way at once. */
+  readonly congestionWindowBytes: number
+  /** Estimated rate of delivery in bytes per second. */
+  readonly deliveryRate: number
+  /** Size of the largest datagram sent now. */
+  readonly datagramBytes: number
+  /** Whether the handshake resumed an earlier session. */
+  readonly resumed: boolean
+  /** What became of data sent before the handshake was done. */
+  readonly earlyData: 'none' | 'taken' | 'refused'
+  /** Times that the peer's address changed. */
+  readonly pathChanges: number
+  /** Channels opened since the start, by either side. */
+  readonly channelsOpened: number
+}
+
+/** Why a peer is not taken in. */
+export interface Refusal {
+  readonly closeCode: number
+  /** What the peer is told. */
+  readonly toPeer: string
+  readonly end: ConnectionEnd
+}
+
 /** What a connection needs of the endpoint that owns it. */
-export interface ConnectionHost {
-  readonly options: ResolvedQuicOptions
+export interface ConnectionHost extends Pick<PumpHost, 'options' | 'datagramMemory' | 'transmit'> {
   readonly shutdownRead: number
   readonly shutdownWrite: number
   /** Names this process on control streams. */
   readonly instance: Uint8Array
   random(byteLength: number): Uint8Array
-  /** Memory for one datagram; not used again while it is being sent. */
-  datagramMemory(): Uint8Array
-  transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void
   mark(connection: QuicConnection): void
   addId(id: Uint8Array, connection: QuicConnection): void
   removeId(id: Uint8Array, connection: QuicConnection): void
+  /** Judges the leaf certificate; null where the peer showed none. */
+  judge(connection: QuicConnection, leaf: Uint8Array | null): PeerIdentity | Refusal
+  /** The peer is authenticated: frames can flow. */
   onOpen(connection: QuicConnection): void
+  /** The handshake is done. */
+  onEstablished(connection: QuicConnection): void
+  /** The peer's control stream is here: it takes us, and its process has a name. */
+  onAccepted(connection: QuicConnection): void
+  /** The peer opened a channel that carries messages (quic-messages.ts). */
+  onMessages(connection: QuicConnection, channel: Channel): void
+  onSession(connection: QuicConnection, session: Uint8Array): void
   onEnd(connection: QuicConnection): void
   onGone(connection: QuicConnection): void
 }
 
-export class QuicConnection implements Connection, StreamHost {
-  readonly native: NativeConnection
+export interface ConnectionInit {
   readonly isServer: boolean
+  readonly remote: HostPort
+  readonly sourceId: Uint8Array
+  readonly datagramBytes: number
+  /** The address that was dialled, as the pool knows it; null on the listening side. */
+  readonly dialled: string | null
+  /** True when a ticket was given to the engine. */
+  readonly resuming: boolean
+}
+
+export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGate {
+  readonly isServer: boolean
+  readonly dialled: string | null
+  readonly pump: QuicPump
   readonly closed: Promise<ConnectionEnd>
   /** Resolves when frames can be sent; rejects when the connection ends before. */
   readonly opened: Promise<void>
+  /** Resolves when the handshake is done. */
+  readonly established: Promise<void>
   /** Resolves when the peer has taken us in, too. */
   readonly accepted: Promise<void>
+  /** Not handed out any more: another connection to the same peer is preferred. */
+  isRetired = false
   readonly #host: ConnectionHost
-  readonly #pacer: QuicPacer
+  readonly #init: ConnectionInit
   readonly #streams = new Map<number, QuicStream>()
   readonly #channels = new AsyncQueue<Channel>()
   readonly #creditWaiters: (() => void)[] = []
   readonly #blocked = new Set<QuicStream>()
   readonly #opening = Promise.withResolvers<void>()
+  readonly #establishing = Promise.withResolvers<void>()
   readonly #accepting = Promise.withResolvers<void>()
   readonly #ending = Promise.withResolvers<ConnectionEnd>()
   #remote: HostPort
   #peer: PeerIdentity | null = null
-  #peerInstance: Uint8Array | null = null
+  #peerInstance: string | null = null
   #end: ConnectionEnd | null = null
-  #gone = false
+  #isEstablished = false
+  #wasEarly = false
+  #earlyTaken = false
+  #earlyBytesLeft = EARLY_BYTES_MAX
+  #hasSession = false
   #nextBidirectional: number
-  #cancelTimer: (() => void) | null = null
-  #timerAtMs = 0
-  #pacing = false
-  #sentMs = 0
   #channelsOpen = 0
+  #channelsOpened = 0
+  #idleSinceMs: number
+  #pathChanges = 0
   #channelBytesSent = 0
   #channelBytesReceived = 0
-  #wireBytesSent = 0
-  #wireBytesReceived = 0
-  #datagramsSent = 0
-  #datagramsReceived = 0
 
-  constructor(
-    host: ConnectionHost,
-    native: NativeConnection,
-    init: { readonly isServer: boolean; readonly remote: HostPort; readonly sourceId: Uint8Array },
-  ) {
+  constructor(host: ConnectionHost, native: NativeConnection, init: ConnectionInit) {
     this.#host = host
-    this.native = native
+    this.#init = init
     this.isServer = init.isServer
+    this.dialled = init.dialled
     this.#remote = init.remote
     this.#nextBidirectional = init.isServer ? 1 : 0
+    this.#idleSinceMs = host.options.clock.monotonicMs()
     this.opened = this.#opening.promise
+    this.established = this.#establishing.promise
     this.accepted = this.#accepting.promise
     this.closed = this.#ending.promise
     // Who dials looks at these; on the listening side nobody may.
-    this.opened.catch(() => {})
-    this.accepted.catch(() => {})
-    const gain = host.options.congestionControl === 'bbr' ? 1.5 : 1.25
-    this.#pacer = new QuicPacer(gain, () => native.pathStats().find((path) => path.active))
+    for (const promise of [this.opened, this.established, this.accepted]) promise.catch(() => {})
+    this.pump = new QuicPump(this, native, init.datagramBytes)
     host.addId(init.sourceId, this)
+  }
+
+  get native(): NativeConnection {
+    return this.pump.native
+  }
+
+  get options(): ConnectionHost['options'] {
+    return this.#host.options
   }
 
   get peer(): PeerIdentity {
@@ -134,13 +190,29 @@ export class QuicConnection implements Connection, StreamHost {
     return this.#peer !== null && this.#end === null
   }
 
+  /** Whether it was ever open. */
+  get wasOpen(): boolean {
+    return this.#peer !== null
+  }
+
   get end(): ConnectionEnd | null {
     return this.#end
   }
 
+  /** Ended before the peer accepted it, for what may be the ticket's fault: other limits than it remembers. */
+  get failedByTicket(): boolean {
+    if (!this.#init.resuming || this.#end === null || this.#peerInstance !== null) return false
+    return this.#end.code === 'TRANSPORT_CLOSED' && this.#end.by !== 'us'
+  }
+
   /** Names the peer's process; null until its control stream has arrived. */
-  get peerInstance(): Uint8Array | null {
+  get peerInstance(): string | null {
     return this.#peerInstance
+  }
+
+  /** Since when no channel is open, on the monotonic clock; null while one is. */
+  get idleSinceMs(): number | null {
+    return this.#channelsOpen === 0 ? this.#idleSinceMs : null
   }
 
   get shutdownRead(): number {
@@ -156,7 +228,12 @@ export class QuicConnection implements Connection, StreamHost {
     return this.native.peerCertChain()?.[0] ?? null
   }
 
-  async openChannel(options: WaitOptions = {}): Promise<Channel> {
+  openChannel(options: WaitOptions = {}): Promise<Channel> {
+    return this.openTyped(STREAM_TYPE.channel, options)
+  }
+
+  /** A channel of one of the types in STREAM_TYPE. */
+  async openTyped(type: number, options: WaitOptions): Promise<Channel> {
     throwIfAborted(options.signal)
     for (;;) {
       const error = this.endError()
@@ -167,7 +244,7 @@ export class QuicConnection implements Connection, StreamHost {
         return () => this.#creditWaiters.splice(this.#creditWaiters.indexOf(resolve), 1)
       })
     }
-    const stream = this.#openStream(this.#nextBidirectional, STREAM_TYPE.channel, true)
+    const stream = this.#openStream(this.#nextBidirectional, type, true)
     this.#nextBidirectional += 4
     return this.#channelOn(stream)
   }
@@ -176,19 +253,22 @@ export class QuicConnection implements Connection, StreamHost {
     yield* this.#channels
   }
 
-  stats(): ConnectionStats {
-    const { sent, lost } = { sent: this.#datagramsSent, lost: this.native.stats().lost }
-    const path = this.native.pathStats().find((candidate) => candidate.active)
+  stats(): QuicConnectionStats {
+    const path = this.pump.activePath()
     return {
+      ...this.pump.counts(),
       channelBytesSent: this.#channelBytesSent,
       channelBytesReceived: this.#channelBytesReceived,
-      wireBytesSent: this.#wireBytesSent,
-      wireBytesReceived: this.#wireBytesReceived,
-      datagramsSent: sent,
-      datagramsReceived: this.#datagramsReceived,
-      datagramsLost: lost,
+      datagramsLost: this.native.stats().lost,
       rttMs: this.#peer === null || path === undefined ? null : path.rtt,
+      congestionWindowBytes: path?.cwnd ?? 0,
+      deliveryRate: path?.deliveryRate ?? 0,
+      datagramBytes: this.pump.datagramBytes,
+      resumed: this.native.isResumed(),
+      earlyData: this.#earlyData(),
+      pathChanges: this.#pathChanges,
       channelsOpen: this.#channelsOpen,
+      channelsOpened: this.#channelsOpened,
     }
   }
 
@@ -204,83 +284,61 @@ export class QuicConnection implements Connection, StreamHost {
   /** Ends the connection with one of our codes; idempotent. */
   closeWith(code: number, reason: string, end?: ConnectionEnd): void {
     if (this.#end !== null) return
+    this.#keepSession()
     const text = Buffer.from(reason, 'utf8').subarray(0, REASON_BYTES_MAX)
     try {
       this.native.close(true, code, text)
     } catch (cause) {
-      // Done: the engine has closed it already and will say why at the next pass.
+      // Done: the engine has closed it already.
       assert(cause instanceof Error, 'the engine throws errors')
     }
     this.#settle(end ?? { by: 'us', code: 'TRANSPORT_CLOSED', reason: reason || 'closed by us' })
-    this.flush()
+    this.pump.flush()
   }
 
   /** The connection never came about: forget it without waiting for the peer. */
   giveUp(end: ConnectionEnd): void {
     this.closeWith(CLOSE_CODE.normal, end.reason, end)
-    this.#vanish()
+    this.pump.stop()
   }
 
-  // What the endpoint calls.
+  // What the pump calls.
 
-  /** Takes one datagram; its memory is the engine's from now on. */
-  receive(datagram: Uint8Array, from: HostPort, to: HostPort): void {
-    if (this.#gone) return
-    this.#wireBytesReceived += datagram.byteLength
-    this.#datagramsReceived += 1
-    try {
-      this.native.recv(datagram, { from, to })
-    } catch {
-      // A forged or damaged datagram is dropped; a fatal one has set localError, seen in the pass.
-    }
-    this.#host.mark(this)
+  datagramMemory(byteLength: number): Uint8Array {
+    return this.#host.datagramMemory(byteLength)
   }
 
-  /** One pass: everything that has become possible since the last. */
-  process(): void {
-    if (this.#gone) return
+  transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void {
+    this.#host.transmit(datagram, from, to)
+  }
+
+  progress(): void {
+    if (this.#end === null) this.#noticeEnd()
     if (this.#end === null) this.#advance()
     if (this.#end === null && this.#peer !== null) this.#serveStreams()
-    this.flush()
   }
 
-  /** Sends what the engine has to send, then sets the next timer. */
-  flush(): void {
-    if (this.#gone) return
-    const { clock } = this.#host.options
-    const nowMs = clock.monotonicMs()
-    let tokens = this.#pacer.refill(nowMs)
-    while (tokens > 0) {
-      const memory = this.#host.datagramMemory()
-      const sent = this.#nextDatagram(memory)
-      if (sent === null) break
-      const [length, { from, to }] = sent
-      this.#pacer.spend(length)
-      tokens -= length
-      this.#wireBytesSent += length
-      this.#datagramsSent += 1
-      this.#sentMs = nowMs
-      this.#host.transmit(memory.subarray(0, length), from, to)
+  gone(error: Error | null): void {
+    if (this.#end === null && error === null) this.#noticeEnd()
+    if (this.#end === null) {
+      const reason = `the QUIC engine failed: ${error?.message ?? 'no reason given'}`
+      this.#settle({ by: 'error', code: 'TRANSPORT_CLOSED', reason })
     }
-    if (tokens <= 0 && !this.#pacing) {
-      this.#pacing = true
-      clock.schedule(PACE_MS, () => {
-        this.#pacing = false
-        this.flush()
-      })
-    }
-    this.#noticeEnd()
-    if (!this.#gone) this.#arm()
+    this.#host.onGone(this)
   }
 
-  // What streams call.
+  wanted(): boolean {
+    return this.isOpen
+  }
+
+  // What streams and channels call.
 
   endError(): SqliteVectorError | null {
     return this.#end === null ? null : new SqliteVectorError(this.#end.code, this.#end.reason)
   }
 
   mark(): void {
-    if (!this.#gone) this.#host.mark(this)
+    if (!this.pump.isGone) this.#host.mark(this)
   }
 
   block(stream: QuicStream): void {
@@ -293,7 +351,9 @@ export class QuicConnection implements Connection, StreamHost {
 
   forget(stream: QuicStream): void {
     if (!this.#streams.delete(stream.id)) return
-    if (isBidirectional(stream.id)) this.#channelsOpen -= 1
+    if (!isBidirectional(stream.id)) return
+    this.#channelsOpen -= 1
+    this.#idleSinceMs = this.#host.options.clock.monotonicMs()
   }
 
   countSent(bytes: number): void {
@@ -304,52 +364,85 @@ export class QuicConnection implements Connection, StreamHost {
     this.#channelBytesReceived += bytes
   }
 
+  takeEarly(bytes: number): boolean {
+    if (this.#isEstablished) return true
+    if (bytes > this.#earlyBytesLeft) return false
+    this.#earlyBytesLeft -= bytes
+    return true
+  }
+
+  get isEarly(): boolean {
+    return !this.#isEstablished
+  }
+
   // Inside.
 
   #advance(): void {
     const { native } = this
-    const established = native.isEstablished()
-    if (this.#peer === null && established) this.#authenticate()
-    if (!established || this.#end !== null) return
+    const isEstablished = native.isEstablished()
+    const isEarly = !isEstablished && native.isInEarlyData()
+    if (isEarly) this.#wasEarly = true
+    if (this.#peer === null && (isEstablished || isEarly)) this.#authenticate()
+    if (!isEstablished || this.#end !== null) return
+    if (!this.#isEstablished) {
+      this.#isEstablished = true
+      this.#establishing.resolve()
+      this.#host.onEstablished(this)
+    }
+    this.#keepSession()
     for (let id = native.retiredScidNext(); id !== null; id = native.retiredScidNext()) {
       this.#host.removeId(id, this)
     }
     this.#supplyIds()
-    while (native.pathEventNext() !== null) {
-      const path = native.pathStats().find((candidate) => candidate.active)
-      if (path !== undefined) this.#remote = path.peerHost
-    }
+    while (native.pathEventNext() !== null) this.#noticePath()
   }
 
   #authenticate(): void {
-    const leaf = this.peerCertificate()
-    const fingerprint = leaf === null ? null : certificateFingerprint(leaf)
-    if (fingerprint === null || !this.#host.options.trust.allows(fingerprint)) {
-      const own = this.#host.options.identity.fingerprint
-      this.closeWith(CLOSE_CODE.refused, `the certificate ${fingerprint} is not trusted here`, {
-        by: 'error',
-        code: 'TRANSPORT_PEER_UNTRUSTED',
-        reason: `${untrustedPeer(this.remoteAddress, fingerprint)} (we are ${own})`,
-      })
+    const judged = this.#host.judge(this, this.peerCertificate())
+    if ('closeCode' in judged) {
+      this.closeWith(judged.closeCode, judged.toPeer, judged.end)
       return
     }
-    this.#peer = Object.freeze({ fingerprint })
+    this.#peer = Object.freeze(judged)
+    const flags = this.isServer && this.#wasEarly ? FLAG_EARLY_TAKEN : 0
     const control = this.#openStream(this.isServer ? 3 : 2, STREAM_TYPE.control, false)
     // It fits any window; where the connection ends first, that is told where it matters.
-    control.write([this.#host.instance], true).catch(() => {})
+    control.write([this.#host.instance, Uint8Array.of(flags)], true).catch(() => {})
     this.#opening.resolve()
     this.#host.onOpen(this)
+  }
+
+  #earlyData(): 'none' | 'taken' | 'refused' {
+    if (!this.#wasEarly) return 'none'
+    return this.isServer || this.#earlyTaken ? 'taken' : 'refused'
+  }
+
+  /** The ticket comes a moment after the handshake; the first one is enough. */
+  #keepSession(): void {
+    if (this.isServer || this.#hasSession || this.#peerInstance === null) return
+    const session = this.native.session()
+    if (session === null) return
+    this.#hasSession = true
+    this.#host.onSession(this, session)
   }
 
   /** Spare connection ids let the peer go on from another address (RFC 9000 §5.1.1). */
   #supplyIds(): void {
     const { native } = this
     for (let left = native.sourceCidsLeft(); left > 0; left -= 1) {
-      const id = this.#host.random(20)
+      const id = this.#host.random(ID_BYTES)
       const resetToken = BigInt(`0x${Buffer.from(this.#host.random(16)).toString('hex')}`)
       native.newSourceCid(id, resetToken, false)
       this.#host.addId(id, this)
     }
+  }
+
+  #noticePath(): void {
+    const remote = this.pump.activePath()?.peerHost
+    if (remote === undefined) return
+    if (remote.host === this.#remote.host && remote.port === this.#remote.port) return
+    this.#remote = remote
+    this.#pathChanges += 1
   }
 
   #serveStreams(): void {
@@ -378,14 +471,16 @@ export class QuicConnection implements Connection, StreamHost {
 
   #register(stream: QuicStream): void {
     this.#streams.set(stream.id, stream)
-    if (isBidirectional(stream.id)) this.#channelsOpen += 1
+    if (!isBidirectional(stream.id)) return
+    this.#channelsOpen += 1
+    this.#channelsOpened += 1
   }
 
   /** A stream that the peer opened: wait for its type, then give it to whom it is for. */
   #incoming(id: number): QuicStream | undefined {
-    const openedByServer = (id & 1) === 1
+    const isServers = (id & 1) === 1
     // One of our own that we have given up: the rest of it is of no interest.
-    if (openedByServer === this.isServer) return undefined
+    if (isServers === this.isServer) return undefined
     const stream = new QuicStream(this, id, { read: true, write: isBidirectional(id) })
     this.#register(stream)
     const type = new Uint8Array(1)
@@ -393,6 +488,7 @@ export class QuicConnection implements Connection, StreamHost {
       try {
         if (stream.readInto(type) <= 0) return
       } catch {
+        // Reset before it said what it is: nobody waits for it.
         return
       }
       this.#route(stream, type[0] ?? -1)
@@ -406,6 +502,10 @@ export class QuicConnection implements Connection, StreamHost {
       if (!this.#channels.push(channel)) channel.abort('the connection is closing')
       return
     }
+    if (isBidirectional(stream.id) && type === STREAM_TYPE.messages) {
+      this.#host.onMessages(this, this.#channelOn(stream))
+      return
+    }
     if (!isBidirectional(stream.id) && type === STREAM_TYPE.control) {
       this.#readControl(stream)
       return
@@ -415,63 +515,52 @@ export class QuicConnection implements Connection, StreamHost {
   }
 
   #readControl(stream: QuicStream): void {
-    const instance = new Uint8Array(INSTANCE_BYTES)
+    const control = new Uint8Array(INSTANCE_BYTES + 1)
     let filled = 0
     stream.onReadable = () => {
       try {
-        while (filled < INSTANCE_BYTES) {
-          const count = stream.readInto(instance.subarray(filled))
+        while (filled < control.length) {
+          const count = stream.readInto(control.subarray(filled))
           if (count <= 0) return
           filled += count
         }
-        stream.readInto(new Uint8Array(1))
       } catch {
-        // The peer gave its control stream up: it stays unaccepted, and the handshake timer ends it.
+        // The peer gave its control stream up: it never accepts us, and the handshake timer ends it.
         return
       }
-      this.#peerInstance = instance
+      if (this.#peerInstance !== null) return
+      this.#peerInstance = Buffer.from(control.subarray(0, INSTANCE_BYTES)).toString('hex')
+      this.#earlyTaken = ((control[INSTANCE_BYTES] ?? 0) & FLAG_EARLY_TAKEN) !== 0
       this.#accepting.resolve()
+      this.#host.onAccepted(this)
     }
     stream.onReadable()
   }
 
   #channelOn(stream: QuicStream): QuicChannel {
-    return new QuicChannel(stream, this.#host.options.frameBytesMax)
-  }
-
-  #nextDatagram(memory: Uint8Array): ReturnType<NativeConnection['send']> {
-    try {
-      return this.native.send(memory)
-    } catch (cause) {
-      const reason = `the QUIC engine cannot send: ${String(cause)}`
-      if (this.#end === null) this.#settle({ by: 'error', code: 'TRANSPORT_CLOSED', reason })
-      this.#vanish()
-      return null
-    }
+    return new QuicChannel(stream, this, this.#host.options.frameBytesMax)
   }
 
   #noticeEnd(): void {
     const { native } = this
     const peerError = native.peerError()
-    const localError = this.#end === null ? native.localError() : null
-    const closed = native.isClosed()
-    if (this.#end === null && (peerError !== null || localError !== null || closed)) {
-      const leaf = this.#peer === null ? this.peerCertificate() : null
-      this.#settle(
-        describeEnd({
-          peerError,
-          localError,
-          timedOut: native.isTimedOut(),
-          established: this.#peer !== null,
-          idleTimeoutMs: this.#host.options.maxIdleTimeoutMs,
-          ownFingerprint: this.#host.options.identity.fingerprint,
-          peerFingerprint:
-            this.#peer?.fingerprint ?? (leaf === null ? null : certificateFingerprint(leaf)),
-          remoteAddress: this.remoteAddress,
-        }),
-      )
-    }
-    if (closed) this.#vanish()
+    const localError = native.localError()
+    if (peerError === null && localError === null && !native.isClosed()) return
+    const leaf = this.#peer === null ? this.peerCertificate() : null
+    const { identity, maxIdleTimeoutMs } = this.#host.options
+    this.#settle(
+      describeEnd({
+        peerError,
+        localError,
+        timedOut: native.isTimedOut(),
+        established: this.#isEstablished,
+        idleTimeoutMs: maxIdleTimeoutMs,
+        ownFingerprint: identity.fingerprint,
+        peerFingerprint:
+          this.#peer?.fingerprint ?? (leaf === null ? null : certificateFingerprint(leaf)),
+        remoteAddress: this.remoteAddress,
+      }),
+    )
   }
 
   #settle(end: ConnectionEnd): void {
@@ -479,6 +568,7 @@ export class QuicConnection implements Connection, StreamHost {
     this.#end = Object.freeze(end)
     const error = must(this.endError(), 'C2')
     this.#opening.reject(error)
+    this.#establishing.reject(error)
     this.#accepting.reject(error)
     for (const stream of this.#streams.values()) stream.connectionEnded(error)
     for (const wake of this.#creditWaiters.splice(0)) wake()
@@ -486,51 +576,4 @@ export class QuicConnection implements Connection, StreamHost {
     this.#ending.resolve(this.#end)
     this.#host.onEnd(this)
   }
-
-  #vanish(): void {
-    if (this.#gone) return
-    this.#gone = true
-    this.#cancelTimer?.()
-    this.#host.onGone(this)
-  }
-
-  #arm(): void {
-    const { clock, keepAliveMs } = this.#host.options
-    let delayMs = this.native.timeout() ?? Number.POSITIVE_INFINITY
-    if (this.#end === null && keepAliveMs > 0 && this.#channelsOpen > 0) {
-      delayMs = Math.min(delayMs, this.#sentMs + keepAliveMs - clock.monotonicMs())
-    }
-    if (delayMs === Number.POSITIVE_INFINITY) return
-    const atMs = clock.monotonicMs() + delayMs
-    // An earlier timer looks again when it fires: cheaper than setting a new one after every packet.
-    if (this.#cancelTimer !== null && this.#timerAtMs <= atMs) return
-    this.#cancelTimer?.()
-    this.#timerAtMs = atMs
-    delayMs = Math.max(1, Math.ceil(delayMs))
-    this.#cancelTimer = clock.schedule(delayMs, () => this.#onTimer())
-  }
-
-  #onTimer(): void {
-    this.#cancelTimer = null
-    if (this.#gone) return
-    const { clock, keepAliveMs } = this.#host.options
-    const timeoutMs = this.native.timeout()
-    if (timeoutMs !== null && timeoutMs <= 1) this.native.onTimeout()
-    const silentMs = clock.monotonicMs() - this.#sentMs
-    if (
-      this.#end === null &&
-      keepAliveMs > 0 &&
-      this.#channelsOpen > 0 &&
-      silentMs >= keepAliveMs
-    ) {
-      this.native.sendAckEliciting()
-    }
-    this.process()
-  }
 }
-
-function isBidirectional(streamId: number): boolean {
-  return (streamId & 2) === 0
-}
-
-assert(INSTANCE_BYTES < DATAGRAM_BYTES, 'a control stream fits one datagram')

@@ -2,40 +2,69 @@
  * A QUIC endpoint: UDP sockets, and the connections that speak over them.
  *
  * It finds a datagram's connection by its destination id, lets new ones in within limits, and runs
- * one pass per connection for all datagrams of one poll. It decides nothing about peers: trust is
- * asked for by the connection, accepted connections go to `onOpen`.
+ * one pass per connection for all datagrams of one poll. Whom to trust, what to reuse and how many to
+ * keep is decided by who made it (quic.ts), through {@link EndpointEvents}.
  *
  * What an unauthenticated sender can cost is bounded: first datagrams below 1,200 bytes are dropped
- * (RFC 9000 §14.1), from {@link HANDSHAKES_BEFORE_RETRY} handshakes under way a sender has to prove
- * its address by a token (§8.1.2), from {@link HANDSHAKES_MAX} it is dropped, and every handshake has
- * a deadline.
+ * (RFC 9000 §14.1), a network may start handshakes at a limited rate, from {@link HANDSHAKES_BEFORE_RETRY}
+ * under way a sender has to prove its address by a token (§8.1.2), from {@link HANDSHAKES_MAX} it is dropped,
+ * and every handshake has a deadline. Before its address is proven, at most three times what a sender
+ * sent goes back (§8.1; the engine sees to that). All of it is counted.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { SqliteVectorError } from '../errors.ts'
-import { DATAGRAM_BYTES, HANDSHAKES_BEFORE_RETRY, HANDSHAKES_MAX } from '../limits.ts'
-import { formatAddress } from './address.ts'
+import {
+  DATAGRAM_BYTES,
+  DATAGRAM_BYTES_LOOPBACK,
+  HANDSHAKES_BEFORE_RETRY,
+  HANDSHAKES_MAX,
+} from '../limits.ts'
+import { formatAddress, isLoopback } from './address.ts'
 import type { HostPort } from './address.ts'
-import type { NativeConfig, NativeHeader, QuicBinding } from './quic-binding.ts'
+import { HandshakeRate } from './handshake-rate.ts'
+import type { NativeConfig, NativeConnection, NativeHeader, QuicBinding } from './quic-binding.ts'
 import { INSTANCE_BYTES, QuicConnection } from './quic-connection.ts'
-import type { ConnectionHost } from './quic-connection.ts'
+import type { ConnectionHost, Refusal } from './quic-connection.ts'
 import { handshakeTimeout } from './quic-errors.ts'
 import type { ResolvedQuicOptions } from './quic-options.ts'
 import { QuicSocket } from './quic-socket.ts'
+import type { Channel, PeerIdentity } from './types.ts'
 
 const ID_BYTES = 20
 const FIRST_DATAGRAM_BYTES_MIN = 1_200
-const MEMORY_BYTES = 700 * DATAGRAM_BYTES
+const MEMORY_BYTES = 1_048_576
 const TOKEN_MAC_BYTES = 16
 const TOKEN_TIME_BYTES = 8
 const TOKEN_MS_MAX = 10_000
 const LINGER_MS_MAX = 100
 
 export interface EndpointEvents {
-  /** Configuration of the next connection, either direction. */
-  readonly config: () => NativeConfig
-  /** A peer that dialled us is authenticated. */
+  /** Configuration of the next connection, either direction, with datagrams of that size. */
+  readonly config: (datagramBytes: number) => NativeConfig
+  readonly judge: (connection: QuicConnection, leaf: Uint8Array | null) => PeerIdentity | Refusal
   readonly onOpen: (connection: QuicConnection) => void
+  readonly onEstablished: (connection: QuicConnection) => void
+  readonly onAccepted: (connection: QuicConnection) => void
+  readonly onMessages: (connection: QuicConnection, channel: Channel) => void
+  readonly onSession: (connection: QuicConnection, session: Uint8Array) => void
   readonly onEnd: (connection: QuicConnection) => void
+}
+
+/** What came from strangers and went no further. */
+export interface EndpointCounts {
+  readonly datagramsDropped: number
+  readonly handshakesRateLimited: number
+  readonly handshakesDropped: number
+  readonly retriesSent: number
+  readonly handshakesUnderWay: number
+}
+
+export interface DialTarget {
+  /** An IP literal. */
+  readonly to: HostPort
+  /** The address as the pool knows it. */
+  readonly dialled: string
+  readonly session: Uint8Array | null
 }
 
 export class QuicEndpoint implements ConnectionHost {
@@ -49,15 +78,20 @@ export class QuicEndpoint implements ConnectionHost {
   readonly #byId = new Map<string, QuicConnection>()
   readonly #idsOf = new Map<QuicConnection, Set<string>>()
   readonly #handshakes = new Map<QuicConnection, () => void>()
+  readonly #rate = new HandshakeRate()
   readonly #tokenKey = randomBytes(32)
   readonly #sockets: QuicSocket[] = []
-  #listening: QuicSocket | null = null
+  readonly #listening = new Set<QuicSocket>()
   #marked = new Set<QuicConnection>()
   #memory = Buffer.allocUnsafeSlow(MEMORY_BYTES)
   #memoryUsed = 0
   #passPlanned = false
   #closing = false
   #whenGone: (() => void) | null = null
+  #datagramsDropped = 0
+  #handshakesRateLimited = 0
+  #handshakesDropped = 0
+  #retriesSent = 0
 
   constructor(binding: QuicBinding, options: ResolvedQuicOptions, events: EndpointEvents) {
     this.#binding = binding
@@ -67,36 +101,58 @@ export class QuicEndpoint implements ConnectionHost {
     this.shutdownWrite = binding.Shutdown.Write
   }
 
-  async listen(at: HostPort): Promise<HostPort> {
-    this.#listening = await this.#bind(at)
-    return this.#listening.local
+  get connections(): ReadonlySet<QuicConnection> {
+    return this.#connections
   }
 
-  /** Starts a handshake; the connection says how it goes. Give an IP literal. */
-  async dial(to: HostPort): Promise<QuicConnection> {
+  counts(): EndpointCounts {
+    return {
+      datagramsDropped: this.#datagramsDropped,
+      handshakesRateLimited: this.#handshakesRateLimited,
+      handshakesDropped: this.#handshakesDropped,
+      retriesSent: this.#retriesSent,
+      handshakesUnderWay: this.#handshakes.size,
+    }
+  }
+
+  async listen(at: HostPort): Promise<HostPort> {
+    const socket = await this.#bind(at)
+    this.#listening.add(socket)
+    return socket.local
+  }
+
+  /** Starts a handshake; the connection says how it goes. */
+  async dial({ to, dialled, session }: DialTarget): Promise<QuicConnection> {
     const socket = await this.#socketTowards(to)
     const sourceId = randomBytes(ID_BYTES)
-    const { serverName, clock, handshakeTimeoutMs } = this.options
+    const { serverName, handshakeTimeoutMs, clock } = this.options
+    const datagramBytes = this.#datagramBytesTowards(to)
     const native = this.#binding.Connection.connect(
       serverName,
       sourceId,
       socket.local,
       to,
-      this.#events.config(),
+      this.#events.config(datagramBytes),
     )
-    const connection = this.#register(
-      new QuicConnection(this, native, { isServer: false, remote: to, sourceId }),
-    )
+    this.#logKeys(native)
+    const resuming = session !== null && offerSession(native, session)
+    const connection = new QuicConnection(this, native, {
+      isServer: false,
+      remote: to,
+      sourceId,
+      datagramBytes,
+      dialled,
+      resuming,
+    })
+    this.#connections.add(connection)
     const cancel = clock.schedule(handshakeTimeoutMs, () => {
       connection.giveUp(handshakeTimeout(formatAddress(to)))
     })
     connection.accepted.then(cancel, cancel)
-    connection.flush()
+    connection.pump.flush()
+    // With the first flight away the engine knows whether early data may follow.
+    if (resuming) connection.pump.run()
     return connection
-  }
-
-  get connections(): ReadonlySet<QuicConnection> {
-    return this.#connections
   }
 
   /** Ends all connections, gives their last words a moment to arrive, closes the sockets. */
@@ -109,7 +165,7 @@ export class QuicEndpoint implements ConnectionHost {
         this.options.clock.schedule(LINGER_MS_MAX, resolve)
       })
     }
-    for (const connection of this.#connections) this.onGone(connection)
+    for (const connection of this.#connections) connection.pump.stop()
     await Promise.all(this.#sockets.splice(0).map((socket) => socket.close()))
   }
 
@@ -119,22 +175,23 @@ export class QuicEndpoint implements ConnectionHost {
     return randomBytes(byteLength)
   }
 
-  datagramMemory(): Uint8Array {
+  datagramMemory(byteLength: number): Uint8Array {
     // A datagram's memory is given to the kernel after this call returns: never write to it again.
-    if (this.#memoryUsed + DATAGRAM_BYTES > MEMORY_BYTES) {
+    if (this.#memoryUsed + byteLength > MEMORY_BYTES) {
       this.#memory = Buffer.allocUnsafeSlow(MEMORY_BYTES)
       this.#memoryUsed = 0
     }
-    return this.#memory.subarray(this.#memoryUsed, this.#memoryUsed + DATAGRAM_BYTES)
+    return this.#memory.subarray(this.#memoryUsed, this.#memoryUsed + byteLength)
   }
 
   transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void {
     this.#memoryUsed += datagram.byteLength
     const isV6 = from.host.includes(':')
-    const socket = this.#sockets.find(
-      ({ local, isV6: v6 }) => local.port === from.port && v6 === isV6,
-    )
-    socket?.send(datagram, to)
+    for (const socket of this.#sockets) {
+      if (socket.local.port !== from.port || socket.isV6 !== isV6) continue
+      socket.send(datagram, to)
+      return
+    }
   }
 
   mark(connection: QuicConnection): void {
@@ -159,9 +216,29 @@ export class QuicEndpoint implements ConnectionHost {
     this.#idsOf.get(connection)?.delete(key)
   }
 
+  judge(connection: QuicConnection, leaf: Uint8Array | null): PeerIdentity | Refusal {
+    return this.#events.judge(connection, leaf)
+  }
+
   onOpen(connection: QuicConnection): void {
+    this.#events.onOpen(connection)
+  }
+
+  onEstablished(connection: QuicConnection): void {
     this.#handshakeOver(connection)
-    if (connection.isServer) this.#events.onOpen(connection)
+    this.#events.onEstablished(connection)
+  }
+
+  onAccepted(connection: QuicConnection): void {
+    this.#events.onAccepted(connection)
+  }
+
+  onMessages(connection: QuicConnection, channel: Channel): void {
+    this.#events.onMessages(connection, channel)
+  }
+
+  onSession(connection: QuicConnection, session: Uint8Array): void {
+    this.#events.onSession(connection, session)
   }
 
   onEnd(connection: QuicConnection): void {
@@ -182,59 +259,104 @@ export class QuicEndpoint implements ConnectionHost {
     this.#passPlanned = false
     const marked = this.#marked
     this.#marked = new Set()
-    for (const connection of marked) connection.process()
+    for (const connection of marked) connection.pump.run()
   }
 
   #receive(datagram: Buffer, from: HostPort, socket: QuicSocket): void {
+    const connection = this.#connectionOf(datagram, from, socket)
+    if (connection === undefined) this.#datagramsDropped += 1
+    else connection.pump.receive(datagram, from, socket.local)
+  }
+
+  #connectionOf(datagram: Buffer, from: HostPort, socket: QuicSocket): QuicConnection | undefined {
     const first = datagram[0]
-    if (first === undefined || datagram.length < 7) return
+    if (first === undefined || datagram.length < 7) return undefined
     const isLong = (first & 0x80) !== 0
     // A long header says how long its id is; ours are of one length.
     const start = isLong ? 6 : 1
     const idBytes = isLong ? (datagram[5] ?? 0) : ID_BYTES
-    if (idBytes > ID_BYTES || datagram.length < start + idBytes) return
+    if (idBytes > ID_BYTES || datagram.length < start + idBytes) return undefined
     const known = this.#byId.get(idKey(datagram, start, start + idBytes))
-    const connection = known ?? (isLong ? this.#accept(datagram, from, socket) : undefined)
-    connection?.receive(datagram, from, socket.local)
+    return known ?? (isLong ? this.#accept(datagram, from, socket) : undefined)
   }
 
   #accept(datagram: Buffer, from: HostPort, socket: QuicSocket): QuicConnection | undefined {
-    if (socket !== this.#listening || this.#closing) return undefined
+    if (!this.#listening.has(socket) || this.#closing) return undefined
     if (datagram.length < FIRST_DATAGRAM_BYTES_MIN) return undefined
     const header = this.#header(datagram)
     if (header === undefined) return undefined
     if (!this.#binding.versionIsSupported(header.version)) {
-      const answer = Buffer.alloc(DATAGRAM_BYTES)
+      const answer = Buffer.alloc(FIRST_DATAGRAM_BYTES_MIN)
       const length = this.#binding.negotiateVersion(header.scid, header.dcid, answer)
       socket.send(answer.subarray(0, length), from)
       return undefined
     }
     if (header.ty !== this.#binding.Type.Initial) return undefined
     const originalId = this.#checkToken(header.token, from)
-    if (originalId === null && this.#handshakes.size >= HANDSHAKES_BEFORE_RETRY) {
-      this.#retry(header, from, socket)
-      return undefined
-    }
-    if (this.#handshakes.size >= HANDSHAKES_MAX) return undefined
+    if (!this.#isLetIn(header, originalId, from, socket)) return undefined
     const sourceId = originalId === null ? randomBytes(ID_BYTES) : Buffer.from(header.dcid)
+    const datagramBytes = this.#datagramBytesTowards(from)
     const native = this.#binding.Connection.accept(
       sourceId,
       originalId,
       socket.local,
       from,
-      this.#events.config(),
+      this.#events.config(datagramBytes),
     )
-    const connection = this.#register(
-      new QuicConnection(this, native, { isServer: true, remote: from, sourceId }),
-    )
+    return this.#admit(native, { from, sourceId, datagramBytes, firstId: Buffer.from(header.dcid) })
+  }
+
+  #admit(
+    native: NativeConnection,
+    init: {
+      readonly from: HostPort
+      readonly sourceId: Buffer
+      readonly datagramBytes: number
+      readonly firstId: Buffer
+    },
+  ): QuicConnection {
+    const { from, sourceId, datagramBytes, firstId } = init
+    this.#logKeys(native)
+    const connection = new QuicConnection(this, native, {
+      isServer: true,
+      remote: from,
+      sourceId,
+      datagramBytes,
+      dialled: null,
+      resuming: false,
+    })
+    this.#connections.add(connection)
     // Until the client knows our id it uses the one it made up.
-    this.addId(Buffer.from(header.dcid), connection)
+    this.addId(firstId, connection)
     const { clock, handshakeTimeoutMs } = this.options
     const cancel = clock.schedule(handshakeTimeoutMs, () => {
       connection.giveUp(handshakeTimeout(formatAddress(from)))
     })
     this.#handshakes.set(connection, cancel)
     return connection
+  }
+
+  /** The limits on strangers, cheapest first. */
+  #isLetIn(
+    header: NativeHeader,
+    originalId: Buffer | null,
+    from: HostPort,
+    socket: QuicSocket,
+  ): boolean {
+    const underWay = this.#handshakes.size
+    if (originalId === null && underWay >= HANDSHAKES_BEFORE_RETRY) {
+      this.#retry(header, from, socket)
+      return false
+    }
+    if (underWay >= HANDSHAKES_MAX) {
+      this.#handshakesDropped += 1
+      return false
+    }
+    if (!this.#rate.take(from.host, this.options.clock.monotonicMs())) {
+      this.#handshakesRateLimited += 1
+      return false
+    }
+    return true
   }
 
   #header(datagram: Buffer): NativeHeader | undefined {
@@ -247,7 +369,7 @@ export class QuicEndpoint implements ConnectionHost {
   }
 
   #retry(header: NativeHeader, from: HostPort, socket: QuicSocket): void {
-    const answer = Buffer.alloc(DATAGRAM_BYTES)
+    const answer = Buffer.alloc(FIRST_DATAGRAM_BYTES_MIN)
     const length = this.#binding.retry(
       header.scid,
       header.dcid,
@@ -256,6 +378,7 @@ export class QuicEndpoint implements ConnectionHost {
       header.version,
       answer,
     )
+    this.#retriesSent += 1
     socket.send(answer.subarray(0, length), from)
   }
 
@@ -281,14 +404,21 @@ export class QuicEndpoint implements ConnectionHost {
     return mac.digest().subarray(0, TOKEN_MAC_BYTES)
   }
 
-  #register(connection: QuicConnection): QuicConnection {
-    this.#connections.add(connection)
-    return connection
-  }
-
   #handshakeOver(connection: QuicConnection): void {
     this.#handshakes.get(connection)?.()
     this.#handshakes.delete(connection)
+  }
+
+  #logKeys(native: NativeConnection): void {
+    const { keyLogFile } = this.options
+    if (keyLogFile !== null) native.setKeylog(keyLogFile)
+  }
+
+  /** Packets of one machine never meet an Ethernet: larger ones cost fewer system calls. */
+  #datagramBytesTowards({ host }: HostPort): number {
+    const { datagramBytes } = this.options
+    if (datagramBytes !== null) return datagramBytes
+    return isLoopback(host) ? DATAGRAM_BYTES_LOOPBACK : DATAGRAM_BYTES
   }
 
   async #bind(at: HostPort): Promise<QuicSocket> {
@@ -314,12 +444,18 @@ export class QuicEndpoint implements ConnectionHost {
   }
 }
 
-function isWildcard(host: string): boolean {
-  return host === '0.0.0.0' || host === '::'
+/** Gives the engine a ticket; false when it is none: the handshake is then a full one. */
+function offerSession(native: NativeConnection, session: Uint8Array): boolean {
+  try {
+    native.setSession(session)
+    return true
+  } catch {
+    return false
+  }
 }
 
-function isLoopback(host: string): boolean {
-  return host.startsWith('127.') || host === '::1'
+function isWildcard(host: string): boolean {
+  return host === '0.0.0.0' || host === '::'
 }
 
 /** Bytes as a map key: latin1 keeps every byte and is the fastest to make. */

@@ -10,6 +10,11 @@ import type { ConnectionEnd } from './types.ts'
 /** Our codes of CONNECTION_CLOSE, application kind. */
 export const CLOSE_CODE = { normal: 0, refused: 1, overLimit: 2, duplicate: 3, idle: 4 } as const
 
+const CODE_OF_CLOSE: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
+  [CLOSE_CODE.refused, 'TRANSPORT_REFUSED_BY_PEER'],
+  [CLOSE_CODE.overLimit, 'TRANSPORT_LIMIT_EXCEEDED'],
+])
+
 const CRYPTO_ERROR_FIRST = 0x100
 const CRYPTO_ERROR_LAST = 0x1ff
 const ALERT_NO_APPLICATION_PROTOCOL = 120
@@ -56,8 +61,7 @@ function endByPeer(facts: EndFacts, error: NativeConnectionError): ConnectionEnd
   const { errorCode, isApp } = error
   const text = Buffer.from(error.reason).toString('utf8')
   if (isApp) {
-    const code: ErrorCode =
-      errorCode === CLOSE_CODE.refused ? 'TRANSPORT_REFUSED_BY_PEER' : 'TRANSPORT_CLOSED'
+    const code = CODE_OF_CLOSE.get(errorCode) ?? 'TRANSPORT_CLOSED'
     return { by: 'peer', code, reason: text === '' ? `closed by the peer (${errorCode})` : text }
   }
   const alert = tlsAlert(errorCode)

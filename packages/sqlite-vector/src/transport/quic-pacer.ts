@@ -3,14 +3,12 @@
  *
  * The engine knows when each packet should leave, its bindings do not tell; without any spreading, a
  * bottleneck drops several times more packets. So a connection may send at `gain` windows per round
- * trip, in bursts of at least {@link BURST_BYTES_MIN}. On paths of up to 2 ms there is nothing to
+ * trip, in bursts of at least {@link BURST_DATAGRAMS_MIN}. On paths of up to 2 ms there is nothing to
  * spread: timers are coarser than that.
  *
  * Reference: RFC 9002 §7.7.
  */
-import { DATAGRAM_BYTES } from '../limits.ts'
-
-const BURST_BYTES_MIN = 20 * DATAGRAM_BYTES
+const BURST_DATAGRAMS_MIN = 20
 const BURST_MS = 4
 const RTT_MS_UNPACED = 2
 const SAMPLE_MS = 10
@@ -18,7 +16,8 @@ const SAMPLE_MS = 10
 export class QuicPacer {
   readonly #gain: number
   readonly #sample: () => { readonly rtt: number; readonly cwnd: number } | undefined
-  #tokens = BURST_BYTES_MIN
+  readonly #burstBytesMin: number
+  #tokens: number
   /** Bytes per millisecond. */
   #rate = Number.POSITIVE_INFINITY
   #refilledMs = 0
@@ -26,9 +25,12 @@ export class QuicPacer {
 
   constructor(
     gain: number,
+    datagramBytes: number,
     sample: () => { readonly rtt: number; readonly cwnd: number } | undefined,
   ) {
     this.#gain = gain
+    this.#burstBytesMin = BURST_DATAGRAMS_MIN * datagramBytes
+    this.#tokens = this.#burstBytesMin
     this.#sample = sample
   }
 
@@ -44,7 +46,7 @@ export class QuicPacer {
     this.#refilledMs = nowMs
     if (this.#rate === Number.POSITIVE_INFINITY) this.#tokens = Number.POSITIVE_INFINITY
     else {
-      const burst = Math.max(BURST_BYTES_MIN, this.#rate * BURST_MS)
+      const burst = Math.max(this.#burstBytesMin, this.#rate * BURST_MS)
       this.#tokens = Math.min(burst, this.#tokens + earned)
     }
     return this.#tokens

@@ -21,6 +21,8 @@ export const STREAM_TYPE = {
   control: 0,
   /** Bidirectional: frames both ways until both sides finish. */
   channel: 1,
+  /** Bidirectional: one message in each frame, answers back (quic-messages.ts). */
+  messages: 2,
 } as const
 
 /** Codes of RESET_STREAM and STOP_SENDING. */
@@ -238,6 +240,11 @@ export class QuicStream implements ByteSource {
   #forgetIfDone(): void {
     if (this.#readEnded && this.#writeEnded) this.#host.forget(this)
   }
+}
+
+/** Whether a stream carries bytes both ways (RFC 9000 §2.1). */
+export function isBidirectional(streamId: number): boolean {
+  return (streamId & 2) === 0
 }
 
 /** What quiche says of a stream that the peer gave up, or that is gone. */

@@ -1,61 +1,65 @@
 /**
  * The QUIC transport: {@link Transport} over QUIC v1 on UDP, mutually authenticated by TLS 1.3.
  *
- * Ties together identity, trust and an endpoint; the protocol machine is the engine's. Nobody is
- * trusted by default, and nothing falls back to another transport.
+ * Ties together identity, trust, tickets, the pool and an endpoint; the protocol machine is the
+ * engine's. Nobody is trusted by default, and nothing falls back to another transport.
  *
  * Reference: RFC 9000, 9001, 9002; ALPN RFC 7301.
  */
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { SqliteVectorError } from '../errors.ts'
-import { AsyncQueue, throwIfAborted, whileWaiting } from './abortable.ts'
+import { AsyncQueue, throwIfAborted } from './abortable.ts'
 import { formatAddress, parseAddress } from './address.ts'
-import type { HostPort } from './address.ts'
 import { certificateFingerprint, certificateToPem } from './certificate.ts'
 import { loadQuicBinding } from './quic-binding.ts'
 import type { NativeConfig, QuicBinding } from './quic-binding.ts'
 import { quicConfig } from './quic-config.ts'
-import type { QuicConnection } from './quic-connection.ts'
+import type { QuicConnection, Refusal } from './quic-connection.ts'
+import { QuicDialler } from './quic-dialler.ts'
 import { QuicEndpoint } from './quic-endpoint.ts'
-import { CLOSE_CODE } from './quic-errors.ts'
+import type { EndpointEvents } from './quic-endpoint.ts'
+import { CLOSE_CODE, untrustedPeer } from './quic-errors.ts'
+import { Inbox, requestAnswer, sendMessages } from './quic-messages.ts'
+import type { IncomingMessage } from './quic-messages.ts'
 import { resolveQuicOptions } from './quic-options.ts'
-import type { QuicTransportOptions, RefusedAttempt, ResolvedQuicOptions } from './quic-options.ts'
-import type { Connection, DialOptions, PeerAddress, PeerIdentity, Transport } from './types.ts'
-
-/** Counted since the transport was created. */
-export interface QuicTransportStats {
-  readonly connectionsOpen: number
-  readonly connectionsDialled: number
-  readonly connectionsAccepted: number
-  readonly refused: number
-}
+import type { QuicTransportOptions, ResolvedQuicOptions } from './quic-options.ts'
+import { QuicPool } from './quic-pool.ts'
+import { TransportTally } from './quic-tally.ts'
+import type { QuicTransportStats } from './quic-tally.ts'
+import { STREAM_TYPE } from './quic-stream.ts'
+import type {
+  Connection,
+  DialOptions,
+  PeerAddress,
+  PeerIdentity,
+  Transport,
+  WaitOptions,
+} from './types.ts'
 
 export class QuicTransport implements Transport {
   readonly identity: PeerIdentity
   readonly #options: ResolvedQuicOptions
   readonly #binding: QuicBinding
   readonly #endpoint: QuicEndpoint
+  readonly #pool: QuicPool
+  readonly #dialler: QuicDialler
+  readonly #tally = new TransportTally()
   readonly #accepted = new AsyncQueue<Connection>()
+  readonly #inbox = new Inbox()
+  readonly #serving = new Set<Promise<void>>()
   readonly #stopWatching: () => void
-  #config: NativeConfig | null = null
+  readonly #configs = new Map<number, NativeConfig>()
+  #sealingKey: Uint8Array | null = null
   #closed: Promise<void> | null = null
-  #connectionsDialled = 0
-  #connectionsAccepted = 0
-  #refused = 0
 
   private constructor(options: ResolvedQuicOptions, binding: QuicBinding) {
     this.#options = options
     this.#binding = binding
     this.identity = Object.freeze({ fingerprint: options.identity.fingerprint })
-    this.#endpoint = new QuicEndpoint(binding, options, {
-      config: () => this.#currentConfig(),
-      onOpen: (connection) => {
-        this.#connectionsAccepted += 1
-        this.#accepted.push(connection)
-      },
-      onEnd: (connection) => this.#noticeRefusal(connection),
-    })
+    this.#endpoint = new QuicEndpoint(binding, options, this.#events())
+    this.#pool = new QuicPool(options)
+    this.#dialler = new QuicDialler(options, this.#endpoint, this.#pool)
     this.#stopWatching = options.trust.onChange(() => this.#trustChanged())
   }
 
@@ -63,45 +67,64 @@ export class QuicTransport implements Transport {
   static async create(options: QuicTransportOptions): Promise<QuicTransport> {
     const transport = new QuicTransport(resolveQuicOptions(options), loadQuicBinding())
     // Bad key material must fail here, not at the first peer.
-    transport.#currentConfig()
+    transport.#config(DATAGRAM_BYTES_TRIED)
     return transport
   }
 
+  /** May be called again for another address, such as the IPv6 one. */
   async listen(address: PeerAddress): Promise<PeerAddress> {
     this.#throwIfClosed()
-    const at = await resolveHost(parseAddress(address))
-    return formatAddress(await this.#endpoint.listen(at))
+    const { host, port } = parseAddress(address)
+    return formatAddress(await this.#endpoint.listen({ host: await literalOf(host), port }))
   }
 
-  async dial(address: PeerAddress, options: DialOptions = {}): Promise<Connection> {
+  async dial(address: PeerAddress, options: DialOptions = {}): Promise<QuicConnection> {
     this.#throwIfClosed()
     throwIfAborted(options.signal)
-    const to = await whileWaiting(resolveHost(parseAddress(address)), options.signal)
-    const connection = await this.#endpoint.dial(to)
-    try {
-      await whileWaiting(
-        options.early === true ? connection.opened : connection.accepted,
-        options.signal,
-      )
-    } catch (error) {
-      await connection.close('the dial was given up')
-      throw error
-    }
-    this.#connectionsDialled += 1
-    return connection
+    return this.#dialler.dial(address, options)
   }
 
   async *accept(): AsyncIterable<Connection> {
     yield* this.#accepted
   }
 
-  stats(): QuicTransportStats {
-    return {
-      connectionsOpen: [...this.#endpoint.connections].filter(isOpen).length,
-      connectionsDialled: this.#connectionsDialled,
-      connectionsAccepted: this.#connectionsAccepted,
-      refused: this.#refused,
-    }
+  /** Sends one message; resolves when somebody at the peer has received it. */
+  send(address: PeerAddress, message: Uint8Array, options: WaitOptions = {}): Promise<void> {
+    return this.sendBatch(address, [message], options)
+  }
+
+  /**
+   * Sends messages in order over one channel; resolves when somebody at the peer has received all of
+   * them. An error says how many were.
+   */
+  async sendBatch(
+    address: PeerAddress,
+    messages: readonly Uint8Array[],
+    options: WaitOptions = {},
+  ): Promise<void> {
+    const connection = await this.dial(address, options)
+    const channel = await connection.openTyped(STREAM_TYPE.messages, options)
+    await sendMessages(channel, messages, options)
+  }
+
+  /** Sends one message and waits for the peer's answer to it. */
+  async request(
+    address: PeerAddress,
+    message: Uint8Array,
+    options: WaitOptions = {},
+  ): Promise<Uint8Array> {
+    const connection = await this.dial(address, options)
+    const channel = await connection.openTyped(STREAM_TYPE.messages, options)
+    return requestAnswer(channel, message, options)
+  }
+
+  /** The next message that a peer sent; null once the transport is closed. */
+  receive(options: WaitOptions = {}): Promise<IncomingMessage | null> {
+    return this.#inbox.receive(options)
+  }
+
+  getStats(): QuicTransportStats {
+    return this.#tally.stats(this.#endpoint, this.#pool, this.#dialler)
   }
 
   close(): Promise<void> {
@@ -116,60 +139,138 @@ export class QuicTransport implements Transport {
   async #close(): Promise<void> {
     this.#stopWatching()
     this.#accepted.end()
+    this.#inbox.end()
     await this.#endpoint.close(CLOSE_CODE.normal, 'the peer is shutting down')
+    await Promise.all(this.#serving)
+    this.#options.tickets.save()
   }
 
   #throwIfClosed(): void {
-    if (this.#closed !== null) {
-      throw new SqliteVectorError('TRANSPORT_CLOSED', 'the transport is closed')
+    if (this.#closed === null) return
+    throw new SqliteVectorError('TRANSPORT_CLOSED', 'the transport is closed')
+  }
+
+  #events(): EndpointEvents {
+    const { tickets } = this.#options
+    return {
+      config: (datagramBytes) => this.#config(datagramBytes),
+      judge: (connection, leaf) => this.#judge(connection, leaf),
+      onOpen: (connection) => {
+        this.#pool.add(connection)
+        if (connection.isServer) this.#accepted.push(connection)
+      },
+      onEstablished: (connection) => this.#tally.established(connection),
+      onAccepted: (connection) => this.#pool.settle(connection),
+      onMessages: (connection, channel) => {
+        const served = this.#inbox.serve(connection.peer, channel).finally(() => {
+          this.#serving.delete(served)
+        })
+        this.#serving.add(served)
+      },
+      onSession: (connection, session) => {
+        if (connection.dialled === null) return
+        tickets.put(connection.dialled, { fingerprint: connection.peer.fingerprint, session })
+      },
+      onEnd: (connection) => {
+        this.#pool.remove(connection)
+        this.#tally.ended(connection)
+        if (connection.failedByTicket && connection.dialled !== null) {
+          tickets.forget(connection.dialled)
+        }
+        this.#noticeRefusal(connection)
+      },
     }
   }
 
-  #currentConfig(): NativeConfig {
-    const { trust, identity } = this.#options
+  #judge(connection: QuicConnection, leaf: Uint8Array | null): PeerIdentity | Refusal {
+    const { trust, clock, onIdentityChange } = this.#options
+    const address = connection.remoteAddress
+    if (leaf === null) return refusal('you showed no certificate', untrustedPeer(address, null))
+    const verdict = trust.judge(leaf, clock.nowMs())
+    if (!verdict.trusted) {
+      const { fingerprint, reason } = verdict
+      return refusal(
+        `your certificate ${fingerprint} is not trusted here: ${reason}`,
+        `${untrustedPeer(address, fingerprint)} (${reason})`,
+      )
+    }
+    const { fingerprint, nodeId } = verdict
+    const tooMany = connection.isServer ? this.#pool.refusal(fingerprint) : null
+    if (tooMany !== null) {
+      const end = { by: 'us', code: 'TRANSPORT_LIMIT_EXCEEDED', reason: tooMany } as const
+      return { closeCode: CLOSE_CODE.overLimit, toPeer: tooMany, end }
+    }
+    if (nodeId === null) return { fingerprint }
+    const before = trust.notice(nodeId, fingerprint)
+    if (before !== null) onIdentityChange({ nodeId, address, before, after: fingerprint })
+    return { fingerprint, nodeId }
+  }
+
+  #config(datagramBytes: number): NativeConfig {
+    const { trust, identity, tickets } = this.#options
     trust.refresh()
-    this.#config ??= quicConfig(this.#binding, identity, trust.anchorsPem(), this.#options)
-    return this.#config
+    const sealingKey = tickets.sealingKey()
+    if (sealingKey !== this.#sealingKey) {
+      this.#sealingKey = sealingKey
+      this.#configs.clear()
+    }
+    let config = this.#configs.get(datagramBytes)
+    if (config === undefined) {
+      config = quicConfig(this.#binding, identity, {
+        options: this.#options,
+        anchorsPem: trust.anchorsPem(),
+        sealingKey,
+        datagramBytes,
+      })
+      this.#configs.set(datagramBytes, config)
+    }
+    return config
   }
 
   #trustChanged(): void {
-    this.#config = null
+    const { trust, clock, tickets } = this.#options
+    this.#configs.clear()
+    let someoneLeft = false
     for (const connection of this.#endpoint.connections) {
-      if (!isOpen(connection)) continue
+      if (!connection.isOpen) continue
+      const leaf = connection.peerCertificate()
+      if (leaf !== null && trust.judge(leaf, clock.nowMs()).trusted) continue
+      someoneLeft = true
       const { fingerprint } = connection.peer
-      if (this.#options.trust.allows(fingerprint)) continue
       connection.closeWith(
         CLOSE_CODE.refused,
-        `the certificate ${fingerprint} is no longer trusted`,
+        `your certificate ${fingerprint} is not trusted any more`,
       )
     }
+    if (someoneLeft) tickets.rotate()
   }
 
   #noticeRefusal(connection: QuicConnection): void {
     if (!connection.isServer || connection.end?.code !== 'TRANSPORT_PEER_UNTRUSTED') return
-    this.#refused += 1
     const leaf = connection.peerCertificate()
-    const attempt: RefusedAttempt = {
+    this.#options.onRefused({
       address: connection.remoteAddress,
       fingerprint: leaf === null ? null : certificateFingerprint(leaf),
       certificatePem: leaf === null ? null : certificateToPem(leaf),
       reason: connection.end.reason,
-    }
-    this.#options.onRefused(attempt)
+    })
   }
 }
 
-function isOpen(connection: QuicConnection): boolean {
-  return connection.isOpen
+/** Any size will do to see whether the engine takes the key material. */
+const DATAGRAM_BYTES_TRIED = 1_200
+
+function refusal(toPeer: string, reason: string): Refusal {
+  const end = { by: 'error', code: 'TRANSPORT_PEER_UNTRUSTED', reason } as const
+  return { closeCode: CLOSE_CODE.refused, toPeer, end }
 }
 
-async function resolveHost({ host, port }: HostPort): Promise<HostPort> {
-  if (isIP(host) !== 0) return { host, port }
+async function literalOf(host: string): Promise<string> {
+  if (isIP(host) !== 0) return host
   try {
-    return { host: (await lookup(host)).address, port }
+    return (await lookup(host)).address
   } catch (cause) {
-    throw new SqliteVectorError('TRANSPORT_DIAL_FAILED', `cannot resolve the host ${host}`, {
-      cause,
-    })
+    const message = `cannot resolve the host ${host}`
+    throw new SqliteVectorError('TRANSPORT_DIAL_FAILED', message, { cause })
   }
 }

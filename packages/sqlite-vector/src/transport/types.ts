@@ -12,6 +12,8 @@ export type PeerAddress = string
 export interface PeerIdentity {
   /** SHA-256 of the peer's leaf certificate (DER), 64 lowercase hexadecimal digits. */
   readonly fingerprint: string
+  /** The label under which it is pinned, or the name that a cluster's authority certified. */
+  readonly nodeId?: string
 }
 
 /** For every call that waits on the network. */

@@ -34,7 +34,7 @@ test('a dialler that the listener does not trust is told its own, and the listen
 
   expect(error.code).toBe('TRANSPORT_REFUSED_BY_PEER')
   expect(error.message).toContain(dialler.identity.fingerprint)
-  expect(listener.transport.stats()).toMatchObject({ refused: 1, connectionsAccepted: 0 })
+  expect(listener.transport.getStats()).toMatchObject({ refused: 1, accepted: 0 })
   expect(listener.refused[0]?.fingerprint).toBe(dialler.identity.fingerprint)
   expect(listener.refused[0]?.certificatePem).toBe(dialler.identity.certificatePem)
   expect(listener.refused[0]?.address).toMatch(/^127\.0\.0\.1:\d+$/)
@@ -75,7 +75,7 @@ test('another application protocol is refused by name on both sides', async () =
   const error = await errorOf(dialler.transport.dial(address))
 
   expect(error.code).toBe('TRANSPORT_ALPN_MISMATCH')
-  expect(listener.transport.stats().connectionsAccepted).toBe(0)
+  expect(listener.transport.getStats().accepted).toBe(0)
 })
 
 test('a certificate that a pinned node signed for somebody else is refused', async () => {
@@ -104,7 +104,7 @@ test('a certificate that a pinned node signed for somebody else is refused', asy
 
   expect(error.code).toBe('TRANSPORT_REFUSED_BY_PEER')
   expect(listener.refused[0]?.fingerprint).toBe(identity.fingerprint)
-  expect(listener.transport.stats().connectionsAccepted).toBe(0)
+  expect(listener.transport.getStats().accepted).toBe(0)
 })
 
 test('an expired certificate is refused even where it is pinned', async () => {

@@ -1,0 +1,226 @@
+/**
+ * Drives one engine connection: datagrams in and out, its timers, keep-alive, pacing, packet size.
+ *
+ * Knows nothing of peers, streams or frames (quic-connection.ts). Invariant: after every datagram, timer
+ * and pass the engine is asked for what to send and when it wants to be woken next.
+ *
+ * Packet size: the engine does no path MTU discovery. Datagrams start at the configured size; when a
+ * path that took the handshake then swallows everything larger than 1,200 bytes (three timeouts in a
+ * row without an answer), they shrink to that, which every QUIC path must carry (RFC 9000 §14).
+ *
+ * Reference: RFC 9000 §10 (idle, closing), RFC 9002 §6.2 (timeouts).
+ */
+import { abortable } from './abortable.ts'
+import type { HostPort } from './address.ts'
+import type { NativeConnection, NativePathStats } from './quic-binding.ts'
+import type { ResolvedQuicOptions } from './quic-options.ts'
+import { QuicPacer } from './quic-pacer.ts'
+
+/** What every QUIC path carries. */
+export const DATAGRAM_BYTES_MIN = 1_200
+
+const PACE_MS = 1
+const TIMEOUTS_BEFORE_SHRINKING = 3
+
+/** What the pump needs of who owns it. */
+export interface PumpHost {
+  readonly options: ResolvedQuicOptions
+  /** Memory for one datagram of at most `byteLength`; not used again while it is being sent. */
+  datagramMemory(byteLength: number): Uint8Array
+  transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void
+  /** Run a pass soon: something came in. */
+  mark(): void
+  /** Between taking in and sending out: what has become possible? */
+  progress(): void
+  /** The engine has nothing more to say, ever. */
+  gone(error: Error | null): void
+  /** Whether somebody still uses the connection. */
+  wanted(): boolean
+}
+
+export interface PumpCounts {
+  readonly wireBytesSent: number
+  readonly wireBytesReceived: number
+  readonly datagramsSent: number
+  readonly datagramsReceived: number
+}
+
+export class QuicPump {
+  readonly native: NativeConnection
+  readonly #host: PumpHost
+  readonly #pacer: QuicPacer
+  #datagramBytes: number
+  #cancelTimer: (() => void) | null = null
+  #timerAtMs = 0
+  #isPacing = false
+  #isGone = false
+  #sentMs: number
+  #receivedMs: number
+  #timeoutsUnanswered = 0
+  readonly #listeners: (() => void)[] = []
+  #wireBytesSent = 0
+  #wireBytesReceived = 0
+  #datagramsSent = 0
+  #datagramsReceived = 0
+
+  constructor(host: PumpHost, native: NativeConnection, datagramBytes: number) {
+    this.#host = host
+    this.native = native
+    this.#datagramBytes = datagramBytes
+    this.#sentMs = host.options.clock.monotonicMs()
+    this.#receivedMs = this.#sentMs
+    const gain = host.options.congestionControl === 'bbr' ? 1.5 : 1.25
+    this.#pacer = new QuicPacer(gain, datagramBytes, () => this.activePath())
+  }
+
+  get isGone(): boolean {
+    return this.#isGone
+  }
+
+  /** When the peer was last heard, on the monotonic clock. */
+  get receivedMs(): number {
+    return this.#receivedMs
+  }
+
+  /** Largest datagram that is sent now. */
+  get datagramBytes(): number {
+    return this.#datagramBytes
+  }
+
+  counts(): PumpCounts {
+    return {
+      wireBytesSent: this.#wireBytesSent,
+      wireBytesReceived: this.#wireBytesReceived,
+      datagramsSent: this.#datagramsSent,
+      datagramsReceived: this.#datagramsReceived,
+    }
+  }
+
+  activePath(): NativePathStats | undefined {
+    return this.native.pathStats().find((path) => path.active)
+  }
+
+  /** Takes one datagram; its memory is the engine's from now on. */
+  receive(datagram: Uint8Array, from: HostPort, to: HostPort): void {
+    if (this.#isGone) return
+    this.#wireBytesReceived += datagram.byteLength
+    this.#datagramsReceived += 1
+    try {
+      this.native.recv(datagram, { from, to })
+      this.#receivedMs = this.#host.options.clock.monotonicMs()
+      this.#timeoutsUnanswered = 0
+      for (const listener of this.#listeners.splice(0)) listener()
+    } catch {
+      // A forged or damaged datagram is dropped; a fatal one has set localError, seen in the pass.
+    }
+    this.#host.mark()
+  }
+
+  /** One pass: what has become possible, then what there is to send. */
+  run(): void {
+    if (this.#isGone) return
+    this.#host.progress()
+    this.flush()
+  }
+
+  /** Sends what the engine has to send, then sets the next timer. */
+  flush(): void {
+    if (this.#isGone) return
+    const { clock } = this.#host.options
+    const nowMs = clock.monotonicMs()
+    let tokens = this.#pacer.refill(nowMs)
+    while (tokens > 0) {
+      const memory = this.#host.datagramMemory(this.#datagramBytes)
+      const sent = this.#nextDatagram(memory)
+      if (sent === null) break
+      const [length, { from, to }] = sent
+      this.#pacer.spend(length)
+      tokens -= length
+      this.#wireBytesSent += length
+      this.#datagramsSent += 1
+      this.#sentMs = nowMs
+      this.#host.transmit(memory.subarray(0, length), from, to)
+    }
+    if (tokens <= 0 && !this.#isPacing) {
+      this.#isPacing = true
+      clock.schedule(PACE_MS, () => {
+        this.#isPacing = false
+        this.run()
+      })
+    }
+    if (this.native.isClosed()) this.stop()
+    else this.#arm()
+  }
+
+  /** Asks the peer for a sign of life; whether it gave one in time. */
+  async isAnswering(deadlineMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+    if (this.#isGone) return false
+    this.native.sendAckEliciting()
+    const answer = abortable<boolean>(signal, (resolve) => {
+      const cancel = this.#host.options.clock.schedule(deadlineMs, () => resolve(false))
+      this.#listeners.push(() => {
+        cancel()
+        resolve(true)
+      })
+      return cancel
+    })
+    this.flush()
+    return answer
+  }
+
+  /** Ends without another word. */
+  stop(error: Error | null = null): void {
+    if (this.#isGone) return
+    this.#isGone = true
+    this.#cancelTimer?.()
+    this.#host.gone(error)
+  }
+
+  #nextDatagram(memory: Uint8Array): ReturnType<NativeConnection['send']> {
+    if (this.#isGone) return null
+    try {
+      return this.native.send(memory)
+    } catch (cause) {
+      this.stop(cause instanceof Error ? cause : new Error(String(cause)))
+      return null
+    }
+  }
+
+  #arm(): void {
+    if (this.#isGone) return
+    const { clock, keepAliveMs } = this.#host.options
+    let delayMs = this.native.timeout() ?? Number.POSITIVE_INFINITY
+    if (keepAliveMs > 0 && this.#host.wanted()) {
+      delayMs = Math.min(delayMs, this.#sentMs + keepAliveMs - clock.monotonicMs())
+    }
+    if (delayMs === Number.POSITIVE_INFINITY) return
+    const atMs = clock.monotonicMs() + delayMs
+    // An earlier timer looks again when it fires: cheaper than setting a new one after every packet.
+    if (this.#cancelTimer !== null && this.#timerAtMs <= atMs) return
+    this.#cancelTimer?.()
+    this.#timerAtMs = atMs
+    this.#cancelTimer = clock.schedule(Math.max(1, Math.ceil(delayMs)), () => this.#onTimer())
+  }
+
+  #onTimer(): void {
+    this.#cancelTimer = null
+    if (this.#isGone) return
+    const { clock, keepAliveMs } = this.#host.options
+    const timeoutMs = this.native.timeout()
+    if (timeoutMs !== null && timeoutMs <= 1) {
+      this.native.onTimeout()
+      this.#noticeSilence()
+    }
+    const silentMs = clock.monotonicMs() - this.#sentMs
+    if (keepAliveMs > 0 && silentMs >= keepAliveMs && this.#host.wanted()) {
+      this.native.sendAckEliciting()
+    }
+    this.run()
+  }
+
+  #noticeSilence(): void {
+    this.#timeoutsUnanswered += 1
+    if (this.#timeoutsUnanswered < TIMEOUTS_BEFORE_SHRINKING) return
+    if (this.native.isEstablished()) this.#datagramBytes = DATAGRAM_BYTES_MIN
+  }
+}
