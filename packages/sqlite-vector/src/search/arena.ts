@@ -20,11 +20,11 @@ import { type Kernels, type WasmMemory } from './kernels/kernels.ts'
 import { createMemory, instantiateKernels } from './kernels/kernels.ts'
 import { type ArenaRows, type MemoryLayout, memoryLayout, slotsMax } from './memory-layout.ts'
 import { WASM_PAGE_BYTES, WASM_PAGES_MAX } from './memory-layout.ts'
-import { type Quantizer, inverseNorm, norm } from './quantizer.ts'
+import { type Quantizer, inverseNorm } from './quantizer.ts'
 import { SlotMap } from './slot-map.ts'
 
-/** Components up to this magnitude keep every float32 sum of squares finite. */
-const MAGNITUDE_MAX = 1e15
+/** Rows and queries up to this length keep every float32 sum of squares finite. */
+const NORM_MAX = 1e15
 
 /** Under cosine a row this short would lose its direction to underflow. */
 const NORM_MIN = 1e-15
@@ -36,15 +36,9 @@ export interface ArenaOptions {
   readonly rows: ArenaRows
 }
 
-/** Whether a vector's arithmetic stays inside float32's range (I3). O(dimension). */
-export function isTame(vector: Float32Array, metric: Metric): boolean {
-  let largest = 0
-  for (let i = 0; i < vector.length; i += 1) {
-    const magnitude = Math.abs(vector[i] ?? 0)
-    if (!(magnitude <= MAGNITUDE_MAX)) return false
-    if (magnitude > largest) largest = magnitude
-  }
-  return metric !== 'cosine' || largest >= NORM_MIN
+/** Whether arithmetic on a vector of this length stays inside float32's range (I3). */
+export function isTame(length: number, metric: Metric): boolean {
+  return length <= NORM_MAX && (metric !== 'cosine' || length >= NORM_MIN)
 }
 
 export class Arena {
@@ -122,18 +116,34 @@ export class Arena {
     return this.#slots.recordAt(slot)
   }
 
-  /** Puts `record`, new or known, with its embedding of `dimension` components. */
-  set(record: number, embedding: Float32Array): void {
-    assert(embedding.length === this.dimension, 'an embedding has the dimension of its arena')
+  /** Puts `record`, new or known, with the bytes of its embedding: `dimension` float32, little-endian. */
+  set(record: number, embedding: Uint8Array): void {
+    assert(
+      embedding.byteLength === this.dimension * 4,
+      'an embedding of the dimension of its arena',
+    )
     let slot = this.#slots.slotOf(record)
     if (slot < 0) {
-      this.#reserve(this.#slots.count + 1)
+      this.reserve(this.#slots.count + 1)
       slot = this.#slots.add(record)
     }
-    if (isTame(embedding, this.metric)) this.#wild.delete(record)
-    else this.#wild.add(record)
-    this.#floats.set(embedding, this.layout.staging / 4)
-    this.#write(slot, embedding)
+    const { layout, kernels } = this
+    const encoded = this.#quantizer !== null
+    let row: number = layout.staging
+    if (this.rows.float32) {
+      row = this.address(layout.float32, slot, layout.float32Bytes)
+      if (encoded) this.#bytes.set(embedding, layout.staging)
+    }
+    this.#bytes.set(embedding, row)
+    const length = kernels.rowNorm(row, layout.float32Bytes)
+    if (!isTame(length, this.metric)) this.#wild.add(record)
+    else if (this.#wild.size > 0) this.#wild.delete(record)
+    if (length > this.#normMax) this.#normMax = length
+    const scale = this.metric === 'cosine' && length > 0 ? 1 / length : 1
+    if (this.rows.float32 && this.metric !== 'l2') {
+      this.#floats[this.address(layout.factors, slot, 4) / 4] = scale
+    }
+    if (encoded) this.#encode(slot, scale)
   }
 
   /** Takes `record` out; false when it was not held. */
@@ -191,22 +201,6 @@ export class Arena {
     }
   }
 
-  /** Writes the staged embedding to all rows of `slot`. */
-  #write(slot: number, embedding: Float32Array): void {
-    const { layout } = this
-    const length = norm(embedding)
-    const scale = this.metric === 'cosine' && length > 0 ? 1 / length : 1
-    if (length > this.#normMax) this.#normMax = length
-    if (this.rows.float32) {
-      const address = this.address(layout.float32, slot, layout.float32Bytes)
-      this.#bytes.copyWithin(address, layout.staging, layout.staging + layout.float32Bytes)
-      if (this.metric !== 'l2') {
-        this.#floats[this.address(layout.factors, slot, 4) / 4] = scale
-      }
-    }
-    if (this.#quantizer !== null) this.#encode(slot, scale)
-  }
-
   #encode(slot: number, scale: number): void {
     const { layout, kernels, rows } = this
     if (rows.bits) {
@@ -241,8 +235,8 @@ export class Arena {
     if (rows.bits) copy(layout.bits, layout.bitsBytes)
   }
 
-  /** Makes room for `count` slots. Grows by an eighth, so that growing is rare: each new buffer costs. */
-  #reserve(count: number): void {
+  /** Makes room for `count` slots; by an eighth at least, so that growing is rare. */
+  reserve(count: number): void {
     const { slotsPerBlock, blockBytes, firstBlock } = this.layout
     const blocks = Math.ceil(count / slotsPerBlock)
     const needed = Math.ceil((firstBlock + blocks * blockBytes) / WASM_PAGE_BYTES)

@@ -46,7 +46,11 @@ export function nearestInArena(
   if (total === 0) return []
   const margin = Math.max(16, k >>> 2)
   const capacity = Math.min(k + margin, total)
-  if (arena.wildCount > 0 || capacity > CANDIDATES_MAX || !isTame(query.vector, arena.metric)) {
+  if (
+    arena.wildCount > 0 ||
+    capacity > CANDIDATES_MAX ||
+    !isTame(norm(query.vector), arena.metric)
+  ) {
     return rank(arena, selectionSlots(arena, selection), k, ranking)
   }
   const candidates = scanSmallest(arena, 'float32', query, selection, capacity)

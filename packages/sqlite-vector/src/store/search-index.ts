@@ -12,6 +12,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { bytesToFloat32 } from '../bytes.ts'
 import { SqliteVectorError } from '../errors.ts'
+import type { Arena } from '../search/arena.ts'
 import { distanceFrom } from '../search/distance.ts'
 import {
   type CalibrationRows,
@@ -216,8 +217,7 @@ export class SearchIndexes {
 
   #wantsWork(index: ShardIndex): boolean {
     const { arena } = index
-    const codes = arena.count * arena.dimension > EXACT_COMPONENTS_MAX
-    return this.#outgrown(index) || (codes && index.calibration === null)
+    return this.#outgrown(index) || (needsCodes(arena) && index.calibration === null)
   }
 
   /** Memory exceeded, or a calibration that says nothing any more: to be built anew. */
@@ -265,7 +265,7 @@ export class SearchIndexes {
   /** Fills and measures codes where the shard is large enough for them; false when nobody waits any more. */
   async #calibrate(shardId: string, entry: Entry, index: ShardIndex): Promise<boolean> {
     const { arena } = index
-    if (arena.count * arena.dimension <= EXACT_COMPONENTS_MAX) return true
+    if (!needsCodes(arena)) return true
     if (arena.rows.float32) this.#quantizeFromArena(index)
     const from = arena.rows.float32 ? rowsOfArena(arena) : this.#rowsOfTable(index)
     const steps = calibrate(arena, sampleRecords(arena, CALIBRATION_QUERIES), from)
@@ -313,4 +313,10 @@ export class SearchIndexes {
       },
     }
   }
+}
+
+/** Whether the planner uses codes: where float32 rows are many, or not in memory. */
+function needsCodes(arena: Arena): boolean {
+  if (!arena.rows.float32) return arena.count > 0
+  return arena.count * arena.dimension > EXACT_COMPONENTS_MAX
 }

@@ -11,7 +11,6 @@
  */
 import type { StatementSync } from 'node:sqlite'
 
-import { bytesToFloat32 } from '../bytes.ts'
 import { Arena } from '../search/arena.ts'
 import type { Calibration } from '../search/calibrate.ts'
 import type { ArenaRows } from '../search/memory-layout.ts'
@@ -61,11 +60,12 @@ export class ShardIndex {
 
   /** Reads at most `limit` rows of the feed into the arena. Inside a read transaction. */
   readTail(statement: StatementSync, shard: ShardRow, limit: number): void {
+    this.arena.reserve(Math.min(this.arena.count + limit, shard.record_count))
     let read = 0
     for (const row of statement.iterate(shard.shard, this.cursor, limit)) {
       const [record, changeId, embedding] = row as unknown as TailRow
       if (embedding === null) this.arena.delete(record)
-      else this.arena.set(record, bytesToFloat32(embedding))
+      else this.arena.set(record, embedding)
       this.cursor = changeId
       read += 1
     }

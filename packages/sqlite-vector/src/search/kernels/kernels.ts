@@ -14,6 +14,8 @@ export interface Kernels {
   /** A block is 2^shift slots in `bytes` bytes; holds for all list functions of this instance. */
   setLayout(shift: number, bytes: number): void
 
+  /** Euclidean length of a float32 row, summed in float64. */
+  rowNorm(row: Address, rowBytes: number): number
   dotRun(
     rows: Address,
     rowBytes: number,

@@ -4,6 +4,7 @@
  */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { viewToBytes } from '../../../src/bytes.ts'
 import { Arena } from '../../../src/search/arena.ts'
 import { distanceFrom } from '../../../src/search/distance.ts'
 import { exactSearch } from '../../../src/search/exact.ts'
@@ -54,7 +55,7 @@ function found(
 function filled(rows: ReadonlyMap<number, Float32Array>, metric: Metric): Arena {
   const dimension = [...rows.values()][0]?.length ?? 1
   const arena = new Arena({ dimension, metric, rows: FLOAT32_ROWS })
-  for (const [record, row] of rows) arena.set(record, row)
+  for (const [record, row] of rows) arena.set(record, viewToBytes(row))
   return arena
 }
 
@@ -83,7 +84,7 @@ test('after random inserts, replacements and deletes the answer is that of the r
         // Few distinct vectors, so that ties happen.
         const vector = vectors[i % 40] ?? query
         if (put) {
-          arena.set(record, vector)
+          arena.set(record, viewToBytes(vector))
           rows.set(record, vector)
         } else {
           expect(arena.delete(record)).toBe(rows.delete(record))
@@ -158,7 +159,7 @@ describe.each(metrics)('%s', (metric) => {
 test('a row beyond the range of float32 sums is no longer minded once it is deleted', () => {
   const rows = recordsOf(isotropic(50, 8, 11))
   const arena = filled(rows, 'l2')
-  arena.set(2, new Float32Array(8).fill(1e30))
+  arena.set(2, viewToBytes(new Float32Array(8).fill(1e30)))
   expect(arena.wildCount).toBe(1)
 
   arena.delete(2)

@@ -4,6 +4,7 @@
  */
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { viewToBytes } from '../../../src/bytes.ts'
 import { Arena } from '../../../src/search/arena.ts'
 import {
   bitsOf,
@@ -38,7 +39,7 @@ function arenaOf({ dimension, count, seed, metric, listed }: Scenario): {
   const query = rows.pop() ?? new Float32Array(dimension)
   const arena = new Arena({ dimension, metric, rows: { float32: true, int8: true, bits: true } })
   arena.quantize(trainQuantizer(clustered(40, dimension, seed + 1, 5), dimension, metric))
-  for (const [record, row] of rows.entries()) arena.set(record, row)
+  for (const [record, row] of rows.entries()) arena.set(record, viewToBytes(row))
   const odd = Uint32Array.from({ length: count >> 1 }, (_, i) => 2 * i + 1).toReversed()
   return { arena, rows, query, selection: listed ? { type: 'list', slots: odd } : { type: 'all' } }
 }

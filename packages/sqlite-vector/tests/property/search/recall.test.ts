@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from 'vitest'
 import { nearestApproximate } from '../../../src/search/approximate.ts'
+import { viewToBytes } from '../../../src/bytes.ts'
 import { Arena } from '../../../src/search/arena.ts'
 import { calibrate, rowsOfArena, sampleRecords } from '../../../src/search/calibrate.ts'
 import type { Calibration } from '../../../src/search/calibrate.ts'
@@ -132,7 +133,7 @@ describe('approximate search', () => {
     const queries = rows.splice(COUNT)
     const dimension = rows[0]?.length ?? 0
     const arena = new Arena({ dimension, metric, rows: { float32: true, int8: true, bits: true } })
-    for (const [record, row] of rows.entries()) arena.set(record, row)
+    for (const [record, row] of rows.entries()) arena.set(record, viewToBytes(row))
     arena.quantize(trainQuantizer(rows, dimension, metric))
 
     const calibration = calibrated(arena)

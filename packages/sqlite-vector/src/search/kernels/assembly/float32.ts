@@ -50,6 +50,23 @@ function squared(row: usize, query: usize, bytes: usize): f32 {
   return sum(f32x4.add(a, b))
 }
 
+/** Euclidean length of a row, summed in float64 so that no component overflows or vanishes. */
+export function rowNorm(row: usize, bytes: usize): f64 {
+  let a = f64x2.splat(0)
+  let b = f64x2.splat(0)
+  for (let i: usize = 0; i < bytes; i += 16) {
+    const four = v128.load(row + i)
+    const low = f64x2.promote_low_f32x4(four)
+    const high = f64x2.promote_low_f32x4(
+      v128.shuffle<i8>(four, four, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15),
+    )
+    a = f64x2.add(a, f64x2.mul(low, low))
+    b = f64x2.add(b, f64x2.mul(high, high))
+  }
+  const both = f64x2.add(a, b)
+  return sqrt<f64>(f64x2.extract_lane(both, 0) + f64x2.extract_lane(both, 1))
+}
+
 /** Writes `count` keys of consecutive rows to `out`: −(row · query) × factor. */
 export function dotRun(
   rows: usize,

@@ -7,7 +7,7 @@
  * no allocation, no checks: the arena is the only caller and keeps every address inside the memory.
  */
 export { setLayout } from './layout'
-export { dotRun, dotList, squaredRun, squaredList } from './float32'
+export { rowNorm, dotRun, dotList, squaredRun, squaredList } from './float32'
 export { int8Run, int8List } from './int8'
 export { bitsRun, bitsList } from './bits'
 export { heapReset, selectRun, selectList, withinRun, withinList, maskToList } from './select'
