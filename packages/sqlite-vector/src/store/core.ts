@@ -22,7 +22,7 @@ import type { Hash64 } from './fingerprint.ts'
 import { flushShard, type OpenShard } from './shards.ts'
 import { resultCodeOf, sqliteFailure } from './sqlite.ts'
 import { prepareStatements, type Statements } from './statements.ts'
-import type { CommitNotice, ReplicaIdentity, StoreEvent } from './types.ts'
+import type { CommitNotice, ConflictFunction, ReplicaIdentity, StoreEvent } from './types.ts'
 
 /** What a core is made of. */
 export interface CoreParts {
@@ -65,6 +65,8 @@ export class StoreCore {
   readonly hash64: Hash64
   readonly randomBytes: (count: number) => Uint8Array
   readonly onEvent: (event: StoreEvent) => void
+  /** Strategies that are functions, by shard id. */
+  readonly strategyFunctions: Map<string, ConflictFunction> = new Map()
   #transaction: WriteTransaction | null = null
   #reading = false
   #open = true
@@ -121,6 +123,14 @@ export class StoreCore {
     for (const event of events) this.#tell(this.onEvent, event)
     this.#notify(notices)
     return result
+  }
+
+  /** Runs `fn` in a transaction of its own, or as a part of the running one that can fail alone. */
+  atomically<T>(fn: () => T): T {
+    this.assertOpen()
+    const running = this.#transaction
+    if (running === null) return this.write(fn)
+    return this.#translated(() => this.savepoint(running, fn))
   }
 
   /** Runs `fn` so that it leaves nothing behind when it throws, while the rest of the transaction goes on. */
@@ -255,7 +265,7 @@ export class StoreCore {
     } catch (error) {
       // Refusals come before the first statement that writes; anything else broke off half-way.
       if (!isRefusal(error)) transaction.failure = { error }
-      throw error
+      throw sqliteFailure(this.path, error)
     }
   }
 
@@ -321,6 +331,7 @@ function isRefusal(error: unknown): boolean {
       error.code === 'STORE_SHARD_MISMATCH' ||
       error.code === 'STORE_DIMENSION_MISMATCH' ||
       error.code === 'STORE_RECORD_EXISTS' ||
-      error.code === 'STORE_RECORD_UNKNOWN')
+      error.code === 'STORE_RECORD_UNKNOWN' ||
+      error.code === 'STORE_CONFLICT_UNKNOWN')
   )
 }

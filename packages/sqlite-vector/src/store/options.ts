@@ -14,6 +14,7 @@ import {
 } from '../options.ts'
 import type {
   BatchOptions,
+  ConflictListOptions,
   ListOptions,
   ShardInfo,
   ShardOptions,
@@ -79,6 +80,13 @@ export function resolveListOptions(given: ListOptions): ResolvedListOptions {
   integerIn('limit', limit, 1, LIST_LIMIT_MAX)
   booleanGiven('includeVectors', includeVectors)
   return Object.freeze({ cursor, limit, includeVectors })
+}
+
+/** Checks the options of `listConflicts()`. */
+export function resolveConflictListOptions(given: ConflictListOptions): ResolvedListOptions {
+  objectGiven('listConflicts: options', given)
+  rejectUnknownKeys('listConflicts', given, ['cursor', 'limit'])
+  return resolveListOptions(given)
 }
 
 /** Checks the options of `insertBatch()`. */

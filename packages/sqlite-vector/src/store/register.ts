@@ -49,8 +49,18 @@ export function findRecord(core: StoreCore, shard: OpenShard, id: string): Store
 
 /** The tombstone `id`, or null. Costs nothing where the shard has no tombstones. */
 export function findHidden(core: StoreCore, shard: OpenShard, id: string): StoredRecord | null {
-  if (shard.tombstoneCount === 0) return null
-  const hidden = core.sql.findHidden.get(shard.shard, id)
+  return shard.tombstoneCount === 0 ? null : hiddenIn(core, shard.shard, id)
+}
+
+/** {@link findRecord} for a reader, who has no open shard. */
+export function findStored(core: StoreCore, shard: number, id: string): StoredRecord | null {
+  const visible = core.sql.findVisible.get(shard, id)
+  if (visible !== undefined) return stored(core, visible as unknown as ChangelogRow, true)
+  return hiddenIn(core, shard, id)
+}
+
+function hiddenIn(core: StoreCore, shard: number, id: string): StoredRecord | null {
+  const hidden = core.sql.findHidden.get(shard, id)
   return hidden === undefined ? null : stored(core, hidden as unknown as ChangelogRow, false)
 }
 
@@ -149,6 +159,35 @@ export function replaceRecord(
   )
 }
 
+/**
+ * Shows `value` of a record whose replicated state stays as it is. Takes a new place in the feed, so that
+ * readers of the feed in this file see it; peers know its writes and skip it.
+ */
+export function reshowRecord(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  before: StoredRecord,
+  value: RecordValue | null,
+): void {
+  const { core } = transaction
+  shard.head += 1
+  core.sql.dropChange.run(shard.shard, before.changeId)
+  core.sql.addChange.run(
+    shard.shard,
+    shard.head,
+    before.record,
+    ...changelogColumns(core, before.state),
+  )
+  showRecord(transaction, shard, id, { ...before, changeId: shard.head }, value)
+}
+
+/** The id of any record, visible or not. */
+export function idOf(core: StoreCore, record: number): string {
+  const row = core.sql.getVisibleId.get(record) ?? core.sql.getHiddenId.get(record)
+  return String(must(row, 'an id for every changelog row')['vector_id'])
+}
+
 /** Notes that `state` covers more than the record's context said; its siblings are the same. */
 export function widenContext(
   core: StoreCore,
@@ -203,7 +242,7 @@ function visibleOf(
 ): RecordValue | null {
   const [first, second] = state.siblings
   if (second === undefined) return must(first, 'at least one sibling').value
-  return visibleValue(transaction.core, shard, id, state.siblings)
+  return visibleValue(transaction, shard, id, state.siblings)
 }
 
 function writeConflicts(core: StoreCore, record: number, state: RecordState): void {

@@ -198,6 +198,32 @@ export function ensureShard(transaction: WriteTransaction, info: ShardInfo): Sha
   return info
 }
 
+/**
+ * Takes the shard and everything it holds out of this file; false when there is none. The caller draws a
+ * new identity: created again, the shard would count its dots from 1.
+ */
+export function dropShard(transaction: WriteTransaction, shardId: string): boolean {
+  const { core } = transaction
+  const row = findShardRow(core, shardId)
+  if (row === null) return false
+  const records = `SELECT record FROM vector_changelog
+    WHERE position >= ?1 << 44 AND position < (?1 + 1) << 44`
+  core.db.prepare(`DELETE FROM vector_conflicts WHERE record IN (${records})`).run(row.shard)
+  core.db.prepare(`DELETE FROM embeddings WHERE record IN (${records})`).run(row.shard)
+  for (const table of ['vectors', 'tombstones', 'sync_cursors', 'sync_quarantine']) {
+    core.db.prepare(`DELETE FROM ${table} WHERE shard = ?`).run(row.shard)
+  }
+  core.db
+    .prepare(
+      'DELETE FROM vector_changelog WHERE position >= ?1 << 44 AND position < (?1 + 1) << 44',
+    )
+    .run(row.shard)
+  core.db.prepare('DELETE FROM shard_metadata WHERE shard = ?').run(row.shard)
+  transaction.shards.delete(shardId)
+  core.strategyFunctions.delete(shardId)
+  return true
+}
+
 /** What a caller may know of the row. */
 export function rowToInfo(row: ShardRow): ShardInfo {
   return {

@@ -95,9 +95,18 @@ const SQL = {
     ON c.position = (t.shard << 44) | t.change_id WHERE t.shard = ? AND t.vector_id = ?`,
   getPayload: `SELECT v.vector_id, v.metadata, v.document, e.embedding
     FROM vectors v JOIN embeddings e USING (record) WHERE v.record = ?`,
+  getVisibleId: 'SELECT vector_id FROM vectors WHERE record = ?',
   getHiddenId: 'SELECT vector_id FROM tombstones WHERE record = ?',
   getConflicts: `SELECT actor, counter, {stamp}, operation, embedding_actor, embedding_counter,
     metadata, document, embedding FROM vector_conflicts WHERE record = ?`,
+
+  listConflicts: `SELECT vector_id, (SELECT count(*) FROM vector_conflicts c
+      WHERE c.record = found.record) AS siblings, visible FROM (
+    SELECT v.vector_id, v.record, 1 AS visible FROM vectors v
+      WHERE v.shard = ?1 AND v.record IN (SELECT record FROM vector_conflicts)
+    UNION ALL SELECT t.vector_id, t.record, 0 FROM tombstones t
+      WHERE t.shard = ?1 AND t.record IN (SELECT record FROM vector_conflicts)) AS found
+    WHERE vector_id > ?2 ORDER BY vector_id LIMIT ?3`,
 
   addVector: `INSERT INTO vectors (record, shard, vector_id, change_id, metadata, document)
     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (shard, vector_id) DO NOTHING`,

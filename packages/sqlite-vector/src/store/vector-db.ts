@@ -18,10 +18,25 @@ import { ID_BYTES_MAX } from '../limits.ts'
 import { nameGiven, objectGiven, oneOf, rejectUnknownKeys, shown } from '../options.ts'
 import { insertBatch } from './batch.ts'
 import { StoreCore, type WriteTransaction } from './core.ts'
+import {
+  conflictSiblings,
+  listConflicts,
+  resolveConflict,
+  setConflictStrategy,
+} from './conflicts.ts'
+import { GroupCommit } from './group-commit.ts'
 import { Finder } from './finder.ts'
-import { createIdentity, closeSession, type Machine, openSession } from './identity.ts'
+import {
+  createIdentity,
+  closeSession,
+  type Machine,
+  openSession,
+  renewIdentity,
+} from './identity.ts'
 import { metadataToText, prepareRecord, prepareText, prepareVector } from './input.ts'
 import {
+  functionGiven,
+  resolveConflictListOptions,
   resolveListOptions,
   type ResolvedVectorDBOptions,
   resolveShardOptions,
@@ -43,10 +58,22 @@ import type {
   TextResult,
   TextSearchOptions,
 } from './search-types.ts'
-import { ensureShard, loadShard, type OpenShard, rowToState, shardRow } from './shards.ts'
+import {
+  dropShard,
+  ensureShard,
+  loadShard,
+  type OpenShard,
+  rowToState,
+  shardRow,
+} from './shards.ts'
 import { openSqlite, withSqliteErrors } from './sqlite.ts'
 import type {
   BatchOptions,
+  ConflictChoice,
+  ConflictListOptions,
+  ConflictPage,
+  ConflictSibling,
+  ConflictStrategy,
   ListOptions,
   ListPage,
   RecordInput,
@@ -117,6 +144,7 @@ export class SQLiteVectorDB {
   readonly replica: ReplicaStore
   readonly #core: StoreCore
   readonly #finder: Finder
+  readonly #group: GroupCommit
   readonly #options: ResolvedVectorDBOptions
   readonly #session: Uint8Array
 
@@ -124,6 +152,7 @@ export class SQLiteVectorDB {
   constructor(core: StoreCore, options: ResolvedVectorDBOptions, session: Uint8Array) {
     this.#core = core
     this.#finder = new Finder(core, options.searchMemoryBytes)
+    this.#group = new GroupCommit(core)
     this.#options = options
     this.#session = session
     this.replica = new Replica(core)
@@ -309,6 +338,76 @@ export class SQLiteVectorDB {
     this.#finder.checkEmbedder(shardId, embedder)
   }
 
+  /**
+   * Runs `fn`, and commits everything it writes here as one. Throws what `fn` throws, and then nothing of it
+   * is left. Inside another transaction it is a part that can fail alone.
+   */
+  transaction<T>(fn: () => T): T {
+    functionGiven('fn', fn)
+    return this.#core.atomically(() => {
+      const value = fn()
+      if (typeof (value as { then?: unknown } | undefined)?.then === 'function') {
+        throw new TypeError('transaction: fn must not return a promise, nothing may wait inside')
+      }
+      return value
+    })
+  }
+
+  /**
+   * Runs `fn` at the end of this turn of the event loop, together with others that were given in it, in one
+   * transaction. Resolves when its writes are durable; when `fn` throws, it alone is undone.
+   */
+  group<T>(fn: () => T): Promise<T> {
+    functionGiven('fn', fn)
+    this.#core.assertOpen()
+    return this.#group.add(fn)
+  }
+
+  /** Records of which several concurrent writes are open, whatever the strategy shows of them. */
+  listConflicts(shardId: string, options: ConflictListOptions = {}): ConflictPage {
+    const resolved = resolveConflictListOptions(options)
+    return this.#core.read(() => listConflicts(this.#core, shardRow(this.#core, shardId), resolved))
+  }
+
+  /** The siblings of a record, in the order of their dots: one where there is no conflict, none without it. */
+  conflictSiblings(shardId: string, id: string): readonly ConflictSibling[] {
+    nameGiven('id', id, ID_BYTES_MAX)
+    return this.#core.read(() => conflictSiblings(this.#core, shardRow(this.#core, shardId), id))
+  }
+
+  /** Decides a conflict by a write that covers all siblings, and replicates. @throws `STORE_CONFLICT_UNKNOWN` */
+  resolveConflict(shardId: string, id: string, choice: ConflictChoice): void {
+    nameGiven('id', id, ID_BYTES_MAX)
+    this.#write(shardId, (transaction, shard) => resolveConflict(transaction, shard, id, choice))
+  }
+
+  /**
+   * Sets how conflicts of the shard are shown, and shows those there are accordingly. Kept in the file; a
+   * function cannot be, and is to be set after every open: until then the last write is shown.
+   */
+  setConflictStrategy(shardId: string, strategy: ConflictStrategy): void {
+    const before = this.#core.strategyFunctions.get(shardId)
+    try {
+      this.#core.write((transaction) => setConflictStrategy(transaction, shardId, strategy))
+    } catch (error) {
+      if (before === undefined) this.#core.strategyFunctions.delete(shardId)
+      else this.#core.strategyFunctions.set(shardId, before)
+      throw error
+    }
+  }
+
+  /**
+   * Takes a shard and its records out of this file, not out of peers'; false when there is none. The file
+   * gets a new writing identity, as a shard of that name may come back.
+   */
+  dropShard(shardId: string): boolean {
+    return this.#core.write((transaction) => {
+      const dropped = dropShard(transaction, shardId)
+      if (dropped) renewIdentity(transaction, 'shard-dropped')
+      return dropped
+    })
+  }
+
   /** Counts and sizes, read from the file. */
   stats(): StoreStats {
     const { db } = this.#core
@@ -334,6 +433,7 @@ export class SQLiteVectorDB {
   /** Closes the file. Idempotent. */
   close(): void {
     if (!this.#core.open) return
+    this.#group.flush()
     this.#finder.close()
     try {
       closeSession(this.#core, this.#session)
