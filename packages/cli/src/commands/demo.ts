@@ -2,18 +2,19 @@
  * `sqlite-vector demo`: two processes, two files, one search result. The story is in demo/demo.ts.
  */
 import { createInterface } from 'node:readline'
-import { flag, text, texts, UsageError, type Command } from '../command.ts'
+import { count, flag, text, texts, UsageError, type Command } from '../command.ts'
 import { DEFAULT_QUESTIONS, runDemo } from '../demo/demo.ts'
 import { reporterFor, silentReporter } from '../terminal.ts'
 
 export const demoCommand: Command = {
   name: 'demo',
-  usage: '[FOLDER] [--question TEXT]… [--ask] [--directory FOLDER] [--json]',
+  usage: '[FOLDER] [--question TEXT]… [--ask] [--directory FOLDER] [--port NUMBER] [--json]',
   summary: 'Sync two nodes over QUIC, part them, write on both, and watch them converge.',
   options: {
     question: { type: 'string', multiple: true },
     ask: { type: 'boolean' },
     directory: { type: 'string' },
+    port: { type: 'string' },
     json: { type: 'boolean' },
   },
   optionHelp: [
@@ -21,6 +22,7 @@ export const demoCommand: Command = {
     '--question TEXT     ask this instead of the three examples; may be repeated',
     '--ask               read questions from the terminal, one a line, until an empty one',
     '--directory FOLDER  where the two database files go; default: a new temporary folder',
+    '--port NUMBER       UDP port of node A; default: one that is free',
     '--json              print one JSON object instead of the story',
   ],
   async run(positionals, values) {
@@ -33,6 +35,7 @@ export const demoCommand: Command = {
       {
         folder: folder ?? null,
         directory: text(values, 'directory') ?? null,
+        port: count(values, 'port', 0),
         questions: questions.length > 0 || asks ? questions : DEFAULT_QUESTIONS,
         asked: asks ? typedQuestions() : null,
       },

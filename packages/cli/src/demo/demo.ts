@@ -20,6 +20,8 @@ export interface DemoOptions {
   readonly folder: string | null
   /** Where the two database files go; null: a new folder in the system's temporary one. */
   readonly directory: string | null
+  /** UDP port of node A on the loopback interface; 0 lets the system choose. */
+  readonly port: number
   readonly questions: readonly string[]
   /** Questions that a person types once B has everything; ends when the iterable does. */
   readonly asked: AsyncIterable<string> | null
@@ -103,7 +105,7 @@ async function story(stage: Stage): Promise<DemoReport> {
   // What two operators do once: each pins the certificate that the other showed.
   await a.call('trust', { nodeId: 'node-b', certificatePem: cardB.certificatePem })
   await b.call('trust', { nodeId: 'node-a', certificatePem: cardA.certificatePem })
-  const { address } = await a.call('listen', { address: '127.0.0.1:0' })
+  const { address } = await a.call('listen', { address: `127.0.0.1:${stage.options.port}` })
   reporter.line(
     `A ${short(cardA.fingerprint)} listens at ${address}, B is ${short(cardB.fingerprint)}`,
   )
