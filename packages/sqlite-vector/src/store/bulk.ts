@@ -65,7 +65,8 @@ function writeRun(
   )
   let sum = 0n
   for (let index = 0; index < run.length; index += 1) {
-    const { id } = run[index] as PreparedRecord
+    const { id, text } = run[index] as PreparedRecord
+    if (text !== null) core.sql.addText.run(firstRecord + index, text)
     sum += putHash(core.hash64, id, actor, shard.ownCounter + 1 + index)
   }
   shard.fingerprint = exchange(shard.fingerprint, 0n, sum)

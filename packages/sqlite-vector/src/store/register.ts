@@ -19,7 +19,7 @@ import { decodeContext, encodeContext } from './context.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
 import { exchange, recordHash } from './fingerprint.ts'
 import type { OpenShard } from './shards.ts'
-import type { ChangelogRow, ConflictRow, PayloadRow } from './statements.ts'
+import type { ChangelogRow, ConflictRow, PayloadRow, Statements } from './statements.ts'
 import { visibleValue } from './strategy.ts'
 
 /** How `vector_changelog.operation` is coded. */
@@ -121,6 +121,7 @@ export function addRecord(
     const added = sql.addVector.run(record, shard.shard, id, shard.head + 1, metadata, text)
     if (added.changes === 0) return false
     sql.addEmbedding.run(record, embeddingBytes(value))
+    if (text !== null) sql.addText.run(record, text)
     shard.recordCount += 1
   }
   transaction.lastRecord = record
@@ -208,6 +209,7 @@ export function showRecord(
 ): void {
   const { sql } = transaction.core
   const { record, changeId } = before
+  if (before.visible) indexText(sql, record, value?.text ?? null)
   if (before.visible && value !== null) {
     sql.setVector.run(changeId, value.metadata, value.text, record)
     if (value.embedding !== null) sql.setEmbedding.run(embeddingBytes(value), record)
@@ -221,11 +223,20 @@ export function showRecord(
     sql.dropTombstone.run(record)
     sql.addVector.run(record, shard.shard, id, changeId, value.metadata, value.text)
     sql.addEmbedding.run(record, embeddingBytes(value))
+    if (value.text !== null) sql.addText.run(record, value.text)
     shard.recordCount += 1
     shard.tombstoneCount -= 1
   } else {
     sql.setTombstone.run(changeId, record)
   }
+}
+
+/** Brings the full-text index from the text that the visible row still has to `text`. */
+function indexText(sql: Statements, record: number, text: string | null): void {
+  const before = must(sql.getText.get(record), 'the row of a visible record')['document']
+  if (before === text) return
+  if (typeof before === 'string') sql.dropText.run(record, before)
+  if (text !== null) sql.addText.run(record, text)
 }
 
 function stored(core: StoreCore, row: ChangelogRow, visible: boolean): StoredRecord {

@@ -210,6 +210,12 @@ export function dropShard(transaction: WriteTransaction, shardId: string): boole
     WHERE position >= ?1 << 44 AND position < (?1 + 1) << 44`
   core.db.prepare(`DELETE FROM vector_conflicts WHERE record IN (${records})`).run(row.shard)
   core.db.prepare(`DELETE FROM embeddings WHERE record IN (${records})`).run(row.shard)
+  core.db
+    .prepare(
+      `INSERT INTO record_text (record_text, rowid, document)
+       SELECT 'delete', record, document FROM vectors WHERE shard = ? AND document IS NOT NULL`,
+    )
+    .run(row.shard)
   for (const table of ['vectors', 'tombstones', 'sync_cursors', 'sync_quarantine']) {
     core.db.prepare(`DELETE FROM ${table} WHERE shard = ?`).run(row.shard)
   }

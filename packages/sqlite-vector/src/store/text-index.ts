@@ -1,5 +1,8 @@
 /**
- * Full-text search over the records' texts: FTS5, kept by triggers in the transaction that writes the record.
+ * Full-text search over the records' texts: FTS5, kept in the transaction that writes the record.
+ *
+ * Not here: keeping it (register.ts, bulk.ts). Not by triggers: they would cost every insert a tenth, also of records
+ * without a text.
  *
  * The table `record_text` indexes `vectors.document` without a copy of it. One table serves all shards of a file, so that
  * BM25 weighs a word by how rare it is in the file. Reference: https://www.sqlite.org/fts5.html, external content tables.
@@ -12,20 +15,6 @@ import type { ShardRow } from './shards.ts'
 export const TEXT_INDEX_STEP = `
   CREATE VIRTUAL TABLE record_text USING fts5(
     document, content = 'vectors', content_rowid = 'record', tokenize = 'unicode61 remove_diacritics 2');
-  CREATE TRIGGER record_text_insert AFTER INSERT ON vectors WHEN new.document IS NOT NULL BEGIN
-    INSERT INTO record_text (rowid, document) VALUES (new.record, new.document);
-  END;
-  CREATE TRIGGER record_text_delete AFTER DELETE ON vectors WHEN old.document IS NOT NULL BEGIN
-    INSERT INTO record_text (record_text, rowid, document)
-      VALUES ('delete', old.record, old.document);
-  END;
-  CREATE TRIGGER record_text_update AFTER UPDATE OF document ON vectors
-    WHEN old.document IS NOT new.document BEGIN
-    INSERT INTO record_text (record_text, rowid, document)
-      SELECT 'delete', old.record, old.document WHERE old.document IS NOT NULL;
-    INSERT INTO record_text (rowid, document)
-      SELECT new.record, new.document WHERE new.document IS NOT NULL;
-  END;
   INSERT INTO record_text (record_text) VALUES ('rebuild');
 `
 
