@@ -14,6 +14,7 @@
 import { compareHlc, type Hlc } from '../../src/clock/hlc.ts'
 import type {
   ActorId,
+  Change,
   Dot,
   RecordState,
   RecordValue,
@@ -42,10 +43,10 @@ export interface Write {
   readonly id: string
   readonly stamp: Hlc
   readonly deleted: boolean
-  readonly content: string
+  content: string
   /** Every write to the record that its author knew. */
   readonly past: ReadonlySet<Write>
-  /** Changes only when a restored or cloned node finds that it must write under another name. */
+  /** Changes, as the content's own dot does, when a restored or cloned node must write under another name. */
   dot: Dot
 }
 
@@ -62,6 +63,12 @@ export interface ShardView {
   readonly known: Map<string, Set<Write>>
   /** Writes under dots that may be somebody else's: the node was restored or cloned, and has not noticed. */
   readonly provisional: Map<string, Write>
+  /**
+   * Set while the node may go on under dots that it used before: its actor, and the counter up to which
+   * its file is its own.
+   */
+  doubt: Dot | null
+  actor: ActorId
   vector: VersionVector
   floor: VersionVector
   head: number
@@ -95,6 +102,8 @@ export function shardViewOf(view: NodeView, shardId: string): ShardView {
       records: new Map(),
       known: new Map(),
       provisional: new Map(),
+      doubt: null,
+      actor: '',
       vector: new Map(),
       floor: new Map(),
       head: 0,
@@ -106,19 +115,25 @@ export function shardViewOf(view: NodeView, shardId: string): ShardView {
   return shard
 }
 
+/** The node was set back, or is a copy: its next writes may bear dots that others bear. */
+export function doubt(view: ShardView): void {
+  view.doubt = { actor: view.actor, counter: view.vector.get(view.actor) ?? 0 }
+}
+
 export class History {
   #serial = 0
   readonly #byDot = new Map<string, Write>()
   readonly #byRecord = new Map<string, Write[]>()
   readonly #collected = new Set<Write>()
   readonly #lastCounter = new Map<string, number>()
+  readonly #provisional = new Set<Write>()
 
   get writeCount(): number {
     return this.#serial
   }
 
   /** `node` wrote `sibling` to the record just now; must be called before {@link hold} sees it. */
-  wrote(node: string, view: ShardView, id: string, sibling: Sibling, provisional: boolean): Write {
+  wrote(node: string, view: ShardView, id: string, sibling: Sibling): Write {
     const { shardId } = view
     const dotName = `${shardId}/${nameDot(sibling.dot)}`
     if (view.lastStamp !== null && compareHlc(sibling.stamp, view.lastStamp) <= 0) {
@@ -139,8 +154,9 @@ export class History {
       past: this.#knownOf(view, id),
       dot: sibling.dot,
     }
-    if (provisional) {
+    if (view.doubt?.actor === sibling.dot.actor) {
       view.provisional.set(nameDot(sibling.dot), write)
+      this.#provisional.add(write)
     } else {
       this.#publish(write, dotName)
     }
@@ -148,22 +164,40 @@ export class History {
   }
 
   /**
-   * A node found that its provisional writes need other names: `sibling` is what became of the one
-   * that `held` shows. Returns false when there is no such write.
+   * The node writes as `actor` from now on. Writes of doubtful dots may have got new ones: their stamps
+   * and values tell which is which. The others keep their dots, and must be the only ones to bear them.
    */
-  renamed(view: ShardView, id: string, sibling: Sibling): boolean {
-    for (const [key, write] of view.provisional) {
-      const same =
-        write.id === id &&
-        compareHlc(write.stamp, sibling.stamp) === 0 &&
-        write.deleted === (sibling.value === null)
-      if (!same) continue
-      view.provisional.delete(key)
-      write.dot = sibling.dot
-      this.#publish(write, `${view.shardId}/${nameDot(sibling.dot)}`)
-      return true
+  renewed(node: string, view: ShardView, actor: ActorId, changes: readonly Change[]): void {
+    for (const { id, siblings } of changes) {
+      for (const sibling of siblings) {
+        if (sibling.dot.actor !== actor || this.isKnownDot(view, sibling.dot)) continue
+        const write = [...view.provisional.values()].find(
+          (each) => each.id === id && compareHlc(each.stamp, sibling.stamp) === 0,
+        )
+        if (write === undefined) {
+          throw new Violation(
+            'every write held was made by somebody',
+            `${node} holds ${nameDot(sibling.dot)} of "${id}", which is none of its writes`,
+          )
+        }
+        this.#forgetProvisional(view, write)
+        write.dot = sibling.dot
+        write.content = contentOf(sibling.value)
+        this.#publish(write, `${view.shardId}/${nameDot(sibling.dot)}`)
+      }
     }
-    return false
+    this.settle(view)
+  }
+
+  /** Nobody disputed the doubtful dots: they are the node's. */
+  settle(view: ShardView): void {
+    view.doubt = null
+    for (const write of Array.from(view.provisional.values())) {
+      this.#forgetProvisional(view, write)
+      const held = view.records.get(write.id)?.siblings.includes(write) ?? false
+      if (held && !this.#isPublished(write))
+        this.#publish(write, `${view.shardId}/${nameDot(write.dot)}`)
+    }
   }
 
   /** True when somebody made the write that `dot` names. */
@@ -238,6 +272,15 @@ export class History {
     return `${kind} #${write.serial} of "${write.id}" by ${write.node} (${nameDot(write.dot)} at ${nameStamp(write.stamp)})`
   }
 
+  #isPublished(write: Write): boolean {
+    return this.#byDot.get(`${write.shardId}/${nameDot(write.dot)}`) === write
+  }
+
+  #forgetProvisional(view: ShardView, write: Write): void {
+    view.provisional.delete(nameDot(write.dot))
+    this.#provisional.delete(write)
+  }
+
   #publish(write: Write, dotName: string): void {
     const other = this.#byDot.get(dotName)
     if (other !== undefined) {
@@ -261,7 +304,10 @@ export class History {
 
   #resolve(node: string, view: ShardView, id: string, sibling: Sibling): Write {
     const key = nameDot(sibling.dot)
-    const write = view.provisional.get(key) ?? this.#byDot.get(`${view.shardId}/${key}`)
+    const write =
+      view.provisional.get(key) ??
+      this.#byDot.get(`${view.shardId}/${key}`) ??
+      this.#spread(view.shardId, key, sibling)
     if (write === undefined || write.id !== id) {
       throw new Violation(
         'every write held was made by somebody',
@@ -277,6 +323,18 @@ export class History {
       )
     }
     return write
+  }
+
+  /** A doubtful write that reached another node under its doubtful dot; nobody else bears it so far. */
+  #spread(shardId: string, key: string, sibling: Sibling): Write | undefined {
+    for (const write of this.#provisional) {
+      if (write.shardId !== shardId || nameDot(write.dot) !== key) continue
+      if (contentOf(sibling.value) !== write.content) continue
+      this.#provisional.delete(write)
+      this.#publish(write, `${shardId}/${key}`)
+      return write
+    }
+    return undefined
   }
 
   #vanished(node: string, view: ShardView, id: string): void {
@@ -304,7 +362,11 @@ export class History {
   #knownOf(view: ShardView, id: string): Set<Write> {
     const known = new Set(view.known.get(id))
     for (const write of this.#byRecord.get(`${view.shardId}/${id}`) ?? []) {
-      if (!known.has(write) && covers(view.vector, write.dot)) addWithPast(known, write)
+      if (known.has(write) || !covers(view.vector, write.dot)) continue
+      // What a doubtful node claims beyond its doubt are dots of its own making.
+      const { doubt: doubtful } = view
+      const disputed = doubtful?.actor === write.dot.actor && write.dot.counter > doubtful.counter
+      if (!disputed) addWithPast(known, write)
     }
     return known
   }

@@ -25,29 +25,42 @@ export function observe(history: History, node: SimNode): void {
   for (const { shardId } of node.db.replica.shards()) observeShard(history, node, shardId, 'open')
 }
 
-/** Takes notice of what changed in the shard, and checks it. */
-export function observeShard(history: History, node: SimNode, shardId: string, cause: Cause): void {
+/**
+ * Takes notice of what changed in the shard, and checks it. The number of records that changed; null
+ * when the whole shard was read.
+ */
+export function observeShard(
+  history: History,
+  node: SimNode,
+  shardId: string,
+  cause: Cause,
+): number | null {
   const view = shardViewOf(node.view, shardId)
   const { replica } = node.db
-  if (!node.moved.delete(shardId) && cause !== 'open') return
+  if (!node.moved.delete(shardId) && cause !== 'open') return 0
   let read = readFeed(node, shardId, cause === 'open' ? 0 : view.head)
   const { state } = read
   const grown = read.changes.filter(({ id }) => !view.records.has(id)).length
   const rows = state.recordCount + state.tombstoneCount
   const whole = cause === 'open' || state.logId !== view.logId || view.records.size + grown !== rows
   if (whole) read = readFeed(node, shardId, 0)
+  const identity = replica.identity()
+  if (view.actor !== identity.actor && view.actor !== '') {
+    history.renewed(node.name, view, identity.actor, read.changes)
+  }
+  view.actor = identity.actor
   const moved = !vectorsEqual(state.versionVector, view.vector)
   if (cause === 'write') {
     for (const { id, siblings } of read.changes) {
       for (const sibling of siblings) {
         if (history.isKnownDot(view, sibling.dot)) continue
-        if (sibling.dot.actor !== replica.identity().actor) {
+        if (sibling.dot.actor !== identity.actor) {
           throw new Violation(
             'every write held was made by somebody',
             `${node.name} wrote as another`,
           )
         }
-        history.wrote(node.name, view, id, sibling, false)
+        history.wrote(node.name, view, id, sibling)
       }
     }
   }
@@ -63,6 +76,7 @@ export function observeShard(history: History, node: SimNode, shardId: string, c
     }
   }
   if (whole || (moved && cause !== 'write')) history.checkShard(node.name, view)
+  return whole ? null : read.changes.length
 }
 
 function readFeed(node: SimNode, shardId: string, after: number): DeltaRead {

@@ -126,6 +126,19 @@ export class SimChannel {
     this.#toSender = [...frames]
   }
 
+  /** Changes a bit of the next frame on its way, or cuts it. False when there is none. */
+  damage(byte: number, cut: boolean): boolean {
+    const [queue] = [this.#toPuller, this.#toSender].filter(
+      ([frame]) => frame instanceof Uint8Array,
+    )
+    const frame = queue?.[0]
+    if (queue === undefined || !(frame instanceof Uint8Array)) return false
+    const at = byte % frame.length
+    if (cut) queue[0] = frame.slice(0, at)
+    else frame[at] = (frame[at] ?? 0) ^ (1 << (byte % 8))
+    return true
+  }
+
   #deliver(driver: SessionDriver<PullSession> | SessionDriver<SendSession>, queue: Parcel[]): void {
     const parcel = queue.shift()
     if (parcel === undefined) throw new Error('nothing to deliver')

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 
 import type { ReplicaStore, StoreEvent } from '../../src/store/types.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../src/store/vector-db.ts'
-import { cloneView, type NodeView } from './history.ts'
+import { cloneView, doubt, type NodeView } from './history.ts'
 import type { Random } from './random.ts'
 import { VirtualClock, type VirtualTime } from './virtual-clock.ts'
 
@@ -44,6 +44,7 @@ export class SimNode {
   onCommit: (shardId: string) => void = () => undefined
   /** Shards whose feed moved, as the store announced it, since they were last looked at. */
   readonly moved = new Set<string>()
+  readonly backups: Backup[] = []
   readonly #setup: NodeSetup
   #db: SQLiteVectorDB | null = null
   #store: ReplicaStore | null = null
@@ -76,10 +77,20 @@ export class SimNode {
   /** Opens a new file, or the copy that was put in its place. */
   async open(path: string = this.#nextPath()): Promise<void> {
     this.#path = path
+    this.#db = await this.openTwin()
+    this.#db.replica.onCommit(({ shardId }) => {
+      this.moved.add(shardId)
+      this.onCommit(shardId)
+    })
+    this.#store = this.#setup.wrap(this.#db.replica, this)
+  }
+
+  /** A second handle on the node's file, as another process has. */
+  async openTwin(): Promise<SQLiteVectorDB> {
     const { random } = this.#setup
-    this.#db = await createVectorDB(
+    return createVectorDB(
       {
-        path,
+        path: this.#path,
         durability: 'normal',
         busyTimeoutMs: 0,
         onEvent: (event) => {
@@ -92,11 +103,6 @@ export class SimNode {
         machine: { bootId: `boot-${this.#boots}`, pid: 1, processAlive: () => false },
       },
     )
-    this.#db.replica.onCommit(({ shardId }) => {
-      this.moved.add(shardId)
-      this.onCommit(shardId)
-    })
-    this.#store = this.#setup.wrap(this.#db.replica, this)
   }
 
   /** kill -9, and open again. With `reboot` the machine went down, too. */
@@ -126,6 +132,7 @@ export class SimNode {
     copyDatabase(backup.path, path)
     if (this.#db !== null) this.#abandon()
     this.view = cloneView(backup.view)
+    for (const shard of this.view.values()) doubt(shard)
     await this.open(path)
   }
 

@@ -24,6 +24,14 @@ export interface Profile {
   readonly batchSizeMax: number
 }
 
+/** What the product claims to survive, and a seed may therefore do. */
+export interface Features {
+  /** A node goes on with an older copy of its file. */
+  readonly restore: boolean
+  /** A copy of a node's file becomes a node beside it. */
+  readonly clone: boolean
+}
+
 export interface Weights {
   readonly write: number
   readonly move: number
@@ -34,10 +42,19 @@ export interface Weights {
   readonly restart: number
   readonly clock: number
   readonly partition: number
+  /** A frame is damaged on its way. */
+  readonly damage: number
+  /** Another process holds the file's write lock for a while. */
+  readonly lock: number
+  /** Another process writes to the file. */
+  readonly foreign: number
+  readonly backup: number
+  readonly restore: number
+  readonly clone: number
   readonly audit: number
 }
 
-export function drawProfile(random: Random, steps: number | null): Profile {
+export function drawProfile(random: Random, steps: number | null, features: Features): Profile {
   const nodeCount = random.weighted([
     [3, 2],
     [4, 3],
@@ -64,6 +81,12 @@ export function drawProfile(random: Random, steps: number | null): Profile {
       restart: often(1),
       clock: often(random.between(1, 6)),
       partition: often(random.between(1, 4)),
+      damage: often(1),
+      lock: often(1),
+      foreign: often(1),
+      backup: often(features.restore || features.clone ? 2 : 0),
+      restore: features.restore ? 1 : 0,
+      clone: features.clone ? 0.3 : 0,
       audit: 1,
     },
     liveChance: random.pick([0, 0.3, 0.8]),

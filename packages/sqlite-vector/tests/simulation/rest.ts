@@ -2,8 +2,12 @@
  * What must be true of all nodes together when everything has been exchanged: equal vectors, equal
  * fingerprints, the same siblings; equal rows and search results wherever the strategy is the same.
  */
+import { CHANGES_PER_DELTA_MAX, FRAME_BYTES_MAX } from '../../src/limits.ts'
+import type { ShardInfo } from '../../src/store/types.ts'
+import { decodeDelta } from '../../src/sync/delta-decode.ts'
+import { encodeDelta } from '../../src/sync/delta.ts'
 import type { ConflictStrategyName } from '../../src/sync/types.ts'
-import { vectorsEqual } from '../../src/sync/version-vector.ts'
+import { EMPTY_VECTOR, vectorsEqual } from '../../src/sync/version-vector.ts'
 import { Violation } from './history.ts'
 import type { Audit } from './inspect.ts'
 import type { SimNode } from './node.ts'
@@ -42,6 +46,27 @@ export function checkRest(shardId: string, nodes: readonly NodeAtRest[]): void {
       throw new Violation('equal rows give equal searches', pair)
     }
   }
+}
+
+/** Everything that one holds, given to the other once more, changes nothing there. */
+export function checkNothingNew(from: SimNode, to: SimNode, shard: ShardInfo): void {
+  const { shardId, dimension } = shard
+  const read = from.db.replica.readDelta(shardId, {
+    after: 0,
+    countMax: CHANGES_PER_DELTA_MAX,
+    bytesMax: FRAME_BYTES_MAX,
+    known: EMPTY_VECTOR,
+  })
+  const { changes } = decodeDelta(encodeDelta(read, dimension), dimension)
+  const before = to.db.replica.shardState(shardId)
+  const source = { peer: from.fingerprint, logId: read.state.logId, cursor: read.through }
+  const result = to.db.replica.applyDelta(shardId, changes, source)
+  const after = to.db.replica.shardState(shardId)
+  if (result.applied === 0 && result.quarantined === 0 && before.head === after.head) return
+  throw new Violation(
+    'applying twice changes nothing',
+    `${to.name} applied ${result.applied} of ${changes.length} changes that it had from ${from.name}`,
+  )
 }
 
 /** What a search for a fixed vector gives, distances included. */

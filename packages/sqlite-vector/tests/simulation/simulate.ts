@@ -5,6 +5,7 @@
  *   npm run simulate -- --seed 17 --trace          one seed, every step told
  *   --steps K        so many steps instead of what the seed draws
  *   --fault NAME     with a fault planted (faults.ts), to see that it is found
+ *   --with LIST      features that are off by default, separated by commas: restore, clone
  *   --keep-going     all seeds, also after one failed
  *
  * Exit code 1 when a seed broke an invariant.
@@ -12,7 +13,7 @@
 import { parseArgs } from 'node:util'
 
 import { type FaultName, FAULTS } from './faults.ts'
-import { simulate, type SimulationResult } from './simulation.ts'
+import { simulate } from './simulation.ts'
 
 const { values } = parseArgs({
   options: {
@@ -22,6 +23,7 @@ const { values } = parseArgs({
     steps: { type: 'string' },
     fault: { type: 'string' },
     trace: { type: 'boolean', default: false },
+    with: { type: 'string', default: '' },
     'keep-going': { type: 'boolean', default: false },
   },
 })
@@ -44,7 +46,13 @@ const from = integer('from', values.seed ?? values.from)
 const count = values.seed === undefined ? integer('seeds', values.seeds) : 1
 const steps = values.steps === undefined ? null : integer('steps', values.steps)
 const fault = faultGiven(values.fault)
-const totals = { steps: 0, writes: 0, subscriptions: 0, batches: 0, torn: 0, crashes: 0 }
+const features = Object.fromEntries(
+  values.with
+    .split(',')
+    .filter((name) => name !== '')
+    .map((name) => [name, true]),
+)
+const totals = new Map<string, number>()
 const failed: number[] = []
 const startedMs = performance.now()
 
@@ -54,10 +62,11 @@ for (let seed = from; seed < from + count; seed += 1) {
       seed,
       steps,
       fault,
+      features,
       ...(values.trace ? { onTrace: (line: string) => console.log(line) } : {}),
     })
-    for (const key of Object.keys(totals) as (keyof typeof totals & keyof SimulationResult)[]) {
-      totals[key] += result[key]
+    for (const [key, value] of Object.entries(result)) {
+      if (key !== 'seed') totals.set(key, (totals.get(key) ?? 0) + Number(value))
     }
   } catch (error) {
     failed.push(seed)
@@ -68,7 +77,7 @@ for (let seed = from; seed < from + count; seed += 1) {
 }
 
 const seconds = ((performance.now() - startedMs) / 1_000).toFixed(1)
-const list = Object.entries(totals).map(([key, value]) => `${value} ${key}`)
+const list = [...totals].map(([key, value]) => `${value} ${key}`)
 console.log(`${count} seeds from ${from} in ${seconds} s: ${list.join(', ')}`)
 console.log(failed.length === 0 ? 'every invariant held' : `failed: ${failed.join(' ')}`)
 process.exitCode = failed.length === 0 ? 0 : 1

@@ -5,6 +5,7 @@
 import { unreachable } from '../../src/assert.ts'
 import { SqliteVectorError } from '../../src/errors.ts'
 import type { ShardInfo, VectorRecord } from '../../src/store/types.ts'
+import type { SQLiteVectorDB } from '../../src/store/vector-db.ts'
 import { type History, shardViewOf, Violation } from './history.ts'
 import { observeShard } from './inspect.ts'
 import type { SimNode } from './node.ts'
@@ -14,6 +15,8 @@ import type { Random } from './random.ts'
 export interface Workplace {
   readonly history: History
   readonly node: SimNode
+  /** The node's own handle on its file, or another process's. */
+  readonly db: SQLiteVectorDB
   readonly shard: ShardInfo
   readonly random: Random
 }
@@ -47,16 +50,16 @@ interface Expected {
 
 /** Carries one operation out. Returns what was done, for the trace. */
 export async function work(place: Workplace, operation: Operation): Promise<string> {
-  const { node, shard, random } = place
+  const { db, shard, random } = place
   const { shardId } = shard
   const id = pickId(random)
-  const before = node.db.get(shardId, id)
+  const before = db.get(shardId, id)
   switch (operation) {
     case 'insert':
       return insert(place, id, before)
     case 'upsert': {
       const record = newRecord(random, id, shard.dimension)
-      const added = node.db.upsert(shardId, record)
+      const added = db.upsert(shardId, record)
       if (added !== (before === null)) wrong(place, `upsert of "${id}" says ${String(added)}`)
       return written(place, id, expectedOf(record), 'upsert')
     }
@@ -65,7 +68,7 @@ export async function work(place: Workplace, operation: Operation): Promise<stri
     case 'update-text':
       return update(place, operation, id, before)
     case 'delete': {
-      const deleted = node.db.delete(shardId, id)
+      const deleted = db.delete(shardId, id)
       if (deleted !== (before !== null)) wrong(place, `delete of "${id}" says ${String(deleted)}`)
       return deleted
         ? written(place, id, null, 'delete')
@@ -79,10 +82,10 @@ export async function work(place: Workplace, operation: Operation): Promise<stri
 }
 
 function insert(place: Workplace, id: string, before: VectorRecord | null): string {
-  const { node, shard, random } = place
+  const { db, shard, random } = place
   const record = newRecord(random, id, shard.dimension)
   try {
-    node.db.insert(shard.shardId, record)
+    db.insert(shard.shardId, record)
   } catch (error) {
     if (before === null || !isCode(error, 'STORE_RECORD_EXISTS')) throw error
     return unchanged(place, `insert ${id}: exists`)
@@ -97,7 +100,7 @@ function update(
   id: string,
   before: VectorRecord | null,
 ): string {
-  const { node, shard, random } = place
+  const { db, shard, random } = place
   const metadata = newMetadata(random)
   const text = random.chance(0.3) ? null : newText(random)
   const embedding = newEmbedding(random, shard.dimension)
@@ -109,7 +112,7 @@ function update(
         ? { text }
         : { embedding }
   try {
-    node.db.update(shard.shardId, id, change)
+    db.update(shard.shardId, id, change)
   } catch (error) {
     if (before !== null || !isCode(error, 'STORE_RECORD_UNKNOWN')) throw error
     return unchanged(place, `${operation} ${id}: not there`)
@@ -131,29 +134,35 @@ function update(
 }
 
 async function batch(place: Workplace): Promise<string> {
-  const { node, shard, random } = place
+  const { db, shard, random } = place
   const ids = [...new Set([pickId(random), pickId(random), pickId(random), pickId(random)])]
   const records = ids.map((id) => newRecord(random, id, shard.dimension))
-  const count = await node.db.insertBatch(shard.shardId, records, { mode: 'upsert' })
+  const count = await db.insertBatch(shard.shardId, records, { mode: 'upsert' })
   if (count !== records.length) wrong(place, `a batch of ${records.length} counted ${count}`)
-  observeShard(place.history, node, shard.shardId, 'write')
+  observe(place)
   for (const record of records) checkWritten(place, record.id, expectedOf(record))
   return `batch ${ids.join(' ')}`
 }
 
 /** Takes notice of a write and checks that the record is exactly what was written. */
 function written(place: Workplace, id: string, expected: Expected | null, what: string): string {
-  observeShard(place.history, place.node, place.shard.shardId, 'write')
+  observe(place)
   checkWritten(place, id, expected)
   return `${what} ${id}`
 }
 
 function unchanged(place: Workplace, what: string): string {
-  const { node, shard, history } = place
+  const { history } = place
   const before = history.writeCount
-  observeShard(history, node, shard.shardId, 'write')
+  observe(place)
   if (history.writeCount !== before) wrong(place, `${what}, and wrote all the same`)
   return what
+}
+
+function observe({ history, node, shard }: Workplace): void {
+  // Nothing to hear for the handle that wrote; another process's commits must be asked for.
+  node.db.replica.poll()
+  observeShard(history, node, shard.shardId, 'write')
 }
 
 function checkWritten(place: Workplace, id: string, expected: Expected | null): void {

@@ -1,0 +1,184 @@
+/**
+ * What may go wrong in a world, one function each: machines, clocks, networks, and the people who copy
+ * files. After each the oracle looks again, and everything it knew must still be there.
+ */
+import { DatabaseSync } from 'node:sqlite'
+
+import { unreachable } from '../../src/assert.ts'
+import { cloneView, Violation } from './history.ts'
+import { observe } from './inspect.ts'
+import { SimChannel } from './network.ts'
+import { isCode, OPERATION_WEIGHTS, work } from './workload.ts'
+import { pairName, type World } from './world.ts'
+
+/** The channel is torn at whatever frame it is. */
+export function tear(world: World): void {
+  const channel = world.random.pick(world.channels)
+  world.trace(`${channel.name}: torn`)
+  world.counts.torn += 1
+  channel.abort()
+  world.recorded = channel.haunted ? world.recorded : channel
+  // What a side was about to do, it does, or it does not come to it.
+  if (channel.haunted || world.random.chance(0.5)) world.forget(channel)
+}
+
+/** Somebody on the path repeats what a puller once sent; nobody hears the answer. */
+export function replay(world: World): void {
+  const original = world.recorded
+  if (original === null) return
+  const channel = new SimChannel(original.subscription, 1)
+  const { recorded } = original
+  const count = world.random.between(1, Math.max(1, recorded.length))
+  world.trace(`${channel.name}: ${count} frames replayed`)
+  channel.haunt(recorded.slice(0, count))
+  world.channels.push(channel)
+}
+
+/** A bit of a frame flips, or the frame is cut: it must be refused, and nothing of it applied. */
+export function damage(world: World): void {
+  const channel = world.random.pick(world.channels)
+  const cut = world.random.chance(0.3)
+  if (!channel.damage(world.random.below(100_000), cut)) return
+  world.counts.damaged += 1
+  world.trace(`${channel.name}: a frame is ${cut ? 'cut' : 'damaged'}`)
+}
+
+export function partition(world: World): void {
+  const [a, b] = world.random.pick(world.edges)
+  const pair = pairName(a, b)
+  if (world.partitioned.delete(pair)) {
+    world.trace(`${pair}: together again`)
+  } else {
+    world.partitioned.add(pair)
+    world.trace(`${pair}: apart`)
+  }
+}
+
+export async function crash(world: World): Promise<void> {
+  const node = world.random.pick(world.nodes)
+  const reboot = world.random.chance(0.3)
+  world.trace(`${node.name}: ${reboot ? 'machine goes down' : 'killed'}`)
+  world.counts.crashes += 1
+  world.disconnect(node)
+  await node.crash(reboot)
+  observe(world.history, node)
+}
+
+export async function restart(world: World): Promise<void> {
+  const node = world.random.pick(world.nodes)
+  world.trace(`${node.name}: closed and opened`)
+  world.disconnect(node)
+  await node.restart()
+  observe(world.history, node)
+}
+
+export function disturbClock(world: World): void {
+  const node = world.random.pick(world.nodes)
+  const change = world.random.pick(['skew', 'jump', 'stop', 'resume', 'right'] as const)
+  const sign = world.random.chance(0.5) ? 1 : -1
+  switch (change) {
+    case 'skew':
+      node.clock.skewMs = sign * world.random.below(5_000)
+      break
+    case 'jump':
+      node.clock.skewMs = sign * world.random.pick([60_000, 3_600_000, 864_000_000])
+      break
+    case 'stop':
+      node.clock.stop()
+      break
+    case 'resume':
+      node.clock.resume()
+      break
+    case 'right':
+      node.clock.skewMs = 0
+      break
+    default:
+      unreachable(change)
+  }
+  world.trace(`${node.name}: clock ${change} (${node.clock.skewMs} ms)`)
+}
+
+/** Another process holds the write lock: a write says so and changes nothing, a session ends. */
+export async function lock(world: World): Promise<void> {
+  const node = world.random.pick(world.nodes)
+  const [shard] = node.db.shards()
+  if (shard === undefined) return
+  world.trace(`${node.name}: locked by another process`)
+  world.counts.locked += 1
+  using other = new DatabaseSync(node.path)
+  other.exec('BEGIN IMMEDIATE')
+  const operation = world.random.weighted(OPERATION_WEIGHTS)
+  const { history, random } = world
+  try {
+    world.trace(
+      `${node.name}: ${await work({ history, node, db: node.db, shard, random }, operation)}`,
+    )
+  } catch (error) {
+    if (!isCode(error, 'STORE_BUSY')) throw error
+  }
+  for (const channel of world.channels.filter((each) => each.touches(node))) {
+    if (channel.moves(world.reachable(channel)).length > 0) world.move(channel)
+  }
+  if (node.moved.size > 0) {
+    throw new Violation(
+      'a locked file is not written',
+      `${node.name} moved ${[...node.moved].join()}`,
+    )
+  }
+  other.exec('ROLLBACK')
+}
+
+/** Another process writes to the file beside the one that syncs it. */
+export async function writeFromOutside(world: World): Promise<void> {
+  const node = world.random.pick(world.nodes)
+  const [shard] = node.db.shards()
+  if (shard === undefined) return
+  using db = await node.openTwin()
+  const operation = world.random.weighted(OPERATION_WEIGHTS)
+  const { history, random } = world
+  const done = await work({ history, node, db, shard, random }, operation)
+  world.trace(`${node.name}: ${done} by another process`)
+  node.db.replica.poll()
+}
+
+export function backUp(world: World): void {
+  const node = world.random.pick(world.nodes)
+  node.backups.push(node.backUp())
+  world.trace(`${node.name}: backed up`)
+}
+
+/** A node goes on with an older copy of its file. */
+export async function restore(world: World): Promise<void> {
+  const node = world.random.pick(world.nodes.filter(({ backups }) => backups.length > 0))
+  world.trace(`${node.name}: restored from a backup`)
+  world.counts.restored += 1
+  world.disconnect(node)
+  await node.restore(world.random.pick(node.backups))
+  observe(world.history, node)
+}
+
+/** A copy of a node's file is opened on another machine, and both go on. */
+export async function clone(world: World): Promise<void> {
+  const original = world.random.pick(world.nodes)
+  const copy = world.addNode()
+  world.trace(`${copy.name}: a clone of ${original.name}`)
+  world.counts.cloned += 1
+  const backup = original.backUp()
+  await copy.restore({ ...backup, view: cloneView(backup.view) })
+  for (const [a, b] of world.edges.filter((edge) => edge.includes(original))) {
+    world.edges.push([copy, a === original ? b : a])
+  }
+  world.edges.push([copy, original])
+  observe(world.history, copy)
+}
+
+/** Nodes that are out of reach of nobody any more, with clocks that run. */
+export function heal(world: World): void {
+  world.partitioned.clear()
+  for (const node of world.nodes) node.clock.resume()
+  world.trace('heals')
+  for (const channel of world.channels) {
+    if (channel.haunted) world.forget(channel)
+    else if (channel.subscription.live) channel.pulling.tell({ type: 'stop' })
+  }
+}
