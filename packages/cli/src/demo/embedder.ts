@@ -1,19 +1,15 @@
 /**
- * Turns text into vectors: the interface that a real model plugs into, and a stand-in that needs none.
+ * Turns text into vectors without a model: a stand-in behind the library's `Embedder`, which a real one fits.
  *
- * The stand-in hashes words and character n-grams into signed buckets (feature hashing, Weinberger et
+ * It hashes words and character n-grams into signed buckets (feature hashing, Weinberger et
  * al. 2009, arXiv 0902.2206). It finds shared words and word parts; it knows nothing of meaning, and
  * says so in its label. It is deterministic: one text gives one vector, on every machine.
  */
+import type { Embedder } from '@agentic-flow/sqlite-vector'
 
-/** Anything that makes vectors of texts: a local model, an API, or {@link hashedNgramEmbedder}. */
-export interface Embedder {
-  /** Kept with the shard, so that vectors of two models never mix. */
-  readonly modelId: string
-  readonly dimension: number
-  /** What a person should know about these vectors. */
+/** An embedder that says what a person should know about its vectors. */
+export interface LabelledEmbedder extends Embedder {
   readonly label: string
-  /** One vector of `dimension` components for each text, in order. */
   embed(texts: readonly string[]): Promise<readonly Float32Array[]>
 }
 
@@ -32,7 +28,7 @@ const COMMON = new Set(
 )
 
 /** The deterministic stand-in: hashed words, word pairs and character n-grams; no model, no network. */
-export const hashedNgramEmbedder: Embedder = Object.freeze({
+export const hashedNgramEmbedder: LabelledEmbedder = Object.freeze({
   modelId: 'hashed-ngrams-384-v1',
   dimension: DIMENSION,
   label: 'hashed words and character n-grams, 384-d: a stand-in for a model, lexical only',
