@@ -142,11 +142,6 @@ export class Finder {
     await this.#indexes.warm(shardId)
   }
 
-  /** Gives up the index of a shard whose visible records changed without the feed. */
-  forget(shardId: string): void {
-    this.#indexes.drop(shardId)
-  }
-
   close(): void {
     this.#indexes.close()
   }

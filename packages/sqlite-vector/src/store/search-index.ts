@@ -117,11 +117,6 @@ export class SearchIndexes {
     return { state: index === null || work !== null ? 'building' : 'ready', index, reason: null }
   }
 
-  /** Gives the index up: it is built anew when it is next asked for. */
-  drop(shardId: string): void {
-    this.#entries.delete(shardId)
-  }
-
   close(): void {
     this.#closed = true
     this.#entries.clear()
@@ -138,7 +133,7 @@ export class SearchIndexes {
 
   #basis(shard: ShardRow): IndexBasis {
     const { logId } = this.#core.identity()
-    return { shard: shard.shard, logId, strategy: shard.conflict_strategy }
+    return { shard: shard.shard, logId }
   }
 
   #collectedThrough(shard: ShardRow): number {

@@ -21,8 +21,6 @@ import type { ShardRow } from './shards.ts'
 export interface IndexBasis {
   readonly shard: number
   readonly logId: string
-  /** The strategy decides which records are visible, and as what. */
-  readonly strategy: string | null
 }
 
 type TailRow = readonly [record: number, changeId: number, embedding: Uint8Array | null]
@@ -47,7 +45,6 @@ export class ShardIndex {
     return (
       this.basis.shard === basis.shard &&
       this.basis.logId === basis.logId &&
-      this.basis.strategy === basis.strategy &&
       (this.cursor === 0 || this.cursor >= collectedThrough)
     )
   }

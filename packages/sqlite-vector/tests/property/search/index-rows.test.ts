@@ -1,0 +1,129 @@
+/**
+ * The index is a function of the rows: whatever is written, by whom and in what order, search gives what a scan of a
+ * fresh connection gives; two peers that converged answer alike, byte for byte.
+ *
+ * Writers: the searching connection, a second connection to the same file (as another process has), and deltas of a
+ * peer with conflicts. In between: rollbacks, restarts, searches that leave the index half-way behind.
+ */
+import * as fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Metric, RecordInput, ReplicaStore } from '../../../src/store/types.ts'
+import type { SQLiteVectorDB } from '../../../src/store/vector-db.ts'
+import { isotropic } from '../../unit/search/data.ts'
+import { temporaryDb } from '../../unit/search/fixture.ts'
+
+const SHARD = 's'
+const DIMENSION = 6
+const VECTORS = isotropic(24, DIMENSION, 1)
+
+const writer = fc.constantFrom('own', 'second', 'peer')
+const id = fc.integer({ min: 0, max: 11 }).map((n) => `r${n}`)
+const vector = fc.integer({ min: 0, max: VECTORS.length - 1 })
+const step = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ type: fc.constant('put' as const), writer, id, vector }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant('label' as const), writer, id, vector }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant('delete' as const), writer, id }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant('sync' as const) }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('rollback' as const), id, vector }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('restart' as const) }) },
+  { weight: 4, arbitrary: fc.record({ type: fc.constant('search' as const) }) },
+)
+
+/** Pulls all of `from` into `to`, as a sync would. */
+function pull(from: ReplicaStore, to: ReplicaStore, peer: string): void {
+  const known = to.shardState(SHARD).versionVector
+  const read = from.readDelta(SHARD, { after: 0, countMax: 10_000, bytesMax: 1e9, known })
+  expect(read.atHead).toBe(true)
+  const source = { peer, logId: read.state.logId, cursor: read.through }
+  if (read.changes.length > 0) to.applyDelta(SHARD, read.changes, source)
+  to.joinVector(SHARD, source, read.state.versionVector)
+}
+
+function recordOf(name: string, index: number): RecordInput {
+  return { id: name, embedding: VECTORS[index] ?? [], metadata: { label: index } }
+}
+
+/** Everything a search can say, for some queries, filters and depths. */
+function answers(db: SQLiteVectorDB): unknown {
+  const filter = { label: { $gte: 12 } }
+  return VECTORS.slice(0, 4).map((query) => [
+    db.search(SHARD, query, { k: 20, includeVectors: true }),
+    db.search(SHARD, query, { k: 3, filter }),
+    db.count(SHARD, filter),
+  ])
+}
+
+async function check(
+  steps: readonly (typeof step extends fc.Arbitrary<infer T> ? T : never)[],
+  metric: Metric,
+): Promise<void> {
+  await using here = await temporaryDb()
+  await using there = await temporaryDb()
+  let db = here.db
+  const second = await here.open()
+  const peer = there.db
+  db.createShard(SHARD, { dimension: DIMENSION, metric })
+  peer.createShard(SHARD, { dimension: DIMENSION, metric })
+  const writers = (name: string): SQLiteVectorDB =>
+    name === 'own' ? db : name === 'second' ? second : peer
+  for (const each of steps) {
+    if (each.type === 'put') writers(each.writer).upsert(SHARD, recordOf(each.id, each.vector))
+    if (each.type === 'delete') writers(each.writer).delete(SHARD, each.id)
+    if (each.type === 'label') {
+      writers(each.writer).update(
+        SHARD,
+        { filter: { label: each.vector } },
+        { metadata: { label: each.vector + 1 } },
+      )
+    }
+    if (each.type === 'sync') {
+      pull(peer.replica, db.replica, 'peer')
+      pull(db.replica, peer.replica, 'here')
+    }
+    if (each.type === 'rollback') {
+      const open = db
+      expect(() =>
+        open.transaction(() => {
+          open.upsert(SHARD, recordOf(each.id, each.vector))
+          open.search(SHARD, VECTORS[0] ?? [])
+          throw new Error('undo')
+        }),
+      ).toThrow('undo')
+    }
+    if (each.type === 'restart') {
+      db.close()
+      db = await here.open()
+    }
+    if (each.type === 'search') db.search(SHARD, VECTORS[0] ?? [])
+  }
+  await expectRows(here, db, second)
+  pull(peer.replica, db.replica, 'peer')
+  pull(db.replica, peer.replica, 'here')
+  await expectRows(here, db, second)
+  expect(answers(peer)).toEqual(answers(db))
+}
+
+/** The index answers as a scan without one does, on both connections. */
+async function expectRows(
+  fixture: { open: (options: object) => Promise<SQLiteVectorDB> },
+  ...connections: readonly SQLiteVectorDB[]
+): Promise<void> {
+  const scanning = await fixture.open({ searchMemoryBytes: 0 })
+  const wanted = answers(scanning)
+  for (const db of connections) {
+    expect(db.explain(SHARD).source).toBe('arena')
+    expect(answers(db)).toEqual(wanted)
+  }
+  scanning.close()
+}
+
+describe('index = f(rows)', () => {
+  test.each(['cosine', 'l2', 'dot'] as const)('%s', async (metric) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 60 }), (steps) =>
+        check(steps, metric),
+      ),
+      { numRuns: 25 },
+    )
+  })
+})
