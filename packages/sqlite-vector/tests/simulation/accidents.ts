@@ -6,8 +6,9 @@ import { DatabaseSync } from 'node:sqlite'
 
 import { unreachable } from '../../src/assert.ts'
 import { cloneView, Violation } from './history.ts'
-import { observe } from './inspect.ts'
+import { observe, observeShard } from './inspect.ts'
 import { SimChannel } from './network.ts'
+import { STRATEGIES } from './profile.ts'
 import { isCode, OPERATION_WEIGHTS, work } from './workload.ts'
 import { pairName, type World } from './world.ts'
 
@@ -98,6 +99,19 @@ export function disturbClock(world: World): void {
   world.trace(`${node.name}: clock ${change} (${node.clock.skewMs} ms)`)
 }
 
+/** A node shows conflicts in another way for a while, or in its own way again. */
+export function changeStrategy(world: World): void {
+  const node = world.random.pick(world.nodes)
+  const shards = node.db.shards()
+  if (shards.length === 0) return
+  const { shardId } = world.random.pick(shards)
+  const own = world.strategyOf(node)
+  const strategy = world.random.pick([own, own, ...STRATEGIES])
+  node.show(shardId, strategy)
+  observeShard(world.history, node, shardId, 'sync')
+  world.trace(`${node.name}: shows ${shardId} by ${strategy}`)
+}
+
 /** Another process holds the write lock: a write says so and changes nothing, a session ends. */
 export async function lock(world: World): Promise<void> {
   const node = world.random.pick(world.nodes)
@@ -109,6 +123,7 @@ export async function lock(world: World): Promise<void> {
   other.exec('BEGIN IMMEDIATE')
   const operation = world.random.weighted(OPERATION_WEIGHTS)
   const { history, random } = world
+  const before = node.moved.size
   try {
     world.trace(
       `${node.name}: ${await work({ history, node, db: node.db, shard, random }, operation)}`,
@@ -119,7 +134,7 @@ export async function lock(world: World): Promise<void> {
   for (const channel of world.channels.filter((each) => each.touches(node))) {
     if (channel.moves(world.reachable(channel)).length > 0) world.move(channel)
   }
-  if (node.moved.size > 0) {
+  if (node.moved.size > before) {
     throw new Violation(
       'a locked file is not written',
       `${node.name} moved ${[...node.moved].join()}`,

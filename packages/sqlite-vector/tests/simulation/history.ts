@@ -22,6 +22,7 @@ import type {
   VersionVector,
 } from '../../src/sync/types.ts'
 import { covers } from '../../src/sync/version-vector.ts'
+import type { SimStrategy } from './reference-view.ts'
 
 /** Something that must never be true was true; ends the simulation. */
 export class Violation extends Error {
@@ -69,6 +70,8 @@ export interface ShardView {
    */
   doubt: Dot | null
   actor: ActorId
+  /** How the node shows conflicts of the shard; kept in its file. */
+  strategy: SimStrategy
   vector: VersionVector
   floor: VersionVector
   head: number
@@ -104,6 +107,7 @@ export function shardViewOf(view: NodeView, shardId: string): ShardView {
       provisional: new Map(),
       doubt: null,
       actor: '',
+      strategy: 'last-write-wins',
       vector: new Map(),
       floor: new Map(),
       head: 0,
@@ -202,7 +206,9 @@ export class History {
 
   /** True when somebody made the write that `dot` names. */
   isKnownDot(view: ShardView, dot: Dot): boolean {
-    return view.provisional.has(nameDot(dot)) || this.#byDot.has(`${view.shardId}/${nameDot(dot)}`)
+    if (view.provisional.has(nameDot(dot))) return true
+    if (isDisputed(view, dot)) return false
+    return this.#byDot.has(`${view.shardId}/${nameDot(dot)}`)
   }
 
   /** The node now holds `state` of the record, or nothing; checks it against what it must hold. */
@@ -363,10 +369,7 @@ export class History {
     const known = new Set(view.known.get(id))
     for (const write of this.#byRecord.get(`${view.shardId}/${id}`) ?? []) {
       if (known.has(write) || !covers(view.vector, write.dot)) continue
-      // What a doubtful node claims beyond its doubt are dots of its own making.
-      const { doubt: doubtful } = view
-      const disputed = doubtful?.actor === write.dot.actor && write.dot.counter > doubtful.counter
-      if (!disputed) addWithPast(known, write)
+      if (!isDisputed(view, write.dot)) addWithPast(known, write)
     }
     return known
   }
@@ -390,6 +393,11 @@ export class History {
       )
     }
   }
+}
+
+/** What a doubtful node claims beyond its doubt are dots of its own making. */
+function isDisputed({ doubt: doubtful }: ShardView, dot: Dot): boolean {
+  return doubtful?.actor === dot.actor && dot.counter > doubtful.counter
 }
 
 /** The writes that no other of `known` saw. */

@@ -9,11 +9,10 @@ import xxhash from 'xxhash-wasm'
 import { bytesToFloat32, bytesToHex } from '../../src/bytes.ts'
 import { exchange, fingerprintToHex, recordHash } from '../../src/store/fingerprint.ts'
 import type { DeltaRead, ShardInfo } from '../../src/store/types.ts'
-import type { ConflictStrategyName } from '../../src/sync/types.ts'
 import { EMPTY_VECTOR, vectorsEqual } from '../../src/sync/version-vector.ts'
 import { type History, shardViewOf, type ShardView, Violation } from './history.ts'
 import type { SimNode } from './node.ts'
-import { referenceView } from './reference-view.ts'
+import { referenceView, type SimStrategy } from './reference-view.ts'
 
 /** Why a node's state may have moved: only its own writes may bring new dots into the world. */
 export type Cause = 'write' | 'sync' | 'open'
@@ -111,8 +110,9 @@ export interface Audit {
 }
 
 /** Reads the shard's tables through a connection of its own and checks them against the oracle. */
-export function audit(node: SimNode, info: ShardInfo, strategy: ConflictStrategyName): Audit {
+export function audit(node: SimNode, info: ShardInfo): Audit {
   const view = shardViewOf(node.view, info.shardId)
+  const { strategy } = view
   using db = new DatabaseSync(node.path, { readOnly: true })
   const all = (sql: string, ...values: (string | number)[]): unknown[] =>
     db.prepare(sql).all(...values)
@@ -157,6 +157,14 @@ export function audit(node: SimNode, info: ShardInfo, strategy: ConflictStrategy
   }
   if ((feed.at(-1)?.change_id ?? 0) > shard.head) fail('the head is the newest change', kept)
   if (conflicts.some(({ siblings }) => siblings < 2)) fail('a conflict has siblings', counted)
+  const open = [...view.records].filter(([, { siblings }]) => siblings.length > 1)
+  const listed = node.db.listConflicts(info.shardId, { limit: 1_000 }).conflicts
+  const names = listed.map(({ id, siblingCount }) => `${id}: ${siblingCount}`).join()
+  const wanted = open
+    .toSorted(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    .map(([id, { siblings }]) => `${id}: ${siblings.length}`)
+    .join()
+  if (names !== wanted) fail('every open conflict is listed', `${names} instead of ${wanted}`)
   checkRows(view, visible, info, strategy, fail)
   checkFingerprint(view, shard, fail)
   return {
@@ -187,7 +195,7 @@ function checkRows(
   view: ShardView,
   visible: readonly VisibleSqlRow[],
   info: ShardInfo,
-  strategy: ConflictStrategyName,
+  strategy: SimStrategy,
   fail: Fail,
 ): void {
   const byId = new Map(visible.map((row) => [row.vector_id, row]))

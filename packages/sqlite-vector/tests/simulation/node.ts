@@ -10,8 +10,9 @@ import { join } from 'node:path'
 
 import type { ReplicaStore, StoreEvent } from '../../src/store/types.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../src/store/vector-db.ts'
-import { cloneView, doubt, type NodeView } from './history.ts'
+import { cloneView, doubt, type NodeView, shardViewOf } from './history.ts'
 import type { Random } from './random.ts'
+import { longestMetadata, type SimStrategy } from './reference-view.ts'
 import { VirtualClock, type VirtualTime } from './virtual-clock.ts'
 
 /** Puts a faulty store in the place of a sound one; see faults.ts. */
@@ -83,6 +84,10 @@ export class SimNode {
       this.onCommit(shardId)
     })
     this.#store = this.#setup.wrap(this.#db.replica, this)
+    // Functions are not kept in files.
+    for (const { shardId, strategy } of this.view.values()) {
+      if (strategy === 'function') this.#db.setConflictStrategy(shardId, longestMetadata)
+    }
   }
 
   /** A second handle on the node's file, as another process has. */
@@ -103,6 +108,12 @@ export class SimNode {
         machine: { bootId: `boot-${this.#boots}`, pid: 1, processAlive: () => false },
       },
     )
+  }
+
+  /** Chooses how the shard's conflicts are shown. */
+  show(shardId: string, strategy: SimStrategy): void {
+    this.db.setConflictStrategy(shardId, strategy === 'function' ? longestMetadata : strategy)
+    shardViewOf(this.view, shardId).strategy = strategy
   }
 
   /** kill -9, and open again. With `reboot` the machine went down, too. */

@@ -4,16 +4,16 @@
  */
 import { unreachable } from '../../src/assert.ts'
 import type { Metric } from '../../src/store/types.ts'
-import type { ConflictStrategyName } from '../../src/sync/types.ts'
 import type { Random } from './random.ts'
+import type { SimStrategy } from './reference-view.ts'
 
 export interface Profile {
   readonly nodeCount: number
   readonly shardCount: number
   readonly metric: Metric
   readonly dimension: number
-  /** Per node: mostly one for all. */
-  readonly strategies: readonly ConflictStrategyName[]
+  /** What nodes show conflicts by, in turn; mostly one for all. */
+  readonly strategies: readonly SimStrategy[]
   /** Pairs of nodes that talk to each other; connected. */
   readonly edges: readonly (readonly [number, number])[]
   readonly steps: number
@@ -51,6 +51,8 @@ export interface Weights {
   readonly backup: number
   readonly restore: number
   readonly clone: number
+  /** A node changes how it shows conflicts. */
+  readonly strategy: number
   readonly audit: number
 }
 
@@ -68,7 +70,7 @@ export function drawProfile(random: Random, steps: number | null, features: Feat
     shardCount: random.chance(0.8) ? 1 : 2,
     metric: random.pick(['cosine', 'l2', 'dot'] as const),
     dimension: random.between(1, 4),
-    strategies: drawStrategies(random, nodeCount),
+    strategies: drawStrategies(random),
     edges: drawEdges(random, nodeCount),
     steps: steps ?? random.between(100, 500),
     weights: {
@@ -87,6 +89,7 @@ export function drawProfile(random: Random, steps: number | null, features: Feat
       backup: often(features.restore || features.clone ? 2 : 0),
       restore: features.restore ? 1 : 0,
       clone: features.clone ? 0.3 : 0,
+      strategy: often(1),
       audit: 1,
     },
     liveChance: random.pick([0, 0.3, 0.8]),
@@ -94,8 +97,17 @@ export function drawProfile(random: Random, steps: number | null, features: Feat
   }
 }
 
-function drawStrategies(_random: Random, nodeCount: number): readonly ConflictStrategyName[] {
-  return Array.from({ length: nodeCount }, () => 'last-write-wins' as const)
+export const STRATEGIES: readonly SimStrategy[] = [
+  'last-write-wins',
+  'first-write-wins',
+  'merge',
+  'manual',
+  'function',
+]
+
+function drawStrategies(random: Random): readonly SimStrategy[] {
+  if (random.chance(0.8)) return [random.pick(STRATEGIES)]
+  return [random.pick(STRATEGIES), random.pick(STRATEGIES)]
 }
 
 function drawEdges(random: Random, nodeCount: number): readonly (readonly [number, number])[] {

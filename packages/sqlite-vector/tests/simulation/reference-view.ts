@@ -6,7 +6,25 @@
  * smallest; merge ignores deletes while there is a put, takes metadata key by key and the text from
  * the later (stamp, actor), and the mean of the embeddings in the order of their dots.
  */
+import type { ConflictSibling, ConflictValue } from '../../src/store/types.ts'
 import type { ConflictStrategyName, Sibling } from '../../src/sync/types.ts'
+
+/** The strategies that have a name, and a function of a caller's. */
+export type SimStrategy = ConflictStrategyName | 'function'
+
+/** A caller's strategy: the put with the longest metadata, the first of equals; a delete if there is none. */
+export function longestMetadata(siblings: readonly ConflictSibling[]): ConflictValue | null {
+  let best: ConflictSibling['value'] = null
+  for (const { value } of siblings) {
+    if (value === null) continue
+    if (best === null || metadataLength(value) > metadataLength(best)) best = value
+  }
+  return best
+}
+
+function metadataLength({ metadata }: { readonly metadata: object }): number {
+  return JSON.stringify(metadata).length
+}
 
 /** A visible record. */
 export interface VisibleRow {
@@ -16,10 +34,16 @@ export interface VisibleRow {
 }
 
 export function referenceView(
-  strategy: ConflictStrategyName,
+  strategy: SimStrategy,
   siblings: readonly Sibling[],
   cosine: boolean,
 ): VisibleRow | null {
+  if (siblings.length === 1) return rowOf(siblings[0])
+  if (strategy === 'function') {
+    const puts = siblings.toSorted(inDotOrder).filter((sibling) => sibling.value !== null)
+    const longest = Math.max(...puts.map((put) => put.value?.metadata.length ?? 0))
+    return rowOf(puts.find((put) => put.value?.metadata.length === longest))
+  }
   const byTime = siblings.toSorted(laterLast)
   if (strategy === 'first-write-wins') return rowOf(byTime[0])
   if (strategy !== 'merge') return rowOf(byTime.at(-1))
@@ -46,14 +70,7 @@ function rowOf(sibling: Sibling | undefined): VisibleRow | null {
 }
 
 function meanOf(puts: readonly Sibling[], cosine: boolean): Float32Array | null {
-  const inDotOrder = puts.toSorted((a, b) =>
-    a.dot.actor === b.dot.actor
-      ? a.dot.counter - b.dot.counter
-      : a.dot.actor < b.dot.actor
-        ? -1
-        : 1,
-  )
-  const vectors = inDotOrder.map((put) => [...(put.value?.embedding ?? [])])
+  const vectors = puts.toSorted(inDotOrder).map((put) => [...(put.value?.embedding ?? [])])
   const dimension = vectors[0]?.length ?? 0
   const sum = Array.from({ length: dimension }, (_, index) =>
     vectors.reduce((total, vector) => total + (vector[index] ?? 0), 0),
@@ -70,13 +87,10 @@ function norm(vector: readonly number[]): number {
 }
 
 function laterLast(a: Sibling, b: Sibling): number {
-  return (
-    a.stamp.ms - b.stamp.ms ||
-    a.stamp.logical - b.stamp.logical ||
-    (a.dot.actor === b.dot.actor
-      ? a.dot.counter - b.dot.counter
-      : a.dot.actor < b.dot.actor
-        ? -1
-        : 1)
-  )
+  return a.stamp.ms - b.stamp.ms || a.stamp.logical - b.stamp.logical || inDotOrder(a, b)
+}
+
+function inDotOrder(a: Sibling, b: Sibling): number {
+  if (a.dot.actor !== b.dot.actor) return a.dot.actor < b.dot.actor ? -1 : 1
+  return a.dot.counter - b.dot.counter
 }

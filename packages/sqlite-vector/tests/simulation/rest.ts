@@ -6,15 +6,15 @@ import { CHANGES_PER_DELTA_MAX, FRAME_BYTES_MAX } from '../../src/limits.ts'
 import type { ShardInfo } from '../../src/store/types.ts'
 import { decodeDelta } from '../../src/sync/delta-decode.ts'
 import { encodeDelta } from '../../src/sync/delta.ts'
-import type { ConflictStrategyName } from '../../src/sync/types.ts'
 import { EMPTY_VECTOR, vectorsEqual } from '../../src/sync/version-vector.ts'
 import { Violation } from './history.ts'
 import type { Audit } from './inspect.ts'
 import type { SimNode } from './node.ts'
+import type { SimStrategy } from './reference-view.ts'
 
 export interface NodeAtRest {
   readonly node: SimNode
-  readonly strategy: ConflictStrategyName
+  readonly strategy: SimStrategy
   readonly audit: Audit
 }
 

@@ -95,6 +95,10 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     }
     accidents.heal(world)
     drain(world)
+    for (const node of world.nodes) {
+      for (const { shardId } of node.db.shards()) node.show(shardId, world.strategyOf(node))
+      observe(world.history, node)
+    }
     settle(world)
     check(world)
     const { nodes, history, step, counts } = world
@@ -159,6 +163,7 @@ async function happen(world: World): Promise<void> {
       'restore',
     ],
     [only(world.nodes.length < NODES_MAX, weights.clone), 'clone'],
+    [weights.strategy, 'strategy'],
     [weights.audit, 'audit'],
   ])
   if (what === 'move') world.move(world.random.weighted(movable))
@@ -183,6 +188,7 @@ const EVENTS: Readonly<Record<Exclude<keyof Weights, 'move'>, Event>> = {
   backup: accidents.backUp,
   restore: accidents.restore,
   clone: accidents.clone,
+  strategy: accidents.changeStrategy,
 }
 
 async function write(world: World): Promise<void> {
@@ -208,7 +214,7 @@ function subscribe(world: World): void {
 
 function auditOne(world: World): void {
   const node = world.random.pick(world.nodes)
-  for (const shard of node.db.shards()) audit(node, shard, world.strategyOf(node))
+  for (const shard of node.db.shards()) audit(node, shard)
 }
 
 /** Lets every channel come to its end. */
@@ -273,8 +279,8 @@ function check(world: World): void {
       shard.shardId,
       world.nodes.map((node) => ({
         node,
-        strategy: world.strategyOf(node),
-        audit: audit(node, shard, world.strategyOf(node)),
+        strategy: shardViewOf(node.view, shard.shardId).strategy,
+        audit: audit(node, shard),
       })),
     )
     for (const [a, b] of world.edges) checkNothingNew(a, b, shard)

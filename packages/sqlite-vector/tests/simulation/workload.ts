@@ -28,6 +28,10 @@ export type Operation =
   | 'update-embedding'
   | 'update-text'
   | 'delete'
+  | 'delete-where'
+  | 'resolve'
+  | 'transaction'
+  | 'group'
   | 'batch'
 
 /** How often each is picked. */
@@ -38,6 +42,10 @@ export const OPERATION_WEIGHTS: readonly (readonly [number, Operation])[] = [
   [3, 'update-embedding'],
   [2, 'update-text'],
   [6, 'delete'],
+  [1, 'delete-where'],
+  [6, 'resolve'],
+  [2, 'transaction'],
+  [1, 'group'],
   [1, 'batch'],
 ]
 
@@ -74,6 +82,14 @@ export async function work(place: Workplace, operation: Operation): Promise<stri
         ? written(place, id, null, 'delete')
         : unchanged(place, `delete ${id}: not there`)
     }
+    case 'delete-where':
+      return deleteWhere(place)
+    case 'resolve':
+      return resolve(place)
+    case 'transaction':
+      return transaction(place)
+    case 'group':
+      return group(place)
     case 'batch':
       return batch(place)
     default:
@@ -131,6 +147,102 @@ function update(
     text: operation === 'update-text' ? text : before.text,
   }
   return written(place, id, after, operation)
+}
+
+/** Somebody decides a conflict: for one of the siblings, for a value, or for a delete. */
+function resolve(place: Workplace): string {
+  const { db, shard, random } = place
+  const { conflicts } = db.listConflicts(shard.shardId)
+  if (conflicts.length === 0) return 'nothing to resolve'
+  const { id } = random.pick(conflicts)
+  const { dot, value } = random.pick(db.conflictSiblings(shard.shardId, id))
+  if (random.chance(0.6)) {
+    db.resolveConflict(shard.shardId, id, { choose: dot })
+    const chosen =
+      value === null
+        ? null
+        : { ...value, metadata: JSON.stringify(value.metadata), embedding: value.embedding.slice() }
+    return written(place, id, chosen, 'resolve by choice')
+  }
+  if (random.chance(0.2)) {
+    db.resolveConflict(shard.shardId, id, { value: null })
+    return written(place, id, null, 'resolve by deletion')
+  }
+  const { id: _, ...own } = newRecord(random, id, shard.dimension)
+  db.resolveConflict(shard.shardId, id, { value: own })
+  return written(place, id, expectedOf({ id, ...own }), 'resolve by value')
+}
+
+function deleteWhere(place: Workplace): string {
+  const { db, shard, random } = place
+  const least = random.between(500, 1_000)
+  const ids = db
+    .list(shard.shardId, { limit: 1_000 })
+    .records.filter(({ metadata }) => Number(metadata['a'] ?? 0) >= least)
+    .map(({ id }) => id)
+  const count = db.delete(shard.shardId, { filter: { a: { $gte: least } } })
+  if (count !== ids.length) wrong(place, `a delete by filter counted ${count}, not ${ids.length}`)
+  if (count === 0) return unchanged(place, 'delete where nothing is')
+  observe(place)
+  for (const id of ids) checkWritten(place, id, null)
+  return `delete where ${ids.join(' ')}`
+}
+
+/** Several writes in one commit, or in none. */
+function transaction(place: Workplace): string {
+  const { db, shard, random } = place
+  const { shardId, dimension } = shard
+  const after = new Map<string, Expected | null>()
+  const fails = random.chance(0.4)
+  const writes = (): void => {
+    for (let count = random.between(1, 4); count > 0; count -= 1) {
+      const id = pickId(random)
+      if (random.chance(0.3)) {
+        if (db.delete(shardId, id)) after.set(id, null)
+        continue
+      }
+      const record = newRecord(random, id, dimension)
+      db.upsert(shardId, record)
+      after.set(id, expectedOf(record))
+    }
+    if (fails) throw new Failure()
+  }
+  try {
+    db.transaction(writes)
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    return unchanged(place, 'a transaction that fails')
+  }
+  observe(place)
+  for (const [id, expected] of after) checkWritten(place, id, expected)
+  return `transaction ${[...after.keys()].join(' ')}`
+}
+
+/** Writes that share a commit; one that fails is alone in it. */
+async function group(place: Workplace): Promise<string> {
+  const { db, shard, random } = place
+  const records = [0, 1].map((index) => newRecord(random, `g${index}`, shard.dimension))
+  const results = await Promise.allSettled([
+    db.group(() => db.upsert(shard.shardId, records[0] as NewRecord)),
+    db.group(() => {
+      db.upsert(shard.shardId, newRecord(random, 'g1', shard.dimension))
+      throw new Failure()
+    }),
+    db.group(() => db.upsert(shard.shardId, records[1] as NewRecord)),
+  ])
+  const outcome = results.map(({ status }) => status).join()
+  const busy = results.find(
+    (result) => result.status === 'rejected' && !(result.reason instanceof Failure),
+  )
+  if (busy?.status === 'rejected') throw busy.reason
+  if (outcome !== 'fulfilled,rejected,fulfilled') wrong(place, `a group ended ${outcome}`)
+  observe(place)
+  for (const record of records) checkWritten(place, record.id, expectedOf(record))
+  return 'group g0 g1'
+}
+
+class Failure extends Error {
+  override readonly name = 'Failure'
 }
 
 async function batch(place: Workplace): Promise<string> {
@@ -199,16 +311,14 @@ function pickId(random: Random): string {
   return random.chance(0.8) ? `r${random.below(6)}` : `r${random.below(40)}`
 }
 
-function newRecord(
-  random: Random,
-  id: string,
-  dimension: number,
-): {
+interface NewRecord {
   readonly id: string
   readonly embedding: Float32Array
   readonly metadata: { readonly [key: string]: string | number }
   readonly text?: string
-} {
+}
+
+function newRecord(random: Random, id: string, dimension: number): NewRecord {
   const record = {
     id,
     embedding: newEmbedding(random, dimension),
@@ -236,7 +346,7 @@ function newText(random: Random): string {
   return `text ${random.below(100_000)}`
 }
 
-function expectedOf(record: ReturnType<typeof newRecord>): Expected {
+function expectedOf(record: NewRecord): Expected {
   const { embedding, metadata, text = null } = record
   return { embedding, metadata: JSON.stringify(metadata), text }
 }

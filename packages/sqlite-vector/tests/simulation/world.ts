@@ -2,6 +2,7 @@
  * The world of one seed: its nodes, the channels between them, the oracle, and how anything at all
  * happens on a channel. What may go wrong is accidents.ts; what happens when, simulation.ts.
  */
+import { must } from '../../src/assert.ts'
 import type { ShardInfo } from '../../src/store/types.ts'
 import { type FaultName, FAULTS, NO_FAULT } from './faults.ts'
 import { History, Violation } from './history.ts'
@@ -10,6 +11,7 @@ import { SimChannel } from './network.ts'
 import { SimNode } from './node.ts'
 import type { Profile } from './profile.ts'
 import type { Random } from './random.ts'
+import type { SimStrategy } from './reference-view.ts'
 import { VirtualTime } from './virtual-clock.ts'
 
 /** What happened, counted. */
@@ -177,8 +179,10 @@ export class World {
     }
   }
 
-  strategyOf(node: SimNode): Profile['strategies'][number] {
-    return this.profile.strategies[this.nodes.indexOf(node)] ?? 'last-write-wins'
+  /** What the profile wants the node to show conflicts by. */
+  strategyOf(node: SimNode): SimStrategy {
+    const { strategies } = this.profile
+    return must(strategies[this.nodes.indexOf(node) % strategies.length], 'a strategy')
   }
 
   #committed(node: SimNode, shardId: string): void {
