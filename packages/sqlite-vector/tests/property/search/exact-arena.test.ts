@@ -69,6 +69,7 @@ test('after random inserts, replacements and deletes the answer is that of the r
     steps: fc.array(fc.record({ record: fc.integer({ min: 1, max: 150 }), put: fc.boolean() }), {
       minLength: 1,
       maxLength: 250,
+      size: 'max',
     }),
     seed: fc.integer(),
     metric: fc.constantFrom(...metrics),

@@ -120,10 +120,10 @@ async function expectRows(
 describe('index = f(rows)', () => {
   test.each(['cosine', 'l2', 'dot'] as const)('%s', async (metric) => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 60 }), (steps) =>
+      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }), (steps) =>
         check(steps, metric),
       ),
-      { numRuns: 25 },
+      { numRuns: 8 },
     )
   })
 })
