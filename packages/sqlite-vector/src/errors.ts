@@ -73,6 +73,10 @@ export const ERRORS = {
     retryable: false,
     hint: 'Version vectors are equal but rows are not; run verify and repair.',
   },
+  SYNC_ALREADY_LIVE: {
+    retryable: true,
+    hint: 'The shard is kept in sync with this peer by a session that the peer began; nothing to do.',
+  },
   SYNC_REMOTE_FAILED: {
     retryable: true,
     hint: 'The peer reported a failure of its own; see the message.',

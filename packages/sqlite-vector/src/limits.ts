@@ -170,6 +170,39 @@ export const CHANNELS_OPEN_DEFAULT = 256
 /** Bytes under way or unread on a channel of the memory transport before `send()` waits. */
 export const MEMORY_WINDOW_BYTES = 262_144
 
+/** Wait before peers are told what others brought us, in milliseconds: several writes share one frame. */
+export const HOLDS_DELAY_MS = 10
+
+/** Marks of relays to come that a shard keeps; beyond, the last one moves. */
+export const RELAY_MARKS_MAX = 256
+
+/** Longest time that a peer's version vector may lag behind ours while commits never pause, in milliseconds. */
+export const RELAY_SETTLE_MS = 1_000
+
+/** How often a file is asked whether another process wrote to it, in milliseconds… */
+export const FOREIGN_POLL_IDLE_MS = 50
+
+/** …and while one does. */
+export const FOREIGN_POLL_BUSY_MS = 10
+
+/** First wait after a peer could not be reached, in milliseconds; it doubles with every failure. */
+export const RETRY_DELAY_MS = 200
+
+/** Longest wait between attempts to reach a peer, in milliseconds. */
+export const RETRY_DELAY_MS_MAX = 30_000
+
+/** Failed attempts per peer that follow the backoff alone; then one per {@link RETRY_REFILL_MS}. */
+export const RETRY_BUDGET = 20
+
+/** Time after which a peer's budget holds one attempt more, in milliseconds. */
+export const RETRY_REFILL_MS = 10_000
+
+/** Events kept for a reader that is slower than they come, unless it asks for more. */
+export const EVENT_BUFFER_DEFAULT = 1_000
+
+/** Most events kept for one reader. */
+export const EVENT_BUFFER_MAX = 100_000
+
 // One change always fits one frame, so the codec never has to split a change.
 assert(
   SIBLINGS_MAX * (DIMENSION_MAX * 4 + METADATA_BYTES_MAX + TEXT_BYTES_MAX) +

@@ -24,7 +24,8 @@ import type {
   SessionEffect,
   SessionEvent,
 } from './session-types.ts'
-import { EMPTY_VECTOR } from './version-vector.ts'
+import type { VersionVector } from './types.ts'
+import { dominates, EMPTY_VECTOR, vectorsEqual } from './version-vector.ts'
 
 /** What a driver works with. */
 export interface DriverSetup {
@@ -33,6 +34,9 @@ export interface DriverSetup {
   /** Most records of one batch. Integer, 1 to 4,096. */
   readonly batchSize: number
 }
+
+/** Equal ACKs in a row of which only the first and the last are recorded. */
+const ACKS_UNRECORDED_MAX = 30
 
 /** What is to be done with the channel. */
 export type ChannelEffect =
@@ -45,6 +49,7 @@ export class SessionDriver<S extends Session = Session> {
   #session: S
   readonly #setup: DriverSetup
   #effects: SessionEffect[] = []
+  #recorded: { cursor: number; versionVector: VersionVector; repeats: number } | null = null
 
   constructor(session: S, setup: DriverSetup) {
     this.#session = session
@@ -138,8 +143,7 @@ export class SessionDriver<S extends Session = Session> {
         return
       }
       case 'join': {
-        const state = store.joinVector(this.#shardId(), effect.source, effect.versionVector)
-        this.tell({ type: 'joined', state })
+        this.tell({ type: 'joined', state: this.#join(effect) })
         return
       }
       case 'inspect':
@@ -161,11 +165,37 @@ export class SessionDriver<S extends Session = Session> {
         return
       }
       case 'recordAck':
-        store.recordAck(this.#shardId(), this.#session.peer, effect.cursor, effect.versionVector)
+        this.#recordAck(effect)
         return
       default:
         unreachable(effect)
     }
+  }
+
+  /** A check of what is in step already is no reason to write. */
+  #join({ source, versionVector }: EffectOf<'join'>): ShardState {
+    const { store, session } = { store: this.#setup.store, session: this.#session }
+    const shardId = this.#shardId()
+    if (session.role === 'puller' && session.complete && session.cursor === source.cursor) {
+      const state = store.shardState(shardId)
+      if (dominates(state.versionVector, versionVector)) return state
+    }
+    return store.joinVector(shardId, source, versionVector)
+  }
+
+  #recordAck({ cursor, versionVector }: EffectOf<'recordAck'>): void {
+    const recorded = this.#recorded
+    const isSame =
+      recorded !== null &&
+      recorded.cursor === cursor &&
+      vectorsEqual(recorded.versionVector, versionVector)
+    // What is recorded again only renews the time of contact: now and then is enough.
+    if (isSame && recorded.repeats < ACKS_UNRECORDED_MAX) {
+      recorded.repeats += 1
+      return
+    }
+    this.#recorded = { cursor, versionVector, repeats: 0 }
+    this.#setup.store.recordAck(this.#shardId(), this.#session.peer, cursor, versionVector)
   }
 
   #decode(frame: Uint8Array): SessionEvent {

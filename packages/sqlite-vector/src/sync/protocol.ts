@@ -177,6 +177,7 @@ export const WIRE_ERROR_NUMBERS: Readonly<Partial<Record<ErrorCode, number>>> = 
   SYNC_DIVERGED: 7,
   SYNC_REMOTE_FAILED: REMOTE_FAILED_NUMBER,
   SYNC_CLOSED: 9,
+  SYNC_ALREADY_LIVE: 15,
 }
 
 const CODE_BY_NUMBER = new Map<number, ErrorCode>(

@@ -11,8 +11,13 @@ import { join, dirname, basename } from 'node:path'
 import { systemClock } from '../clock/system-clock.ts'
 import type { Clock } from '../clock/types.ts'
 import { SqliteVectorError } from '../errors.ts'
-import { NODE_ID_BYTES_MAX, SHARD_ID_BYTES_MAX } from '../limits.ts'
-import { nameGiven, objectGiven, rejectUnknownKeys } from '../options.ts'
+import {
+  EVENT_BUFFER_DEFAULT,
+  EVENT_BUFFER_MAX,
+  NODE_ID_BYTES_MAX,
+  SHARD_ID_BYTES_MAX,
+} from '../limits.ts'
+import { integerIn, nameGiven, objectGiven, rejectUnknownKeys } from '../options.ts'
 import type { ShardState } from '../store/types.ts'
 import { createIdentity, type NodeIdentity, openIdentity } from '../transport/identity.ts'
 import { QuicTransport } from '../transport/quic.ts'
@@ -21,12 +26,17 @@ import type { Connection, PeerAddress, Transport } from '../transport/types.ts'
 import { stateOrNull } from './driver.ts'
 import type { PullSession, SendSession } from './session-types.ts'
 import { Connections, ping } from './shell/connections.ts'
+import { AutoSyncs } from './shell/auto-syncs.ts'
+import { type DroppedEvent, EventHub } from './shell/event-stream.ts'
+import { LiveHub } from './shell/live-hub.ts'
 import { NodeSessions } from './shell/node-sessions.ts'
 import type { RunResult } from './shell/session-runner.ts'
 import { SharedTask } from './shell/shared-task.ts'
 import { type ResolvedSyncConfig, resolveSyncConfig } from './shell/options.ts'
 import type {
+  EventOptions,
   SyncableDatabase,
+  SyncEvent,
   SyncOptions,
   SyncResult,
   SyncSession,
@@ -70,6 +80,10 @@ export class VectorSync {
   readonly #clock: Clock
   readonly #node: LocalNode | null
   readonly #sessions: NodeSessions
+  readonly #hub: LiveHub
+  readonly #autoSyncs: AutoSyncs
+  readonly #events = new EventHub<SyncEvent>()
+  readonly #stopListening: () => void
   readonly #ending = new AbortController()
   readonly #syncs = new Map<string, SharedTask<SyncResult>>()
   readonly #strategySet = new Set<string>()
@@ -84,15 +98,36 @@ export class VectorSync {
     this.#config = config
     this.#clock = clock
     this.#node = config.transport === null ? openNode(db.replica.path, nodeId) : null
+    const { replica: store } = db
+    const emit = (event: SyncEvent): void => this.#emit(event)
+    const { signal } = this.#ending
+    this.#hub = new LiveHub({
+      store,
+      clock,
+      relayDelayMs: config.relayDelayMs,
+      checkIntervalMs: config.syncIntervalMs,
+      onError: (error) => this.#hubFailed(error),
+    })
     this.#sessions = new NodeSessions({
-      store: db.replica,
+      store,
       nodeId,
       batchSize: config.batchSize,
       clock,
-      signal: this.#ending.signal,
-      emit: config.onEvent,
+      hub: this.#hub,
+      signal,
+      emit,
       onShard: (shardId) => this.#applyStrategy(shardId),
     })
+    this.#autoSyncs = new AutoSyncs({
+      sessions: this.#sessions,
+      hub: this.#hub,
+      store,
+      clock,
+      signal,
+      emit,
+      connect: async (address, wait) => (await this.#open()).get(address, wait),
+    })
+    this.#stopListening = store.onCommit((notice) => emit({ type: 'change', ...notice }))
   }
 
   /** SHA-256 of our certificate, 64 hexadecimal digits: what peers pin. */
@@ -150,6 +185,42 @@ export class VectorSync {
     }
   }
 
+  /**
+   * Keeps the shard in sync with the peer at `address` from now on: each side's commits are at the other as soon as
+   * they are made, also those of other processes on the file. Returns at once; how it goes is told by events
+   * (`sync`, `error`) and {@link getSession}. A lost peer is tried again, with backoff; an error that
+   * cannot heal is shown and not tried again. Idempotent while it runs.
+   */
+  startAutoSync(shardId: string, address: PeerAddress): void {
+    nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
+    nameGiven('address', address, ADDRESS_BYTES_MAX)
+    this.#throwIfClosed()
+    this.#applyStrategy(shardId)
+    this.#autoSyncs.start(shardId, address)
+  }
+
+  /** Ends what {@link startAutoSync} began; resolves when it has ended, true when there was one. */
+  stopAutoSync(shardId: string, address: PeerAddress): Promise<boolean> {
+    return this.#autoSyncs.stop(shardId, address)
+  }
+
+  /** Ends every auto-sync; resolves with how many there were. */
+  stopAllAutoSyncs(): Promise<number> {
+    return this.#autoSyncs.stopAll()
+  }
+
+  /**
+   * What happens from now on, until the loop is left, `signal` ends it or the sync is closed. A reader that is
+   * slower than events come misses the oldest, and is told how many by a `dropped` event.
+   */
+  events(options: EventOptions = {}): AsyncIterableIterator<SyncEvent | DroppedEvent> {
+    rejectUnknownKeys('events', options, ['bufferMax', 'signal'])
+    const { bufferMax = EVENT_BUFFER_DEFAULT, signal } = options
+    integerIn('bufferMax', bufferMax, 1, EVENT_BUFFER_MAX)
+    this.#throwIfClosed()
+    return this.#events.read(bufferMax, signal)
+  }
+
   /** Asks the peer for a sign of life; its round-trip time in milliseconds. @throws what hinders it */
   async ping(address: PeerAddress, options: SyncOptions = {}): Promise<number> {
     nameGiven('address', address, ADDRESS_BYTES_MAX)
@@ -177,6 +248,7 @@ export class VectorSync {
         dialled: dialledAddress !== null,
       })),
       sessionsActive: this.#sessions.active,
+      autoSyncs: this.#autoSyncs.list(),
       peers: replica.peerCursors(),
     }
   }
@@ -199,9 +271,13 @@ export class VectorSync {
 
   async #close(): Promise<void> {
     this.#ending.abort(closedError())
+    this.#stopListening()
+    this.#hub.close()
+    await this.#autoSyncs.stopAll()
     const connections = await this.#connections?.catch(() => null)
     await connections?.close()
     this.#listening = null
+    this.#events.end()
   }
 
   async #sync(shardId: string, address: PeerAddress, waiters: AbortSignal): Promise<SyncResult> {
@@ -263,9 +339,10 @@ export class VectorSync {
 
   async #openConnections(): Promise<Connections> {
     const transport = this.#config.transport ?? (await this.#createTransport())
-    const opened = new Connections(transport, this.#clock, (channel, connection) =>
-      this.#sessions.serve(channel, connection),
-    )
+    const opened = new Connections(transport, this.#clock, {
+      onChannel: (channel, connection) => this.#sessions.serve(channel, connection),
+      onConnection: (connection, isOpen) => this.#peerSeen(connection, isOpen),
+    })
     this.#opened = opened
     return opened
   }
@@ -274,9 +351,25 @@ export class VectorSync {
     return QuicTransport.create({
       ...this.#ownNode('transport'),
       onRefused: ({ address, fingerprint, reason }) => {
-        this.#config.onEvent({ type: 'peer-refused', address, fingerprint, reason })
+        this.#emit({ type: 'peer-refused', address, fingerprint, reason })
       },
     })
+  }
+
+  #emit(event: SyncEvent): void {
+    this.#events.emit(event)
+    this.#config.onEvent(event)
+  }
+
+  #peerSeen({ peer, remoteAddress }: Connection, isOpen: boolean): void {
+    const status = isOpen ? 'connected' : 'disconnected'
+    this.#emit({ type: 'peer', peer: peer.fingerprint, remoteAddress, status })
+  }
+
+  /** A failure of the store while it was looked at for others; sessions meet it themselves. */
+  #hubFailed(error: unknown): void {
+    if (!(error instanceof SqliteVectorError)) throw error
+    this.#emit({ type: 'error', shardId: null, address: null, error, willRetry: error.retryable })
   }
 
   #applyStrategy(shardId: string): void {

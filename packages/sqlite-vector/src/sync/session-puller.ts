@@ -38,6 +38,7 @@ import type {
   Transition,
   TransitionTable,
 } from './session-types.ts'
+import type { VersionVector } from './types.ts'
 import { EMPTY_VECTOR, joinVectors, vectorsEqual } from './version-vector.ts'
 
 /** What a pull is about. */
@@ -62,7 +63,8 @@ export function createPuller(request: PullRequest): PullSession {
     cursor: 0,
     caughtUp: null,
     ahead: null,
-    agreed: EMPTY_VECTOR,
+    theirs: EMPTY_VECTOR,
+    told: EMPTY_VECTOR,
     state: null,
     complete: false,
     tally: {
@@ -81,7 +83,7 @@ export function createPuller(request: PullRequest): PullSession {
 type On<T extends SessionEventType> = Transition<PullSession, T>
 
 const start: On<'start'> = (session, { local }) => ({
-  session: { ...session, phase: 'greeting', local },
+  session: { ...session, phase: 'greeting', local, told: local.versionVector },
   effects: [
     {
       type: 'send',
@@ -172,12 +174,20 @@ const batch: On<'batch'> = (session, { delta }) => {
       ...session,
       phase: 'applying',
       ahead: null,
-      agreed: session.ahead === null ? session.agreed : joinVectors(session.agreed, session.ahead),
+      ...(session.ahead === null ? {} : vouched(session, session.ahead)),
     },
     effects: [
       { type: 'apply', delta, source: sourceOf(session, delta.through), join: session.ahead },
     ],
   }
+}
+
+/** The sender holds this, and knows by our ACK that we do. */
+function vouched(
+  { theirs, told }: PullSession,
+  vector: VersionVector,
+): Pick<PullSession, 'theirs' | 'told'> {
+  return { theirs: joinVectors(theirs, vector), told: joinVectors(told, vector) }
 }
 
 const ahead: On<'ahead'> = (session, frame) =>
@@ -189,7 +199,7 @@ const ahead: On<'ahead'> = (session, frame) =>
 const moved: On<'moved'> = (session, { versionVector }) =>
   session.live && session.complete
     ? {
-        session: { ...session, agreed: joinVectors(session.agreed, versionVector) },
+        session: { ...session, told: joinVectors(session.told, versionVector) },
         effects: [{ type: 'send', frame: { type: 'holds', versionVector } }],
       }
     : stay(session)
@@ -220,7 +230,12 @@ const caughtUp: On<'caughtUp'> = (session, frame) => {
     return refuse(session, violationError(`caught up at ${frame.head} after ${session.cursor}`))
   }
   return {
-    session: { ...session, phase: 'joining', caughtUp: frame },
+    session: {
+      ...session,
+      phase: 'joining',
+      caughtUp: frame,
+      theirs: joinVectors(session.theirs, frame.versionVector),
+    },
     effects: [
       {
         type: 'join',
@@ -235,8 +250,8 @@ const joined: On<'joined'> = (session, { state }) => {
   const frame = must(session.caughtUp, 'a joining puller has been told CAUGHT_UP')
   const error = divergence(session.shardId, frame, state)
   if (error !== null) return refuse({ ...session, state }, error)
-  const agreed = joinVectors(session.agreed, state.versionVector)
-  const next: PullSession = { ...session, state, agreed, cursor: frame.head, complete: true }
+  const told = joinVectors(session.told, state.versionVector)
+  const next: PullSession = { ...session, state, told, cursor: frame.head, complete: true }
   const ack: SessionEffect = {
     type: 'send',
     frame: { type: 'ack', cursor: frame.head, versionVector: state.versionVector },

@@ -166,8 +166,10 @@ export interface PullSession {
   readonly caughtUp: CaughtUpFrame | null
   /** What may be joined with the next batch, which is ahead of the cursor; null when none is. */
   readonly ahead: VersionVector | null
-  /** What the sender and we agree that both hold. */
-  readonly agreed: VersionVector
+  /** What the sender vouched for: it holds all of this. */
+  readonly theirs: VersionVector
+  /** What the sender has been told, or told us itself, that we hold. */
+  readonly told: VersionVector
   /** Our state when the vectors were last joined. */
   readonly state: ShardState | null
   /** True once everything that the sender had at CAUGHT_UP is committed. */

@@ -22,8 +22,13 @@ export interface OpenConnection {
   readonly dialledAddress: PeerAddress | null
 }
 
-/** Called with every channel that a peer opens; must not reject. */
-export type ChannelHandler = (channel: Channel, connection: Connection) => Promise<void>
+/** Who hears of what peers do. */
+export interface ConnectionHandlers {
+  /** Called with every channel that a peer opens; must not reject. */
+  readonly onChannel: (channel: Channel, connection: Connection) => Promise<void>
+  /** Called when a connection opened, and when it ended. */
+  readonly onConnection: (connection: Connection, isOpen: boolean) => void
+}
 
 interface Pooled {
   readonly connection: Connection
@@ -34,16 +39,16 @@ interface Pooled {
 export class Connections {
   readonly #transport: Transport
   readonly #clock: Clock
-  readonly #onChannel: ChannelHandler
+  readonly #handlers: ConnectionHandlers
   readonly #dialled = new Map<PeerAddress, Promise<Pooled>>()
   readonly #open = new Set<OpenConnection>()
   readonly #tasks = new Set<Promise<void>>()
   #accepting = false
 
-  constructor(transport: Transport, clock: Clock, onChannel: ChannelHandler) {
+  constructor(transport: Transport, clock: Clock, handlers: ConnectionHandlers) {
     this.#transport = transport
     this.#clock = clock
-    this.#onChannel = onChannel
+    this.#handlers = handlers
   }
 
   /** What is open now. */
@@ -114,12 +119,14 @@ export class Connections {
   async #serve(connection: Connection, dialledAddress: PeerAddress | null): Promise<void> {
     const entry = { connection, dialledAddress }
     this.#open.add(entry)
+    this.#handlers.onConnection(connection, true)
     try {
       for await (const channel of connection.channels()) {
-        this.#track(this.#onChannel(channel, connection))
+        this.#track(this.#handlers.onChannel(channel, connection))
       }
     } finally {
       this.#open.delete(entry)
+      this.#handlers.onConnection(connection, false)
       if (dialledAddress !== null) await this.#forget(dialledAddress, connection)
     }
   }

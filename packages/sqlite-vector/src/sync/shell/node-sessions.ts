@@ -6,15 +6,17 @@
  */
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
+import { CLOCK_DRIFT_MS_MAX } from '../../limits.ts'
 import type { ReplicaStore } from '../../store/types.ts'
 import type { Channel, Connection } from '../../transport/types.ts'
 import { type ControlFrame, decodeFrame, encodeFrame, errorToFrame } from '../protocol.ts'
 import { violationError } from '../session-ends.ts'
 import { createPuller } from '../session-puller.ts'
 import { createSender } from '../session-sender.ts'
-import type { PullSession, SendSession, Session } from '../session-types.ts'
+import type { PullSession, PullTally, SendSession, Session } from '../session-types.ts'
+import type { LiveHub } from './live-hub.ts'
 import type { SyncDirection, SyncEvent } from './types.ts'
-import { changesCommitted, type RunResult, runSession } from './session-runner.ts'
+import { changesCommitted, type Running, type RunResult, runSession } from './session-runner.ts'
 
 /** What all sessions of a node have in common. */
 export interface NodeSetup {
@@ -22,6 +24,7 @@ export interface NodeSetup {
   readonly nodeId: string
   readonly batchSize: number
   readonly clock: Clock
+  readonly hub: LiveHub
   /** Ends everything when the node closes. */
   readonly signal: AbortSignal
   readonly emit: (event: SyncEvent) => void
@@ -73,6 +76,31 @@ export class NodeSessions {
     return { ...result, bytesSent: result.bytesSent + invitation.byteLength }
   }
 
+  /** Pulls until the signal or the peer ends it; resolves with the session as it ended. */
+  async pullLive(
+    connection: Connection,
+    shardId: string,
+    signal: AbortSignal,
+    onStep: (running: Running) => void,
+  ): Promise<RunResult<PullSession>> {
+    const channel = await connection.openChannel({ signal })
+    const session = createPuller({ peer: connection.peer.fingerprint, shardId, live: true })
+    return this.#run(session, channel, signal, null, onStep)
+  }
+
+  /** Has the peer pull until the signal or the peer ends it; resolves with the session as it ended. */
+  async pushLive(
+    connection: Connection,
+    shardId: string,
+    signal: AbortSignal,
+    onStep: (running: Running) => void,
+  ): Promise<RunResult<SendSession>> {
+    const channel = await connection.openChannel({ signal })
+    await channel.send(encodeFrame({ type: 'invite', shardId, live: true }), { signal })
+    const session = createSender({ peer: connection.peer.fingerprint, shardId })
+    return this.#run(session, channel, signal, null, onStep)
+  }
+
   /** Serves a channel that the peer opened, in the role that its first frame asks for. */
   async serve(channel: Channel, connection: Connection): Promise<void> {
     const { signal } = this.#setup
@@ -87,7 +115,14 @@ export class NodeSessions {
       if (frame.type === 'hello') {
         await this.#run(createSender({ peer, shardId: null }), channel, signal, bytes)
       } else if (frame.type === 'invite') {
-        const session = createPuller({ peer, shardId: frame.shardId, live: false })
+        const { shardId, live } = frame
+        if (live && this.#setup.hub.find(shardId, peer, 'puller') !== null) {
+          throw new SqliteVectorError(
+            'SYNC_ALREADY_LIVE',
+            `shard ${JSON.stringify(shardId)} is pulled live already`,
+          )
+        }
+        const session = createPuller({ peer, shardId, live })
         await this.#run(session, channel, signal, null)
       } else {
         await answerOnce(channel, frame)
@@ -99,13 +134,26 @@ export class NodeSessions {
     }
   }
 
+  /** Says what one batch did that somebody may have to know of. */
+  #tellOfApplied({ shardId, peer, tally }: PullSession, before: PullTally): void {
+    const { emit } = this.#setup
+    const conflicts = tally.conflicts - before.conflicts
+    if (conflicts > 0) emit({ type: 'conflict', shardId, peer, conflicts })
+    const quarantined = tally.quarantined - before.quarantined
+    if (quarantined > 0) emit({ type: 'quarantine', shardId, peer, quarantined })
+    if (tally.skewMsMax > before.skewMsMax && tally.skewMsMax > CLOCK_DRIFT_MS_MAX) {
+      emit({ type: 'skew', shardId, peer, skewMs: tally.skewMsMax })
+    }
+  }
+
   async #run<S extends Session>(
     session: S,
     channel: Channel,
     signal: AbortSignal,
     firstFrame: Uint8Array | null,
+    onStep?: (running: Running) => void,
   ): Promise<RunResult<S>> {
-    const { emit, onShard } = this.#setup
+    const { emit, onShard, hub } = this.#setup
     this.#active += 1
     try {
       const onProgress = (now: Session, changes: number): void => {
@@ -113,7 +161,18 @@ export class NodeSessions {
         if (shardId === null) return
         emit({ type: 'progress', direction: directionOf(now), shardId, peer: now.peer, changes })
       }
-      const setup = { ...this.#setup, channel, signal, onProgress }
+      let tally = NOTHING_PULLED
+      const stepped = (running: Running): void => {
+        const now = running.session
+        if (now.role === 'puller' && now.tally !== tally) {
+          this.#tellOfApplied(now, tally)
+          tally = now.tally
+        }
+        hub.stepped(running)
+        onStep?.(running)
+      }
+      const { whileApplying } = hub
+      const setup = { ...this.#setup, channel, signal, onProgress, onStep: stepped, whileApplying }
       const result = await runSession(session, setup, firstFrame)
       const ended: Session = result.session
       const shardId = shardIdOf(ended)
@@ -131,6 +190,16 @@ export class NodeSessions {
       this.#active -= 1
     }
   }
+}
+
+const NOTHING_PULLED: PullTally = {
+  batches: 0,
+  received: 0,
+  applied: 0,
+  redundant: 0,
+  conflicts: 0,
+  quarantined: 0,
+  skewMsMax: 0,
 }
 
 async function answerOnce(channel: Channel, frame: ControlFrame): Promise<void> {

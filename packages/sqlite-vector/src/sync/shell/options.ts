@@ -23,6 +23,7 @@ export interface ResolvedSyncConfig {
   readonly compression: boolean
   readonly syncIntervalMs: number
   readonly listen: string
+  readonly relayDelayMs: number
   readonly transport: Transport | null
   readonly onEvent: (event: SyncEvent) => void
 }
@@ -33,6 +34,7 @@ const KEYS = [
   'compression',
   'syncIntervalMs',
   'listen',
+  'relayDelayMs',
   'transport',
   'onEvent',
 ]
@@ -50,6 +52,7 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
     compression = false,
     syncIntervalMs = 60_000,
     listen = '127.0.0.1:0',
+    relayDelayMs = 100,
     transport = null,
     onEvent = ignore,
   } = given
@@ -57,6 +60,7 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
   integerIn('batchSize', batchSize, 1, CHANGES_PER_DELTA_MAX)
   booleanGiven('compression', compression)
   integerIn('syncIntervalMs', syncIntervalMs, SYNC_INTERVAL_MS_MIN, SYNC_INTERVAL_MS_MAX)
+  integerIn('relayDelayMs', relayDelayMs, 0, 60_000)
   nameGiven('listen', listen, 1_024)
   if (transport !== null) objectGiven('transport', transport)
   if (typeof onEvent !== 'function') {
@@ -68,6 +72,7 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
     compression,
     syncIntervalMs,
     listen,
+    relayDelayMs,
     transport,
     onEvent,
   })

@@ -9,8 +9,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import type { Channel } from '../../transport/types.ts'
-import { type DriverSetup, SessionDriver } from '../driver.ts'
-import type { Session } from '../session-types.ts'
+import { type ChannelEffect, type DriverSetup, SessionDriver } from '../driver.ts'
+import type { Session, SessionEvent } from '../session-types.ts'
 
 /** How long an ended session waits for its last words to be heard, in milliseconds. */
 const LEAVE_MS = 2_000
@@ -22,6 +22,17 @@ export interface RunnerSetup extends DriverSetup {
   readonly clock: Clock
   /** Called when more changes were committed, here (puller) or at the peer (sender). */
   readonly onProgress: (session: Session, changes: number) => void
+  /** Given the running session before its first step, and called after each step. */
+  readonly onStep?: (running: Running) => void
+  /** Runs `fn`, which may commit what the peer sent. */
+  readonly whileApplying?: <T>(fn: () => T) => T
+}
+
+/** A session under way, as others in the node see it. */
+export interface Running {
+  readonly session: Session
+  /** Tells it of what did not come over its channel. */
+  tell(event: SessionEvent): void
 }
 
 /** How a session ended: in order when its `error` is null. */
@@ -46,7 +57,7 @@ export async function runSession<S extends Session>(
   return new SessionRunner(session, setup).run(firstFrame)
 }
 
-class SessionRunner<S extends Session> {
+class SessionRunner<S extends Session> implements Running {
   readonly #driver: SessionDriver<S>
   readonly #setup: RunnerSetup
   #carrying: Promise<void> = Promise.resolve()
@@ -60,6 +71,15 @@ class SessionRunner<S extends Session> {
   constructor(session: S, setup: RunnerSetup) {
     this.#driver = new SessionDriver(session, setup)
     this.#setup = setup
+  }
+
+  get session(): Session {
+    return this.#driver.session
+  }
+
+  tell(event: SessionEvent): void {
+    this.#driver.tell(event)
+    this.#react()
   }
 
   async run(firstFrame: Uint8Array | null): Promise<RunResult<S>> {
@@ -115,6 +135,7 @@ class SessionRunner<S extends Session> {
   /** After every event: reports progress, sees to effects, and bounds the time of an ended session. */
   #react(): void {
     const { session } = this.#driver
+    this.#setup.onStep?.(this)
     const changes = changesCommitted(session)
     if (changes > this.#changes) {
       this.#changes = changes
@@ -137,7 +158,7 @@ class SessionRunner<S extends Session> {
   async #carryOut(): Promise<void> {
     const driver = this.#driver
     while (driver.busy) {
-      const effect = driver.advance()
+      const effect = this.#advance()
       this.#react()
       if (effect === null) {
         // A transaction blocks the thread; the network gets its turn before the next one.
@@ -152,6 +173,14 @@ class SessionRunner<S extends Session> {
       }
     }
     this.#isCarrying = false
+  }
+
+  #advance(): ChannelEffect | null {
+    const { whileApplying } = this.#setup
+    if (whileApplying === undefined || this.#driver.session.role === 'sender') {
+      return this.#driver.advance()
+    }
+    return whileApplying(() => this.#driver.advance())
   }
 
   async #send(bytes: Uint8Array): Promise<void> {

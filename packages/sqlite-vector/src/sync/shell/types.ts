@@ -34,6 +34,11 @@ export interface VectorSyncConfig {
   /** Where {@link VectorSync.listen} listens unless told otherwise. @defaultValue `'127.0.0.1:0'` */
   readonly listen?: PeerAddress
   /**
+   * How long changes that others made wait before they are passed on, in milliseconds, so that a peer that got them
+   * by another way need not be sent them again. Own writes never wait. Integer, 0 to 60,000. @defaultValue `100`
+   */
+  readonly relayDelayMs?: number
+  /**
    * The network. @defaultValue QUIC, with the identity and the trust list in the folder `<path of the database>-node/`
    */
   readonly transport?: Transport
@@ -80,6 +85,62 @@ export type SyncEvent =
       readonly peer: string
       readonly skewMs: number
     }
+  /** A shard changed, by a write here or by what a peer sent. */
+  | { readonly type: 'change'; readonly shardId: string; readonly head: number }
+  /** Records that nodes wrote at the same time came in. */
+  | {
+      readonly type: 'conflict'
+      readonly shardId: string
+      readonly peer: string
+      readonly conflicts: number
+    }
+  /** Changes came in that cannot be applied; they were put aside. */
+  | {
+      readonly type: 'quarantine'
+      readonly shardId: string
+      readonly peer: string
+      readonly quarantined: number
+    }
+  /** A connection to a peer opened or ended. */
+  | {
+      readonly type: 'peer'
+      readonly peer: string
+      readonly remoteAddress: PeerAddress
+      readonly status: 'connected' | 'disconnected'
+    }
+  /** A shard that is kept in sync is now live, or is not any more. */
+  | {
+      readonly type: 'sync'
+      readonly shardId: string
+      readonly address: PeerAddress
+      readonly status: AutoSyncStatus
+    }
+  /** Something failed that no caller waits for. `willRetry` false: it will not heal by itself. */
+  | {
+      readonly type: 'error'
+      readonly shardId: string | null
+      readonly address: PeerAddress | null
+      readonly error: Error
+      readonly willRetry: boolean
+    }
+
+/**
+ * Where an auto-sync stands: `connecting`, `live` (both sides hold all that the other has, and hear of
+ * what is new), `waiting` for the next attempt, `failed` for good, or `stopped`.
+ */
+export type AutoSyncStatus = 'connecting' | 'live' | 'waiting' | 'failed' | 'stopped'
+
+/** One shard that is kept in sync with one peer. */
+export interface AutoSyncState {
+  readonly shardId: string
+  readonly address: PeerAddress
+  readonly status: AutoSyncStatus
+  /** Fingerprint of the peer; null before the first contact. */
+  readonly peer: string | null
+  /** Attempts that failed in a row. */
+  readonly failures: number
+  readonly lastError: Error | null
+}
 
 /** What one `sync()` did; it counts only what was committed. */
 export interface SyncResult {
@@ -117,6 +178,14 @@ export interface SyncResult {
   readonly state: ShardState
 }
 
+/** Options of {@link VectorSync.events}. */
+export interface EventOptions {
+  /** Events kept for a slow reader. Integer, 1 to 100,000. @defaultValue `1000` */
+  readonly bufferMax?: number
+  /** Ends the iteration. */
+  readonly signal?: AbortSignal
+}
+
 /** Options of {@link VectorSync.sync}. */
 export type SyncOptions = WaitOptions
 
@@ -136,6 +205,8 @@ export interface SyncSession {
   }[]
   /** Sessions under way, in either direction and whoever began them. */
   readonly sessionsActive: number
+  /** Shards that are kept in sync, with whom, and how that goes. */
+  readonly autoSyncs: readonly AutoSyncState[]
   /** What is durably known of peers' copies. */
   readonly peers: readonly PeerCursor[]
 }

@@ -189,6 +189,6 @@ describe('a live puller', () => {
     expect(effects).toEqual([
       { type: 'send', frame: { type: 'holds', versionVector: new Map([[ACTOR_A, 31]]) } },
     ])
-    expect(session.phase === 'live' && session.agreed.get(ACTOR_A)).toBe(31)
+    expect(session.phase === 'live' && session.told.get(ACTOR_A)).toBe(31)
   })
 })

@@ -1,0 +1,229 @@
+/**
+ * Keeps one shard in sync with one peer: live both ways, again and again, until it is stopped or cannot heal.
+ *
+ * One live session per direction and pair of nodes, whoever began it: where the peer keeps the shard in sync
+ * with us too, its session serves. Not here: what sessions do, and connections.
+ *
+ * Invariants: at most one attempt at a time; an error that cannot heal is shown and never tried again;
+ * everything has ended when `stop` resolves.
+ */
+import type { Clock } from '../../clock/types.ts'
+import { SqliteVectorError } from '../../errors.ts'
+import { RETRY_DELAY_MS, RETRY_DELAY_MS_MAX } from '../../limits.ts'
+import type { ReplicaStore } from '../../store/types.ts'
+import type { Connection } from '../../transport/types.ts'
+import { stateOrNull } from '../driver.ts'
+import type { Session } from '../session-types.ts'
+import { Backoff } from './backoff.ts'
+import type { LiveHub } from './live-hub.ts'
+import type { NodeSessions } from './node-sessions.ts'
+import { chance, type PeerGate, sleep } from './peer-gate.ts'
+import type { Running, RunResult } from './session-runner.ts'
+import type { AutoSyncState, AutoSyncStatus } from './types.ts'
+
+/** What an auto-sync works with. */
+export interface AutoSyncSetup {
+  readonly shardId: string
+  readonly gate: PeerGate
+  readonly sessions: NodeSessions
+  readonly hub: LiveHub
+  readonly store: ReplicaStore
+  readonly clock: Clock
+  /** Ends with the node. */
+  readonly signal: AbortSignal
+  readonly onStatus: (state: AutoSyncState) => void
+  readonly onError: (error: Error, willRetry: boolean) => void
+}
+
+/** How long an attempt must have been live before the next failure counts as the first, in milliseconds. */
+const PROVEN_MS = 5_000
+
+/** How often a session that a peer began is looked at, in milliseconds. */
+const SERVED_CHECK_MS = 200
+
+type Direction = 'sender' | 'puller'
+
+/** See the head of this file. */
+export class AutoSync {
+  readonly #setup: AutoSyncSetup
+  readonly #stopping = new AbortController()
+  readonly #backoff = new Backoff({ firstMs: RETRY_DELAY_MS, lastMs: RETRY_DELAY_MS_MAX })
+  readonly #running = new Map<Direction, Running>()
+  readonly #ended: Promise<void>
+  #status: AutoSyncStatus = 'connecting'
+  #peer: string | null = null
+  #lastError: Error | null = null
+  #liveSinceMs: number | null = null
+
+  constructor(setup: AutoSyncSetup) {
+    this.#setup = setup
+    this.#ended = this.#keep()
+  }
+
+  get state(): AutoSyncState {
+    const { shardId, gate } = this.#setup
+    return {
+      shardId,
+      address: gate.address,
+      status: this.#status,
+      peer: this.#peer,
+      failures: this.#backoff.failures + gate.failures,
+      lastError: this.#lastError,
+    }
+  }
+
+  /** Ends it in good order: the peer is told. */
+  async stop(): Promise<void> {
+    // A puller leaves with DONE; what else is under way is cut off.
+    this.#running.get('puller')?.tell({ type: 'stop' })
+    this.#stopping.abort(new SqliteVectorError('SYNC_CLOSED', 'the auto-sync was stopped'))
+    await this.#ended
+  }
+
+  async #keep(): Promise<void> {
+    const { clock, gate } = this.#setup
+    const signal = AbortSignal.any([this.#setup.signal, this.#stopping.signal])
+    while (!signal.aborted) {
+      try {
+        this.#become('connecting')
+        await this.#attempt(await gate.pass(signal), signal)
+      } catch (error) {
+        if (signal.aborted) break
+        if (!(error instanceof SqliteVectorError)) {
+          this.#fail(error)
+          return
+        }
+        this.#lastError = error
+        const willRetry = canHeal(error)
+        this.#setup.onError(error, willRetry)
+        if (!willRetry) {
+          this.#become('failed')
+          return
+        }
+        this.#become('waiting')
+        await this.#pause(signal)
+      } finally {
+        if (this.#liveSinceMs !== null && clock.monotonicMs() - this.#liveSinceMs > PROVEN_MS) {
+          this.#backoff.succeeded()
+        }
+        this.#liveSinceMs = null
+        this.#running.clear()
+      }
+    }
+    this.#become('stopped')
+  }
+
+  /** A failed dial has its own wait, which is the gate's; anything else waits here. */
+  async #pause(signal: AbortSignal): Promise<void> {
+    const { clock, gate } = this.#setup
+    const delayMs = gate.waitMs > 0 ? 0 : this.#backoff.failed(chance())
+    try {
+      await sleep(clock, delayMs, signal)
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
+  }
+
+  /** Live in both directions until one of them ends. @throws why it ended */
+  async #attempt(connection: Connection, signal: AbortSignal): Promise<void> {
+    const { store, shardId } = this.#setup
+    this.#peer = connection.peer.fingerprint
+    const failing = new AbortController()
+    const both = AbortSignal.any([signal, failing.signal])
+    const directions: Promise<void>[] = [this.#hold('puller', connection, both)]
+    if (stateOrNull(store, shardId) === null) {
+      // There is nothing to push before the pull has made the shard.
+      directions.push(this.#whenShard(both).then(() => this.#hold('sender', connection, both)))
+    } else {
+      directions.push(this.#hold('sender', connection, both))
+    }
+    try {
+      await Promise.race(directions)
+    } finally {
+      failing.abort(new SqliteVectorError('SYNC_CLOSED', 'the other direction ended'))
+      await Promise.allSettled(directions)
+    }
+  }
+
+  async #whenShard(signal: AbortSignal): Promise<void> {
+    const { clock, store, shardId } = this.#setup
+    while (stateOrNull(store, shardId) === null) await sleep(clock, 20, signal)
+  }
+
+  /** One direction, whoever serves it; ends only by throwing. */
+  async #hold(direction: Direction, connection: Connection, signal: AbortSignal): Promise<void> {
+    const { hub, shardId, clock } = this.#setup
+    const peer = connection.peer.fingerprint
+    for (;;) {
+      const served = hub.find(shardId, peer, direction)
+      if (served !== null) {
+        await this.#watchServed(served, direction, signal)
+        continue
+      }
+      const { session } = await this.#run(direction, connection, signal)
+      if (signal.aborted) throw closed()
+      const { error } = session
+      if (error === null) {
+        // The peer has no such shard yet: it gets it by our push, and then there is something to pull.
+        await sleep(clock, SERVED_CHECK_MS, signal)
+      } else if (!(error instanceof SqliteVectorError) || error.code !== 'SYNC_ALREADY_LIVE') {
+        throw error
+      } else {
+        await sleep(clock, SERVED_CHECK_MS / 10, signal)
+      }
+    }
+  }
+
+  async #run(
+    direction: Direction,
+    connection: Connection,
+    signal: AbortSignal,
+  ): Promise<RunResult<Session>> {
+    const { sessions, shardId } = this.#setup
+    const onStep = (running: Running): void => this.#note(direction, running)
+    return direction === 'puller'
+      ? sessions.pullLive(connection, shardId, signal, onStep)
+      : sessions.pushLive(connection, shardId, signal, onStep)
+  }
+
+  /** Waits while a session that the peer began does what ours would. */
+  async #watchServed(served: Running, direction: Direction, signal: AbortSignal): Promise<void> {
+    while (served.session.phase !== 'closed') {
+      this.#note(direction, served)
+      await sleep(this.#setup.clock, SERVED_CHECK_MS, signal)
+    }
+  }
+
+  #note(direction: Direction, running: Running): void {
+    this.#running.set(direction, running)
+    if (this.#status === 'live') return
+    const isLive = (one: Direction): boolean => this.#running.get(one)?.session.complete === true
+    if (!isLive('puller') || !isLive('sender')) return
+    this.#liveSinceMs = this.#setup.clock.monotonicMs()
+    this.#lastError = null
+    this.#become('live')
+  }
+
+  #fail(error: unknown): void {
+    const cause = error instanceof Error ? error : new Error(String(error))
+    this.#lastError = cause
+    this.#setup.onError(cause, false)
+    this.#become('failed')
+  }
+
+  #become(status: AutoSyncStatus): void {
+    if (status === this.#status) return
+    this.#status = status
+    this.#setup.onStatus(this.state)
+  }
+}
+
+/** Whether a later attempt may end otherwise, though nobody here changes anything. */
+function canHeal(error: SqliteVectorError): boolean {
+  // The peer closes, and may come back; or has no such shard, and may get it from another.
+  return error.retryable || error.code === 'SYNC_CLOSED' || error.code === 'SYNC_SHARD_UNKNOWN'
+}
+
+function closed(): SqliteVectorError {
+  return new SqliteVectorError('SYNC_CLOSED', 'this sync was closed')
+}

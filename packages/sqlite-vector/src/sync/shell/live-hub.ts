@@ -1,0 +1,355 @@
+/**
+ * Who hears of a commit: wakes the live sessions of a shard when its feed moves, whoever moved it.
+ *
+ *   our own write          senders push it at the next turn of the event loop, so a flood makes batches
+ *   a peer's write         others are told that we hold it after HOLDS_DELAY_MS; it is relayed after
+ *                          `relayDelayMs` to those who by then neither sent nor announced it
+ *   another process        noticed by polling, then as our own and as a peer's: it may be either
+ *   nothing                every `checkIntervalMs` each sender says what it has; the peer compares
+ *
+ * Decides when, never what: that is session-sender.ts. Invariants: a shard's queue holds at most RELAY_MARKS_MAX
+ * marks, whatever the traffic; without live sessions and watchers there is no timer.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
+import { must } from '../../assert.ts'
+import type { Clock } from '../../clock/types.ts'
+import {
+  FOREIGN_POLL_BUSY_MS,
+  FOREIGN_POLL_IDLE_MS,
+  HOLDS_DELAY_MS,
+  RELAY_MARKS_MAX,
+  RELAY_SETTLE_MS,
+} from '../../limits.ts'
+import type { CommitNotice, ReplicaStore, ShardState } from '../../store/types.ts'
+import { stateOrNull } from '../driver.ts'
+import type { PullSession, SendSession } from '../session-types.ts'
+import type { ActorId, VersionVector } from '../types.ts'
+import { dominates } from '../version-vector.ts'
+import type { Running } from './session-runner.ts'
+
+/** What a hub works with. */
+export interface HubSetup {
+  readonly store: ReplicaStore
+  readonly clock: Clock
+  readonly relayDelayMs: number
+  readonly checkIntervalMs: number
+  /** Called with a failure of the store that no caller waits for. */
+  readonly onError: (error: unknown) => void
+}
+
+/** The live sessions with one peer about one shard. */
+interface Link {
+  sender: Running | null
+  puller: Running | null
+  /** Since when the peer lacks something that we have; null when it does not. */
+  lackingSinceMs: number | null
+}
+
+interface LiveShard {
+  readonly shardId: string
+  readonly links: Map<string, Link>
+  /** Heads of the feed, and when they were reached: what came by a peer and may have to be relayed. */
+  readonly marks: { readonly dueMs: number; head: number }[]
+  wrote: boolean
+  announcing: boolean
+  relaying: boolean
+}
+
+/** Live sessions by shard and peer. */
+export class LiveHub {
+  readonly #setup: HubSetup
+  readonly #shards = new Map<string, LiveShard>()
+  readonly #placed = new Map<Running, string>()
+  readonly #stopListening: () => void
+  readonly #cancels = new Set<() => void>()
+  #watchers = 0
+  #polling = false
+  #isPoll = false
+  #isApplying = false
+  #flushing = false
+  #checking = false
+  #foreignAtMs = -Infinity
+  #closed = false
+
+  constructor(setup: HubSetup) {
+    this.#setup = setup
+    this.#stopListening = setup.store.onCommit((notice) => this.#committed(notice))
+  }
+
+  /** Live sessions under way. */
+  get count(): number {
+    return this.#placed.size
+  }
+
+  /** Runs `fn`; what it commits came from a peer. */
+  readonly whileApplying = <T>(fn: () => T): T => {
+    this.#isApplying = true
+    try {
+      return fn()
+    } finally {
+      this.#isApplying = false
+    }
+  }
+
+  /** After a step of any session: takes it up once it is live, lets go of it when it is closed. */
+  readonly stepped = (running: Running): void => {
+    const { session } = running
+    if (session.phase === 'closed') {
+      this.drop(running)
+      return
+    }
+    if (this.#placed.has(running)) return
+    const isLive = session.role === 'puller' ? session.live : session.subscription?.live === true
+    if (isLive) this.#place(running)
+  }
+
+  /** Forgets a session. */
+  drop(running: Running): void {
+    const shardId = this.#placed.get(running)
+    if (shardId === undefined) return
+    this.#placed.delete(running)
+    const shard = this.#shards.get(shardId)
+    const { peer, role } = running.session
+    const link = shard?.links.get(peer)
+    if (shard === undefined || link === undefined || link[role] !== running) return
+    link[role] = null
+    if (link.sender === null && link.puller === null) shard.links.delete(peer)
+    if (shard.links.size === 0) this.#shards.delete(shardId)
+  }
+
+  /** The live session with the peer about the shard in this role, or null. */
+  find(shardId: string, peer: string, role: 'sender' | 'puller'): Running | null {
+    return this.#shards.get(shardId)?.links.get(peer)?.[role] ?? null
+  }
+
+  /** Polls for commits of other processes also while no session is live; the result ends that. */
+  watch(): () => void {
+    this.#watchers += 1
+    this.#keepPolling()
+    let isOver = false
+    return () => {
+      if (!isOver) this.#watchers -= 1
+      isOver = true
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#stopListening()
+    for (const cancel of this.#cancels) cancel()
+    this.#cancels.clear()
+  }
+
+  #place(running: Running): void {
+    const { session } = running
+    const shardId =
+      session.role === 'puller'
+        ? session.shardId
+        : must(session.subscription, 'a live sender was subscribed to').shardId
+    const shard = this.#shards.get(shardId) ?? newShard(shardId)
+    this.#shards.set(shardId, shard)
+    const link = shard.links.get(session.peer) ?? {
+      sender: null,
+      puller: null,
+      lackingSinceMs: null,
+    }
+    shard.links.set(session.peer, link)
+    // A peer that comes back may be here before we notice that it went: the newer session counts.
+    link[session.role] = running
+    this.#placed.set(running, shardId)
+    this.#keepPolling()
+    this.#keepChecking()
+  }
+
+  #committed({ shardId, head }: CommitNotice): void {
+    const shard = this.#shards.get(shardId)
+    if (shard === undefined) return
+    if (!this.#isApplying) {
+      shard.wrote = true
+      this.#flushSoon()
+    }
+    if (this.#isApplying || this.#isPoll) this.#mark(shard, head)
+    this.#announceSoon(shard)
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    void this.#flushNextTurn()
+  }
+
+  async #flushNextTurn(): Promise<void> {
+    await nextTurn()
+    this.#flushing = false
+    if (!this.#closed) this.#guarded(() => this.#flush())
+  }
+
+  #flush(): void {
+    for (const shard of this.#shards.values()) {
+      if (!shard.wrote) continue
+      shard.wrote = false
+      for (const { sender } of shard.links.values()) sender?.tell({ type: 'wrote' })
+    }
+  }
+
+  #announceSoon(shard: LiveShard): void {
+    if (shard.announcing) return
+    shard.announcing = true
+    this.#later(HOLDS_DELAY_MS, () => {
+      shard.announcing = false
+      this.#announce(shard)
+    })
+  }
+
+  /** Tells each peer what we hold by now, unless it knows. */
+  #announce(shard: LiveShard): void {
+    const state = this.#state(shard)
+    if (state === null) return
+    for (const { puller, sender } of shard.links.values()) {
+      const session = puller?.session
+      if (session?.role !== 'puller') continue
+      const news = newsFor(session, sender?.session as SendSession | undefined, state)
+      if (news.size > 0) puller?.tell({ type: 'moved', versionVector: news })
+    }
+  }
+
+  #mark(shard: LiveShard, head: number): void {
+    const dueMs = this.#setup.clock.monotonicMs() + this.#setup.relayDelayMs
+    const last = shard.marks.at(-1)
+    if (last !== undefined && shard.marks.length >= RELAY_MARKS_MAX) last.head = head
+    else shard.marks.push({ dueMs, head })
+    this.#relaySoon(shard)
+  }
+
+  #relaySoon(shard: LiveShard): void {
+    const [first] = shard.marks
+    if (shard.relaying || first === undefined) return
+    shard.relaying = true
+    this.#later(Math.max(1, first.dueMs - this.#setup.clock.monotonicMs()), () => {
+      shard.relaying = false
+      this.#relay(shard)
+    })
+  }
+
+  /** Has senders pass on what has waited long enough. */
+  #relay(shard: LiveShard): void {
+    const nowMs = this.#setup.clock.monotonicMs()
+    let until = 0
+    while (shard.marks[0] !== undefined && shard.marks[0].dueMs <= nowMs) {
+      until = must(shard.marks.shift(), 'a mark that is due').head
+    }
+    const state = this.#state(shard)
+    if (state === null) return
+    let isUnfinished = false
+    for (const link of shard.links.values()) {
+      if (this.#relayTo(link, state, until, nowMs)) isUnfinished = true
+    }
+    if (isUnfinished && shard.marks.length === 0) this.#mark(shard, state.head)
+    this.#relaySoon(shard)
+  }
+
+  /** Has one peer's sender pass things on; true when the peer still lacks something that it can be sent. */
+  #relayTo(link: Link, state: ShardState, until: number, nowMs: number): boolean {
+    const { sender, puller } = link
+    if (sender === null || sender.session.role !== 'sender') return false
+    const theirs = puller?.session.role === 'puller' ? puller.session.theirs : null
+    if (theirs !== null && !dominates(sender.session.known, theirs)) {
+      sender.tell({ type: 'holds', versionVector: theirs })
+    }
+    const { known, sentThrough, unacked, complete } = sender.session
+    const hasAll = dominates(known, state.versionVector) && state.settled
+    const isSent = sentThrough >= state.head && unacked.length === 0 && complete
+    if (hasAll || isSent) {
+      link.lackingSinceMs = null
+      return false
+    }
+    link.lackingSinceMs ??= nowMs
+    // Where commits never pause, the head is never reached by what has waited: then all of it goes.
+    if (nowMs - link.lackingSinceMs >= RELAY_SETTLE_MS) {
+      link.lackingSinceMs = nowMs
+      sender.tell({ type: 'committed' })
+    } else if (until > 0) {
+      sender.tell({ type: 'relay', until })
+    }
+    return true
+  }
+
+  #keepChecking(): void {
+    if (this.#checking) return
+    this.#checking = true
+    this.#later(this.#setup.checkIntervalMs, () => {
+      this.#checking = false
+      if (this.#placed.size === 0) return
+      for (const shard of this.#shards.values()) {
+        for (const { sender } of shard.links.values()) sender?.tell({ type: 'committed' })
+        this.#announce(shard)
+      }
+      this.#keepChecking()
+    })
+  }
+
+  #keepPolling(): void {
+    if (this.#polling || (this.#placed.size === 0 && this.#watchers === 0)) return
+    this.#polling = true
+    const { clock, store } = this.#setup
+    const isBusy = clock.monotonicMs() - this.#foreignAtMs < 2_000
+    this.#later(isBusy ? FOREIGN_POLL_BUSY_MS : FOREIGN_POLL_IDLE_MS, () => {
+      this.#polling = false
+      this.#isPoll = true
+      try {
+        if (store.poll() > 0) this.#foreignAtMs = clock.monotonicMs()
+      } finally {
+        this.#isPoll = false
+        this.#keepPolling()
+      }
+    })
+  }
+
+  #state({ shardId, links }: LiveShard): ShardState | null {
+    return links.size === 0 ? null : stateOrNull(this.#setup.store, shardId)
+  }
+
+  #later(delayMs: number, callback: () => void): void {
+    const cancel = this.#setup.clock.schedule(delayMs, () => {
+      this.#cancels.delete(cancel)
+      if (!this.#closed) this.#guarded(callback)
+    })
+    this.#cancels.add(cancel)
+  }
+
+  /** The store may be closed or its disk may fail while nobody waits for us: the owner is told. */
+  #guarded(fn: () => void): void {
+    try {
+      fn()
+    } catch (error) {
+      this.#setup.onError(error)
+    }
+  }
+}
+
+function newShard(shardId: string): LiveShard {
+  return {
+    shardId,
+    links: new Map(),
+    marks: [],
+    wrote: false,
+    announcing: false,
+    relaying: false,
+  }
+}
+
+/** What we hold and the sender at the other end has not heard of. */
+function newsFor(
+  { told }: PullSession,
+  ours: SendSession | undefined,
+  { versionVector }: ShardState,
+): VersionVector {
+  const news = new Map<ActorId, number>()
+  for (const [actor, counter] of versionVector) {
+    // What we pushed to that peer ourselves, it knows that we hold.
+    const pushed = ours?.actor === actor ? (ours.own?.counter ?? 0) : 0
+    if (counter > (told.get(actor) ?? 0) && counter > pushed) news.set(actor, counter)
+  }
+  return news
+}

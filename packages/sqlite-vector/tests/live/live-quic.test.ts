@@ -1,0 +1,3 @@
+import { liveContract } from './live-contract.ts'
+
+liveContract('quic')
