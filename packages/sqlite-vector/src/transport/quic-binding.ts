@@ -82,6 +82,8 @@ export interface NativeConnection {
   ): readonly [number, { readonly from: NativeHostPort; readonly to: NativeHostPort }] | null
   streamRecv(streamId: number, into: Uint8Array): readonly [number, boolean] | null
   streamSend(streamId: number, bytes: Uint8Array, fin: boolean): number | null
+  /** Bytes that would be taken now. @throws where the stream is gone or was stopped by the peer */
+  streamCapacity(streamId: number): number
   streamPriority(streamId: number, urgency: number, incremental: boolean): void
   streamShutdown(streamId: number, direction: number, code: number): void
   peerStreamsLeftBidi(): number

@@ -73,6 +73,7 @@ export class Inbox {
   readonly #takers: ((message: IncomingMessage | null) => void)[] = []
   readonly #waitingForRoom: (() => void)[] = []
   readonly #taken = new Map<IncomingMessage, () => void>()
+  readonly #ending = Promise.withResolvers<'ended'>()
   #reserved = 0
   #isEnded = false
 
@@ -100,6 +101,7 @@ export class Inbox {
 
   end(): void {
     this.#isEnded = true
+    this.#ending.resolve('ended')
     this.#serveTakers()
     for (const goOn of this.#waitingForRoom.splice(0)) goOn()
   }
@@ -112,15 +114,14 @@ export class Inbox {
       if (message === null) return false
       const answered = Promise.withResolvers<void>()
       const incoming = incomingMessage(peer, message, isRequest, channel, answered.resolve)
-      await new Promise<void>((resolve) => {
+      const taken = new Promise<void>((resolve) => {
         this.#taken.set(incoming, resolve)
         this.#ready.push(incoming)
         this.#serveTakers()
       })
-      if (isRequest) {
-        await answered.promise
-        return false
-      }
+      const goal = isRequest ? answered.promise : taken
+      if ((await Promise.race([goal, this.#ending.promise])) === 'ended') throw unanswered('end')
+      if (isRequest) return false
       await channel.send(new Uint8Array())
       return true
     } finally {

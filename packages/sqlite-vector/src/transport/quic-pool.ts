@@ -34,6 +34,8 @@ export interface PoolCounts {
 export class QuicPool {
   readonly #options: ResolvedQuicOptions
   readonly #open = new Set<QuicConnection>()
+  /** Addresses whose own connection was retired in favour of this one. */
+  readonly #aliases = new Map<string, QuicConnection>()
   #sweepPlanned = false
   #closedIdle = 0
   #collapsed = 0
@@ -99,6 +101,9 @@ export class QuicPool {
 
   remove(connection: QuicConnection): void {
     this.#open.delete(connection)
+    for (const [address, target] of this.#aliases) {
+      if (target === connection) this.#aliases.delete(address)
+    }
   }
 
   /** The connection to reuse for an address; undefined when there is none. */
@@ -107,7 +112,7 @@ export class QuicPool {
       if (connection.isRetired) continue
       if (connection.dialled === dialled || connection.remoteAddress === dialled) return connection
     }
-    return undefined
+    return this.#aliases.get(dialled)
   }
 
   /** Of all connections to the process at the other end of this one, the preferred one (P2). */
@@ -126,6 +131,7 @@ export class QuicPool {
     const best = this.preferred(connection)
     for (const other of this.#open) {
       if (other === best || other.isRetired || !isSamePair(other, best)) continue
+      if (other.dialled !== null) this.#aliases.set(other.dialled, best)
       other.isRetired = true
       this.#collapsed += 1
     }

@@ -195,8 +195,11 @@ export class QuicStream implements ByteSource {
     // Without bytes and without an end there is nothing to say: an empty frame's own part.
     if (bytes.length === 0 && !fin) return 0
     try {
-      const taken = this.#host.native.streamSend(this.id, bytes, fin)
-      if (taken !== null) this.#host.countSent(taken)
+      const { native } = this.#host
+      const taken = native.streamSend(this.id, bytes, fin)
+      // Null means no credit, but also that the engine has forgotten the stream: this call tells by throwing.
+      if (taken === null) native.streamCapacity(this.id)
+      else this.#host.countSent(taken)
       return taken
     } catch (cause) {
       this.#shutDown(STREAM_CODE.aborted)
