@@ -8,7 +8,7 @@
 import { copyFileSync, existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
-import type { ReplicaStore, StoreEvent } from '../../src/store/types.ts'
+import type { ConflictFunction, ReplicaStore, StoreEvent } from '../../src/store/types.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../src/store/vector-db.ts'
 import { cloneView, doubt, type NodeView, shardViewOf } from './history.ts'
 import type { Random } from './random.ts'
@@ -32,6 +32,8 @@ export interface NodeSetup {
   readonly random: Random
   readonly time: VirtualTime
   readonly wrap: StoreWrapper
+  /** In the place of every strategy; null for none. */
+  readonly shows: ConflictFunction | null
 }
 
 export class SimNode {
@@ -86,7 +88,7 @@ export class SimNode {
     this.#store = this.#setup.wrap(this.#db.replica, this)
     // Functions are not kept in files.
     for (const { shardId, strategy } of this.view.values()) {
-      if (strategy === 'function') this.#db.setConflictStrategy(shardId, longestMetadata)
+      if (strategy === 'function' || this.#setup.shows !== null) this.show(shardId, strategy)
     }
   }
 
@@ -112,7 +114,8 @@ export class SimNode {
 
   /** Chooses how the shard's conflicts are shown. */
   show(shardId: string, strategy: SimStrategy): void {
-    this.db.setConflictStrategy(shardId, strategy === 'function' ? longestMetadata : strategy)
+    const shown = strategy === 'function' ? longestMetadata : strategy
+    this.db.setConflictStrategy(shardId, this.#setup.shows ?? shown)
     shardViewOf(this.view, shardId).strategy = strategy
   }
 

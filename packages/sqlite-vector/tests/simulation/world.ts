@@ -4,7 +4,7 @@
  */
 import { must } from '../../src/assert.ts'
 import type { ShardInfo } from '../../src/store/types.ts'
-import { type FaultName, FAULTS, NO_FAULT } from './faults.ts'
+import { type Fault, type FaultName, FAULTS } from './faults.ts'
 import { History, Violation } from './history.ts'
 import { observeShard } from './inspect.ts'
 import { SimChannel } from './network.ts'
@@ -52,7 +52,7 @@ export class World {
     cloned: 0,
   }
   readonly #directory: string
-  readonly #fault: FaultName | null
+  readonly #fault: Fault
   readonly #trace: (line: string) => void
 
   constructor(
@@ -65,7 +65,7 @@ export class World {
     this.random = random
     this.profile = profile
     this.#directory = directory
-    this.#fault = fault
+    this.#fault = fault === null ? {} : FAULTS[fault]
     this.#trace = trace
     const { dimension, metric } = profile
     this.shards = Array.from({ length: profile.shardCount }, (_, index) => ({
@@ -94,7 +94,8 @@ export class World {
       directory: this.#directory,
       random: this.random.fork(),
       time: this.time,
-      wrap: this.#fault === null ? NO_FAULT : FAULTS[this.#fault],
+      wrap: this.#fault.store ?? ((store) => store),
+      shows: this.#fault.shows?.() ?? null,
     })
     node.onCommit = (shardId) => {
       this.#committed(node, shardId)
