@@ -135,11 +135,13 @@ const SQL = {
      embedding_actor, embedding_counter, context)
     VALUES ((? << 44) | ?, ?, ?, (? << 16) | ?, ?, ?, ?, ?, ?)`,
   // The changelog of records ?1 to ?6, all just inserted: keys, change_ids, stamps and counters rise
-  // by one from record to record, so one statement writes them all.
+  // by one from record to record, so one statement writes them all. The cast matters: numbers are bound as
+  // floating point, and a sum with one would round the stamp.
   addChanges: `INSERT OR FAIL INTO vector_changelog
     (position, record, operation, hlc, actor, counter, context)
-    SELECT (shard << 44) | change_id, record, 1, ((?2 << 16) | ?3) + (record - ?1), ?4,
-      ?5 + (record - ?1), x'' FROM vectors WHERE record BETWEEN ?1 AND ?6`,
+    SELECT (shard << 44) | change_id, record, 1,
+      ((?2 << 16) | ?3) + (record - CAST(?1 AS INTEGER)), ?4, ?5 + (record - ?1), x''
+    FROM vectors WHERE record BETWEEN ?1 AND ?6`,
   dropChange: 'DELETE FROM vector_changelog WHERE position = (? << 44) | ?',
   setContext: 'UPDATE vector_changelog SET context = ? WHERE position = (? << 44) | ?',
   readFeed: `SELECT {changelog} FROM vector_changelog c
@@ -171,6 +173,37 @@ const SQL = {
     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (peer, shard) DO UPDATE SET
     version_vector = ?3, acked_cursor = ?4, last_contact = ?5`,
 
+  setReport: `INSERT INTO sync_cursors (peer, shard, version_vector, last_contact)
+    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (peer, shard) DO UPDATE SET
+    version_vector = ?3, last_contact = ?4`,
+  setStable: 'UPDATE sync_cursors SET stable_vector = ? WHERE peer = ? AND shard = ?',
+  reportsOf: `SELECT peer, version_vector, stable_vector, last_contact FROM sync_cursors WHERE shard = ?`,
+  getFloor: 'SELECT gc_floor, collected_through FROM shard_metadata WHERE shard = ?',
+  setFloor: `UPDATE shard_metadata SET gc_floor = ?, collected_through = max(collected_through, ?)
+    WHERE shard = ?`,
+  countRange: `SELECT (SELECT count(*) FROM vectors v
+      WHERE v.shard = ?1 AND v.vector_id >= ?2 AND v.vector_id < ?3) + (SELECT count(*)
+    FROM tombstones t JOIN vector_changelog c ON c.position = (t.shard << 44) | t.change_id
+      WHERE t.shard = ?1 AND t.vector_id >= ?2 AND t.vector_id < ?3 AND c.operation = 3) AS records`,
+  readRange: `SELECT v.vector_id, {changelog} FROM vectors v JOIN vector_changelog c
+      ON c.position = (v.shard << 44) | v.change_id
+      WHERE v.shard = ?1 AND v.vector_id >= ?2 AND v.vector_id < ?3
+    UNION ALL SELECT t.vector_id, {changelog} FROM tombstones t JOIN vector_changelog c
+      ON c.position = (t.shard << 44) | t.change_id
+      WHERE t.shard = ?1 AND t.vector_id >= ?2 AND t.vector_id < ?3 AND c.operation = 3
+    ORDER BY vector_id`,
+  ownWrites: `SELECT w.actor, a.actor_id, w.confirmed, w.claimed FROM own_writes w
+    JOIN actors a USING (actor) WHERE w.shard = ?`,
+  setConfirmed: `INSERT INTO own_writes (shard, actor, confirmed) VALUES (?1, ?2, ?3)
+    ON CONFLICT (shard, actor) DO UPDATE SET confirmed = ?3`,
+  setClaimed: `INSERT INTO own_writes (shard, actor, claimed) VALUES (?1, ?2, ?3)
+    ON CONFLICT (shard, actor) DO UPDATE SET claimed = ?3`,
+  dropOwnWrites: 'DELETE FROM own_writes WHERE shard = ? AND actor = ?',
+  resetPulled: 'UPDATE sync_cursors SET pulled_cursor = 0 WHERE shard = ?',
+  deletedAfter: `SELECT {changelog} FROM tombstones t JOIN vector_changelog c
+    ON c.position = (t.shard << 44) | t.change_id
+    WHERE t.shard = ?1 AND t.record > ?2 AND c.operation = 2 ORDER BY t.record LIMIT ?3`,
+
   addQuarantine: `INSERT INTO sync_quarantine (shard, peer, vector_id, reason, dots, bytes, at)
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (shard, vector_id, dots) DO NOTHING`,
   quarantineDots: 'SELECT dots FROM sync_quarantine WHERE shard = ?',
@@ -197,6 +230,6 @@ function expanded(sql: string): string {
       return Array.from({ length: BULK_ROWS }, () => row).join(', ')
     })
     .replace('{stamp}', STAMP)
-    .replace('{changelog}', CHANGELOG_COLUMNS)
+    .replaceAll('{changelog}', CHANGELOG_COLUMNS)
     .replace('{shard}', SHARD_COLUMNS)
 }
