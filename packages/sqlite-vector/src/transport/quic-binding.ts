@@ -80,6 +80,12 @@ export interface NativeConnection {
   send(
     into: Uint8Array,
   ): readonly [number, { readonly from: NativeHostPort; readonly to: NativeHostPort }] | null
+  /** As `send`, for one path given by its addresses. */
+  sendOnPath(
+    into: Uint8Array,
+    from: NativeHostPort,
+    to: NativeHostPort,
+  ): readonly [number, { readonly from: NativeHostPort; readonly to: NativeHostPort }] | null
   streamRecv(streamId: number, into: Uint8Array): readonly [number, boolean] | null
   streamSend(streamId: number, bytes: Uint8Array, fin: boolean): number | null
   /** Bytes that would be taken now. @throws where the stream is gone or was stopped by the peer */

@@ -441,6 +441,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     const remote = this.pump.activePath()?.peerHost
     if (remote === undefined) return
     if (remote.host === this.#remote.host && remote.port === this.#remote.port) return
+    this.pump.noteFormerPeer(this.#remote)
     this.#remote = remote
     this.#pathChanges += 1
   }

@@ -8,10 +8,16 @@
  * path that took the handshake then swallows everything larger than 1,200 bytes (three timeouts in a
  * row without an answer), they shrink to that, which every QUIC path must carry (RFC 9000 §14).
  *
+ * Address changes: what was under way to a peer's former address is lost, but the engine keeps a loss
+ * detector for each path, and that of the former path waits for an acknowledgement of one of its own
+ * packets, which can never come. So when its timer fires, its probe is sent to where the peer is now: the
+ * acknowledgement of that one tells the engine that all before it were lost.
+ *
  * Reference: RFC 9000 §10 (idle, closing), RFC 9002 §6.2 (timeouts).
  */
 import { abortable } from './abortable.ts'
 import type { HostPort } from './address.ts'
+import { CONNECTION_IDS_MAX } from '../limits.ts'
 import type { NativeConnection, NativePathStats } from './quic-binding.ts'
 import type { ResolvedQuicOptions } from './quic-options.ts'
 import { QuicPacer } from './quic-pacer.ts'
@@ -57,6 +63,8 @@ export class QuicPump {
   #sentMs: number
   #receivedMs: number
   #timeoutsUnanswered = 0
+  /** Addresses that the peer has left, newest last. */
+  readonly #formerPeers: HostPort[] = []
   readonly #listeners: (() => void)[] = []
   #wireBytesSent = 0
   #wireBytesReceived = 0
@@ -134,10 +142,8 @@ export class QuicPump {
       const sent = this.#nextDatagram(memory)
       if (sent === null) break
       const [length, { from, to }] = sent
-      this.#pacer.spend(length)
+      this.#countSent(length)
       tokens -= length
-      this.#wireBytesSent += length
-      this.#datagramsSent += 1
       this.#sentMs = nowMs
       this.#host.transmit(memory.subarray(0, length), from, to)
     }
@@ -150,6 +156,12 @@ export class QuicPump {
     }
     if (this.native.isClosed()) this.stop()
     else this.#arm()
+  }
+
+  /** The peer has another address now. */
+  noteFormerPeer(former: HostPort): void {
+    this.#formerPeers.push(former)
+    if (this.#formerPeers.length > CONNECTION_IDS_MAX) this.#formerPeers.shift()
   }
 
   /** Asks the peer for a sign of life; whether it gave one in time. */
@@ -210,6 +222,7 @@ export class QuicPump {
     if (timeoutMs !== null && timeoutMs <= 1) {
       this.native.onTimeout()
       this.#noticeSilence()
+      this.#probeFormerPaths()
     }
     const silentMs = clock.monotonicMs() - this.#sentMs
     if (keepAliveMs > 0 && silentMs >= keepAliveMs && this.#host.wanted()) {
@@ -218,9 +231,35 @@ export class QuicPump {
     this.run()
   }
 
+  #probeFormerPaths(): void {
+    if (this.#formerPeers.length === 0) return
+    const paths = this.native.pathStats()
+    const active = paths.find((path) => path.active)
+    if (active === undefined) return
+    for (const { active: isActive, localHost, peerHost } of paths) {
+      const isFormer = this.#formerPeers.some((former) => isSame(former, peerHost))
+      if (isActive || !isFormer) continue
+      const memory = this.#host.datagramMemory(DATAGRAM_BYTES_MIN)
+      const probe = this.native.sendOnPath(memory, localHost, peerHost)
+      if (probe === null) continue
+      this.#countSent(probe[0])
+      this.#host.transmit(memory.subarray(0, probe[0]), active.localHost, active.peerHost)
+    }
+  }
+
+  #countSent(length: number): void {
+    this.#pacer.spend(length)
+    this.#wireBytesSent += length
+    this.#datagramsSent += 1
+  }
+
   #noticeSilence(): void {
     this.#timeoutsUnanswered += 1
     if (this.#timeoutsUnanswered < TIMEOUTS_BEFORE_SHRINKING) return
     if (this.native.isEstablished()) this.#datagramBytes = DATAGRAM_BYTES_MIN
   }
+}
+
+function isSame(a: HostPort, b: HostPort): boolean {
+  return a.port === b.port && a.host === b.host
 }
