@@ -216,8 +216,10 @@ export class SessionDriver<S extends Session = Session> {
       fn()
     } catch (error) {
       if (!(error instanceof SqliteVectorError)) throw error
-      // What was still to be done assumed that this worked.
-      this.#effects = []
+      // What was still to be done assumed that this worked. A session that is over already has said its
+      // last words: they still go out, or the peer would wait for them.
+      const isOver = this.#session.phase === 'closed'
+      this.#effects = isOver ? this.#effects.filter(isChannelEffect) : []
       this.tell({ type: 'failed', error })
     }
   }
@@ -227,6 +229,10 @@ export class SessionDriver<S extends Session = Session> {
     if (session.role === 'puller') return session.shardId
     return must(session.subscription, 'a sender that was subscribed to').shardId
   }
+}
+
+function isChannelEffect({ type }: SessionEffect): boolean {
+  return type === 'send' || type === 'sendBatch' || type === 'finish' || type === 'close'
 }
 
 type StoreEffect = Exclude<

@@ -37,6 +37,8 @@ export class SimChannel {
   /** Every frame that the puller sent, for who may want to repeat them. */
   readonly recorded: Parcel[] = []
   batchFrames = 0
+  /** What the last move was about, for the trace. */
+  note = ''
   /** Nobody sits at the puller's end; see {@link haunt}. */
   haunted = false
   #toSender: Parcel[] = []
@@ -142,13 +144,16 @@ export class SimChannel {
   #deliver(driver: SessionDriver<PullSession> | SessionDriver<SendSession>, queue: Parcel[]): void {
     const parcel = queue.shift()
     if (parcel === undefined) throw new Error('nothing to deliver')
+    this.note = nameOf(parcel)
     if (parcel === null) driver.tell({ type: 'finished' })
     else driver.take(parcel)
   }
 
   /** Puts what a driver sends on the way. False when it worked on its store instead. */
   #carry(effect: ChannelEffect | null, queue: Parcel[], byPuller: boolean): boolean {
+    this.note = 'store'
     if (effect === null) return false
+    this.note = effect.type === 'send' ? nameOf(effect.bytes) : effect.type
     if (effect.type === 'close') return true
     // A copy: memory must not be shared between nodes.
     const parcel = effect.type === 'send' ? effect.bytes.slice() : null
@@ -157,4 +162,9 @@ export class SimChannel {
     queue.push(parcel)
     return true
   }
+}
+
+function nameOf(parcel: Parcel): string {
+  if (parcel === null) return 'finish'
+  return Object.entries(FRAME_TYPES).find(([, type]) => type === parcel[0])?.[0] ?? 'damaged'
 }

@@ -72,7 +72,7 @@ export function drawProfile(random: Random, steps: number | null, features: Feat
     dimension: random.between(1, 4),
     strategies: drawStrategies(random),
     edges: drawEdges(random, nodeCount),
-    steps: steps ?? random.between(100, 500),
+    steps: steps ?? random.between(80, 360),
     weights: {
       write: random.between(10, 40),
       move: random.between(40, 120),

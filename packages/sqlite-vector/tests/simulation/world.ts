@@ -134,9 +134,12 @@ export class World {
   /** Something happens on the channel. */
   move(channel: SimChannel): void {
     const move = this.random.pick(channel.moves(this.reachable(channel)))
-    this.trace(`${channel.name}: ${move}`)
     const before = channel.pulling.session.tally
     const node = channel.move(move)
+    const { pulling, sending } = channel
+    this.trace(
+      `${channel.name}: ${move} ${channel.note} (${pulling.session.phase}, ${sending.session.phase})`,
+    )
     if (node !== null) {
       const { shardId } = channel.subscription
       const changed = observeShard(this.history, node, shardId, 'sync')
