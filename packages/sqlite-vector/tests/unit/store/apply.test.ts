@@ -250,11 +250,6 @@ describe('quarantine', () => {
     ['NaN', [put(ACTOR, 3, { embedding: Float32Array.of(1, NaN, 0) })], /not finite/],
     ['all zeros', [put(ACTOR, 3, { embedding: new Float32Array(3) })], /all zeros/],
     ['metadata that is none', [put(ACTOR, 3, { metadata: '[1]' })], /no JSON object/],
-    [
-      'an embedding that nobody has',
-      [put(ACTOR, 3, { embedding: null, embeddingDot: { actor: OTHER, counter: 1 } })],
-      /embedding is missing/,
-    ],
     ['too many siblings', tooMany, /more than 32 siblings/],
   ])('puts a change with %s aside, and the rest goes on', async (_what, siblings, reason) => {
     using fixture = await open()
