@@ -264,8 +264,16 @@ export class QuicEndpoint implements ConnectionHost {
 
   #receive(datagram: Buffer, from: HostPort, socket: QuicSocket): void {
     const connection = this.#connectionOf(datagram, from, socket)
-    if (connection === undefined) this.#datagramsDropped += 1
-    else connection.pump.receive(datagram, from, socket.local)
+    if (connection === undefined) {
+      this.#datagramsDropped += 1
+      return
+    }
+    const isSound = connection.pump.receive(datagram, from, socket.local)
+    // A handshake whose very first datagram cannot be decrypted is none: keep nothing for it.
+    if (isSound || connection.pump.counts().datagramsReceived > 1) return
+    if (!connection.isServer || connection.native.localError() !== null) return
+    this.#datagramsDropped += 1
+    connection.pump.stop(new Error('the first datagram is no handshake'))
   }
 
   #connectionOf(datagram: Buffer, from: HostPort, socket: QuicSocket): QuicConnection | undefined {

@@ -108,9 +108,10 @@ export class QuicPump {
     return this.native.pathStats().find((path) => path.active)
   }
 
-  /** Takes one datagram; its memory is the engine's from now on. */
-  receive(datagram: Uint8Array, from: HostPort, to: HostPort): void {
-    if (this.#isGone) return
+  /** Takes one datagram; its memory is the engine's from now on. False when it made no sense. */
+  receive(datagram: Uint8Array, from: HostPort, to: HostPort): boolean {
+    if (this.#isGone) return false
+    let isSound = true
     this.#wireBytesReceived += datagram.byteLength
     this.#datagramsReceived += 1
     try {
@@ -120,8 +121,10 @@ export class QuicPump {
       for (const listener of this.#listeners.splice(0)) listener()
     } catch {
       // A forged or damaged datagram is dropped; a fatal one has set localError, seen in the pass.
+      isSound = false
     }
     this.#host.mark()
+    return isSound
   }
 
   /** One pass: what has become possible, then what there is to send. */

@@ -5,7 +5,6 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { QuicConnection } from '../../src/transport/quic-connection.ts'
 import { TicketStore } from '../../src/transport/tickets.ts'
 import type { Channel, Connection, Transport } from '../../src/transport/types.ts'
 import { readAll } from '../contract/transport-contract.ts'
@@ -69,11 +68,11 @@ test('the second connection to a peer resumes, and its first frames travel as ea
 
   const connection = await dialler.transport.dial(address, { early: true })
   const answer = await ask(connection, 42)
-  await (connection as QuicConnection).accepted
+  await connection.accepted
 
   expect(answer).toBe(42)
   expect(connection.peer.fingerprint).toBe(listener.identity.fingerprint)
-  expect((connection as QuicConnection).stats()).toMatchObject({
+  expect(connection.stats()).toMatchObject({
     resumed: true,
     earlyData: 'taken',
   })
@@ -89,7 +88,7 @@ test('without `early` a session is resumed as well, and nothing of ours travels 
   echo(listener.transport)
   await visit(dialler, address)
 
-  const connection = (await dialler.transport.dial(address)) as QuicConnection
+  const connection = await dialler.transport.dial(address)
 
   expect(await ask(connection, 9)).toBe(9)
   expect(connection.stats().resumed).toBe(true)
@@ -112,7 +111,7 @@ test('tickets and the key that seals them outlive restarts of both sides', async
   await using dialler = await openNode({ ...who(firstDialler), tickets: TicketStore.open(mine) })
   await listener.transport.listen(address)
   echo(listener.transport)
-  const connection = (await dialler.transport.dial(address, { early: true })) as QuicConnection
+  const connection = await dialler.transport.dial(address, { early: true })
   const answer = await ask(connection, 5)
   await connection.accepted
 
@@ -133,7 +132,7 @@ test('a listener that lost its ticket key falls back to a full handshake, withou
   await using second = await openNode({ identity: first.identity, trust: first.trust })
   await second.transport.listen(address)
   echo(second.transport)
-  const connection = (await dialler.transport.dial(address, { early: true })) as QuicConnection
+  const connection = await dialler.transport.dial(address, { early: true })
   const answer = await ask(connection, 6)
   await connection.accepted
 
@@ -265,7 +264,7 @@ test('early data off means no early data', async () => {
   echo(listener.transport)
   await visit(dialler, address)
 
-  const connection = (await dialler.transport.dial(address, { early: true })) as QuicConnection
+  const connection = await dialler.transport.dial(address, { early: true })
 
   expect(await ask(connection, 2)).toBe(2)
   expect(connection.stats().earlyData).toBe('none')

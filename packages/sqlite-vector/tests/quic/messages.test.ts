@@ -12,7 +12,7 @@ test('send() resolves when the peer has received the message, not before', async
   introduce(a, b)
   const address = await b.transport.listen('127.0.0.1:0')
   let isSent = false
-  const sending = a.transport.send(address, Uint8Array.of(1, 2, 3)).then(() => {
+  const sending = a.transport.send(address, Uint8Array.of(1, 2, 3)).finally(() => {
     isSent = true
   })
 

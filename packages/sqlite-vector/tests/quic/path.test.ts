@@ -42,6 +42,17 @@ async function openPath(behaviour: RelayBehaviour, options: NodeOptions = {}): P
   }
 }
 
+/** Reads frames to the end and compares each with what was sent; how many bytes. */
+async function checkAll(channel: Channel): Promise<number> {
+  let bytes = 0
+  for (let frame = await channel.receive(); frame !== null; frame = await channel.receive()) {
+    const expected = pattern(FRAME_BYTES, bytes / FRAME_BYTES)
+    if (Buffer.compare(frame, expected) !== 0) throw new Error(`frame at ${bytes} differs`)
+    bytes += frame.byteLength
+  }
+  return bytes
+}
+
 /** Sends frames both ways at once; how many bytes arrived unharmed. */
 async function transfer(path: Path, frames: number, midway = (): void => {}): Promise<number> {
   const here = await path.dialled.openChannel()
@@ -52,15 +63,6 @@ async function transfer(path: Path, frames: number, midway = (): void => {}): Pr
       await channel.send(pattern(FRAME_BYTES, index))
     }
     await channel.finish()
-  }
-  const checkAll = async (channel: Channel): Promise<number> => {
-    let bytes = 0
-    for (let frame = await channel.receive(); frame !== null; frame = await channel.receive()) {
-      const expected = pattern(FRAME_BYTES, bytes / FRAME_BYTES)
-      if (Buffer.compare(frame, expected) !== 0) throw new Error(`frame at ${bytes} differs`)
-      bytes += frame.byteLength
-    }
-    return bytes
   }
   const [, , first, second] = await Promise.all([
     sendAll(here),

@@ -2,7 +2,6 @@
  * The pool: one connection for a pair of nodes, whoever dialled; idle ones end, dead ones are replaced.
  */
 import { expect, test } from 'vitest'
-import type { QuicConnection } from '../../src/transport/quic-connection.ts'
 import { errorOf, next, readAll } from '../contract/transport-contract.ts'
 import { introduce, openNode } from './quic-fixture.ts'
 import type { TestNode } from './quic-fixture.ts'
@@ -73,7 +72,7 @@ test('dials from both sides at once come down to one connection', async () => {
     b.transport.dial(toA.address),
   ])
   expect([openCount(a), openCount(b)]).toEqual([1, 1])
-  expect((againA as QuicConnection).isOpen && (againB as QuicConnection).isOpen).toBe(true)
+  expect(againA.isOpen && againB.isOpen).toBe(true)
 })
 
 test('a connection that nobody uses is closed by its dialler, one in use is not', async () => {
@@ -131,7 +130,7 @@ test('above its limit a listener turns peers away by name and serves the others'
   expect(error.code).toBe('TRANSPORT_LIMIT_EXCEEDED')
   expect(error.message).toContain('1 connections are open already')
   expect(listener.transport.getStats()).toMatchObject({ overLimit: 1, idle: 1 })
-  expect((served as QuicConnection).isOpen).toBe(true)
+  expect(served.isOpen).toBe(true)
 })
 
 test('a peer may hold a bounded number of connections', async () => {
