@@ -270,8 +270,7 @@ export class QuicEndpoint implements ConnectionHost {
     }
     const isSound = connection.pump.receive(datagram, from, socket.local)
     // A handshake whose very first datagram cannot be decrypted is none: keep nothing for it.
-    if (isSound || connection.pump.counts().datagramsReceived > 1) return
-    if (!connection.isServer || connection.native.localError() !== null) return
+    if (isSound || !connection.isServer || connection.native.stats().recv > 0) return
     this.#datagramsDropped += 1
     connection.pump.stop(new Error('the first datagram is no handshake'))
   }
