@@ -5,7 +5,7 @@
 import { DatabaseSync } from 'node:sqlite'
 
 import { unreachable } from '../../src/assert.ts'
-import { cloneView, Violation } from './history.ts'
+import { cloneView, doubt, Violation } from './history.ts'
 import { observe, observeShard } from './inspect.ts'
 import { SimChannel } from './network.ts'
 import { STRATEGIES } from './profile.ts'
@@ -180,6 +180,7 @@ export async function clone(world: World): Promise<void> {
   world.counts.cloned += 1
   const backup = original.backUp()
   await copy.restore({ ...backup, view: cloneView(backup.view) })
+  for (const view of original.view.values()) doubt(view)
   for (const [a, b] of world.edges.filter((edge) => edge.includes(original))) {
     world.edges.push([copy, a === original ? b : a])
   }

@@ -139,7 +139,6 @@ export class History {
   /** `node` wrote `sibling` to the record just now; must be called before {@link hold} sees it. */
   wrote(node: string, view: ShardView, id: string, sibling: Sibling): Write {
     const { shardId } = view
-    const dotName = `${shardId}/${nameDot(sibling.dot)}`
     if (view.lastStamp !== null && compareHlc(sibling.stamp, view.lastStamp) <= 0) {
       throw new Violation(
         'local stamps strictly increase',
@@ -162,46 +161,63 @@ export class History {
       view.provisional.set(nameDot(sibling.dot), write)
       this.#provisional.add(write)
     } else {
-      this.#publish(write, dotName)
+      const actorName = `${shardId}/${write.dot.actor}`
+      const last = this.#lastCounter.get(actorName) ?? 0
+      if (write.dot.counter <= last) {
+        throw new Violation('counters rise', `${this.name(write)} comes after counter ${last}`)
+      }
+      this.#lastCounter.set(actorName, write.dot.counter)
+      this.#publish(write)
     }
     return write
   }
 
   /**
-   * The node writes as `actor` from now on. Writes of doubtful dots may have got new ones: their stamps
-   * and values tell which is which. The others keep their dots, and must be the only ones to bear them.
+   * The node gave up names of writes that may be somebody else's: its version vector fell back to `after`,
+   * and the writes beyond it that it still holds bear new names. What they had superseded under the old
+   * names is unknown to the new ones: the two are concurrent where somebody else has them.
    */
-  renewed(node: string, view: ShardView, actor: ActorId, changes: readonly Change[]): void {
+  abandoned(node: string, view: ShardView, after: VersionVector, changes: readonly Change[]): void {
+    const isVoid = (dot: Dot): boolean => covers(view.vector, dot) && !covers(after, dot)
     for (const { id, siblings } of changes) {
       for (const sibling of siblings) {
-        if (sibling.dot.actor !== actor || this.isKnownDot(view, sibling.dot)) continue
-        const write = [...view.provisional.values()].find(
-          (each) => each.id === id && compareHlc(each.stamp, sibling.stamp) === 0,
-        )
-        if (write === undefined) {
+        if (this.isKnownDot(view, sibling.dot)) continue
+        const original = view.records
+          .get(id)
+          ?.siblings.find(
+            (write) => isVoid(write.dot) && compareHlc(write.stamp, sibling.stamp) === 0,
+          )
+        if (original === undefined) {
           throw new Violation(
             'every write held was made by somebody',
             `${node} holds ${nameDot(sibling.dot)} of "${id}", which is none of its writes`,
           )
         }
-        this.#forgetProvisional(view, write)
-        write.dot = sibling.dot
-        write.content = contentOf(sibling.value)
-        this.#publish(write, `${view.shardId}/${nameDot(sibling.dot)}`)
+        const past = new Set([...original.past].filter((write) => !isVoid(write.dot)))
+        const content = contentOf(sibling.value)
+        const { dot } = sibling
+        this.#publish({ ...original, serial: (this.#serial += 1), dot, past, content })
       }
     }
-    this.settle(view)
+    for (const [id, known] of view.known) {
+      view.known.set(id, new Set([...known].filter((write) => !isVoid(write.dot))))
+    }
+    for (const [key, write] of view.provisional) {
+      if (isVoid(write.dot)) view.provisional.delete(key)
+    }
+    if (view.doubt !== null && (after.get(view.doubt.actor) ?? 0) <= view.doubt.counter) {
+      view.doubt = null
+    }
   }
 
-  /** Nobody disputed the doubtful dots: they are the node's. */
+  /** Nobody disputed the doubtful dots: they are the node's, and nobody else's. */
   settle(view: ShardView): void {
     view.doubt = null
-    for (const write of Array.from(view.provisional.values())) {
-      this.#forgetProvisional(view, write)
+    for (const write of view.provisional.values()) {
       const held = view.records.get(write.id)?.siblings.includes(write) ?? false
-      if (held && !this.#isPublished(write))
-        this.#publish(write, `${view.shardId}/${nameDot(write.dot)}`)
+      if (held && !this.#isPublished(write)) this.#publish(write)
     }
+    view.provisional.clear()
   }
 
   /** True when somebody made the write that `dot` names. */
@@ -282,12 +298,8 @@ export class History {
     return this.#byDot.get(`${write.shardId}/${nameDot(write.dot)}`) === write
   }
 
-  #forgetProvisional(view: ShardView, write: Write): void {
-    view.provisional.delete(nameDot(write.dot))
-    this.#provisional.delete(write)
-  }
-
-  #publish(write: Write, dotName: string): void {
+  #publish(write: Write): void {
+    const dotName = `${write.shardId}/${nameDot(write.dot)}`
     const other = this.#byDot.get(dotName)
     if (other !== undefined) {
       throw new Violation(
@@ -295,12 +307,6 @@ export class History {
         `${this.name(write)} has the dot of ${this.name(other)}`,
       )
     }
-    const actorName = `${write.shardId}/${write.dot.actor}`
-    const last = this.#lastCounter.get(actorName) ?? 0
-    if (write.dot.counter <= last) {
-      throw new Violation('counters rise', `${this.name(write)} comes after counter ${last}`)
-    }
-    this.#lastCounter.set(actorName, write.dot.counter)
     this.#byDot.set(dotName, write)
     const key = `${write.shardId}/${write.id}`
     const writes = this.#byRecord.get(key)
@@ -336,8 +342,7 @@ export class History {
     for (const write of this.#provisional) {
       if (write.shardId !== shardId || nameDot(write.dot) !== key) continue
       if (contentOf(sibling.value) !== write.content) continue
-      this.#provisional.delete(write)
-      this.#publish(write, `${shardId}/${key}`)
+      this.#publish(write)
       return write
     }
     return undefined
@@ -347,22 +352,10 @@ export class History {
     const held = view.records.get(id)
     if (held === undefined) return
     view.records.delete(id)
-    for (const write of held.siblings) {
-      if (write.deleted) {
-        this.#collected.add(write)
-        continue
-      }
-      const reason = [...this.#collected].find((tombstone) => tombstone.past.has(write))
-      if (reason === undefined) {
-        throw new Violation(
-          'nothing acknowledged is lost',
-          `${node} dropped ${this.name(write)}, and no delete that saw it was collected`,
-        )
-      }
-      const known = this.#knownOf(view, id)
-      addWithPast(known, reason)
-      view.known.set(id, known)
-    }
+    for (const write of held.siblings) if (write.deleted) this.#collected.add(write)
+    const known = this.#knownOf(view, id)
+    view.known.set(id, known)
+    this.#checkRecord(node, view, id, known)
   }
 
   #knownOf(view: ShardView, id: string): Set<Write> {
@@ -374,7 +367,7 @@ export class History {
     return known
   }
 
-  #checkRecord(node: string, view: ShardView, id: string, known: ReadonlySet<Write>): void {
+  #checkRecord(node: string, view: ShardView, id: string, known: Set<Write>): void {
     const held = view.records.get(id)?.siblings ?? []
     const wanted = maximal(known)
     for (const write of held) {
@@ -387,6 +380,12 @@ export class History {
     }
     for (const write of wanted) {
       if (held.includes(write) || (write.deleted && this.#collected.has(write))) continue
+      // Dropped because of a delete that somebody forgot: then the node knows of that delete now.
+      const reason = [...this.#collected].find((tombstone) => tombstone.past.has(write))
+      if (reason !== undefined) {
+        addWithPast(known, reason)
+        continue
+      }
       throw new Violation(
         'the version vector covers only what is held',
         `${node} knows of ${this.name(write)} and neither holds it nor anything that superseded it`,

@@ -9,7 +9,7 @@ import xxhash from 'xxhash-wasm'
 import { bytesToFloat32, bytesToHex } from '../../src/bytes.ts'
 import { exchange, fingerprintToHex, recordHash } from '../../src/store/fingerprint.ts'
 import type { DeltaRead, ShardInfo } from '../../src/store/types.ts'
-import { EMPTY_VECTOR, vectorsEqual } from '../../src/sync/version-vector.ts'
+import { dominates, EMPTY_VECTOR, vectorsEqual } from '../../src/sync/version-vector.ts'
 import { type History, shardViewOf, type ShardView, Violation } from './history.ts'
 import type { SimNode } from './node.ts'
 import { referenceView, type SimStrategy } from './reference-view.ts'
@@ -44,8 +44,8 @@ export function observeShard(
   const whole = cause === 'open' || state.logId !== view.logId || view.records.size + grown !== rows
   if (whole) read = readFeed(node, shardId, 0)
   const identity = replica.identity()
-  if (view.actor !== identity.actor && view.actor !== '') {
-    history.renewed(node.name, view, identity.actor, read.changes)
+  if (!dominates(state.versionVector, view.vector)) {
+    history.abandoned(node.name, view, state.versionVector, read.changes)
   }
   view.actor = identity.actor
   const moved = !vectorsEqual(state.versionVector, view.vector)
