@@ -33,6 +33,8 @@ import type { Channel, PeerIdentity } from './types.ts'
 const ID_BYTES = 20
 const FIRST_DATAGRAM_BYTES_MIN = 1_200
 const MEMORY_BYTES = 1_048_576
+/** The engine's word for a handshake that TLS refuses: that is told to the peer. */
+const TLS_REFUSAL = 'TlsFail'
 const TOKEN_MAC_BYTES = 16
 const TOKEN_TIME_BYTES = 8
 const TOKEN_MS_MAX = 10_000
@@ -268,9 +270,10 @@ export class QuicEndpoint implements ConnectionHost {
       this.#datagramsDropped += 1
       return
     }
-    const isSound = connection.pump.receive(datagram, from, socket.local)
+    const refusedFor = connection.pump.receive(datagram, from, socket.local)
+    if (refusedFor === null || refusedFor === TLS_REFUSAL || !connection.isServer) return
     // A handshake whose very first datagram cannot be decrypted is none: keep nothing for it.
-    if (isSound || !connection.isServer || connection.native.stats().recv > 0) return
+    if (connection.native.stats().recv > 0) return
     this.#datagramsDropped += 1
     connection.pump.stop(new Error('the first datagram is no handshake'))
   }

@@ -108,10 +108,10 @@ export class QuicPump {
     return this.native.pathStats().find((path) => path.active)
   }
 
-  /** Takes one datagram; its memory is the engine's from now on. False when it made no sense. */
-  receive(datagram: Uint8Array, from: HostPort, to: HostPort): boolean {
-    if (this.#isGone) return false
-    let isSound = true
+  /** Takes one datagram; its memory is the engine's from now on. What the engine refused it for, or null. */
+  receive(datagram: Uint8Array, from: HostPort, to: HostPort): string | null {
+    if (this.#isGone) return null
+    let refusedFor: string | null = null
     this.#wireBytesReceived += datagram.byteLength
     this.#datagramsReceived += 1
     try {
@@ -119,12 +119,12 @@ export class QuicPump {
       this.#receivedMs = this.#host.options.clock.monotonicMs()
       this.#timeoutsUnanswered = 0
       for (const listener of this.#listeners.splice(0)) listener()
-    } catch {
+    } catch (error) {
       // A forged or damaged datagram is dropped; a fatal one has set localError, seen in the pass.
-      isSound = false
+      refusedFor = error instanceof Error ? error.message : String(error)
     }
     this.#host.mark()
-    return isSound
+    return refusedFor
   }
 
   /** One pass: what has become possible, then what there is to send. */
