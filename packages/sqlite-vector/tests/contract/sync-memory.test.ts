@@ -1,3 +1,6 @@
+/**
+ * The sync contract over the memory network.
+ */
 import { createVectorSync } from '../../src/sync/index.ts'
 import { MemoryNetwork } from '../../src/transport/memory.ts'
 import { syncContract } from './sync-contract.ts'

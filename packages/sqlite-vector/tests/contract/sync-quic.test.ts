@@ -1,3 +1,6 @@
+/**
+ * The sync contract over real QUIC on loopback.
+ */
 import { createVectorSync } from '../../src/sync/index.ts'
 import { syncContract } from './sync-contract.ts'
 

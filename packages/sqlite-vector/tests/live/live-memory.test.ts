@@ -1,3 +1,6 @@
+/**
+ * Shards kept in sync over the memory network.
+ */
 import { liveContract } from './live-contract.ts'
 
 liveContract('memory')

@@ -1,3 +1,6 @@
+/**
+ * Shards kept in sync over real QUIC on loopback.
+ */
 import { liveContract } from './live-contract.ts'
 
 liveContract('quic')

@@ -1,3 +1,6 @@
+/**
+ * Applying what peers sent: merges, cursors, version vectors, quarantine.
+ */
 import { describe, expect, test } from 'vitest'
 
 import { CLOCK_DRIFT_MS_MAX, SIBLINGS_MAX } from '../../../src/limits.ts'

@@ -1,3 +1,6 @@
+/**
+ * `insertBatch()`: what it writes, in which transactions, and what an error or an abort leaves.
+ */
 import { describe, expect, test } from 'vitest'
 
 import { BATCH_ATOMIC_RECORDS_MAX } from '../../../src/limits.ts'

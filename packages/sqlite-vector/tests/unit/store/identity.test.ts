@@ -1,3 +1,6 @@
+/**
+ * The writing identity of a file: when it stays, and when a new one is drawn.
+ */
 import { describe, expect, test } from 'vitest'
 
 import type { Machine } from '../../../src/store/identity.ts'

@@ -1,3 +1,6 @@
+/**
+ * Opening and closing files: ours, others’, newer, damaged, read-only.
+ */
 import { copyFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 

@@ -1,3 +1,6 @@
+/**
+ * Records: what the calls of one record write, return and refuse.
+ */
 import { describe, expect, test } from 'vitest'
 
 import { open, record } from './fixture.ts'

@@ -1,3 +1,6 @@
+/**
+ * `transaction()` and `group()`: what is committed together, and what a failure undoes.
+ */
 import { describe, expect, test } from 'vitest'
 
 import type { CommitNotice } from '../../../src/store/types.ts'

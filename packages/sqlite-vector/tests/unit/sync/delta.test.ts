@@ -1,3 +1,6 @@
+/**
+ * The delta codec: what it carries, and what it refuses.
+ */
 import { crc32 } from 'node:zlib'
 
 import { describe, expect, test } from 'vitest'

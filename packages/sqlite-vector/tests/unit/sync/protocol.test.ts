@@ -1,3 +1,6 @@
+/**
+ * The frames of the protocol: round trips, limits and refusals.
+ */
 import { describe, expect, test } from 'vitest'
 
 import { SqliteVectorError } from '../../../src/errors.ts'

@@ -1,3 +1,6 @@
+/**
+ * The session as a pure state machine: what follows what, on both sides.
+ */
 import { describe, expect, test } from 'vitest'
 
 import { SqliteVectorError } from '../../../src/errors.ts'
