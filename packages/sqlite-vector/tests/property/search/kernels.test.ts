@@ -20,7 +20,7 @@ import type { Metric } from '../../../src/store/types.ts'
 import { clustered } from '../../unit/search/data.ts'
 
 const scenario = fc.record({
-  dimension: fc.integer({ min: 2, max: 200 }),
+  dimension: fc.integer({ min: 2, max: 520 }),
   count: fc.integer({ min: 1, max: 150 }),
   seed: fc.integer(),
   metric: fc.constantFrom<Metric>('cosine', 'l2', 'dot'),
