@@ -122,8 +122,8 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   readonly established: Promise<void>
   /** Resolves when the peer has taken us in, too. */
   readonly accepted: Promise<void>
-  /** Not handed out any more: another connection to the same peer is preferred. */
-  isRetired = false
+  /** Why it is not handed out any more; null while it is. */
+  retiredFor: string | null = null
   readonly #host: ConnectionHost
   readonly #init: ConnectionInit
   readonly #streams = new Map<number, QuicStream>()

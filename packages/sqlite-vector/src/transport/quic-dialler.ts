@@ -198,7 +198,7 @@ export class QuicDialler {
     const isHeard = await connection.pump.isAnswering(deadlineMs, signal)
     if (isHeard && connection.isOpen) return true
     this.#replaced += 1
-    connection.isRetired = true
+    connection.retiredFor = 'you gave no sign of life'
     return false
   }
 }

@@ -109,7 +109,7 @@ export class QuicPool {
   /** The connection to reuse for an address; undefined when there is none. */
   find(dialled: string): QuicConnection | undefined {
     for (const connection of this.#open) {
-      if (connection.isRetired) continue
+      if (connection.retiredFor !== null) continue
       if (connection.dialled === dialled || connection.remoteAddress === dialled) return connection
     }
     return this.#aliases.get(dialled)
@@ -130,9 +130,9 @@ export class QuicPool {
   settle(connection: QuicConnection): void {
     const best = this.preferred(connection)
     for (const other of this.#open) {
-      if (other === best || other.isRetired || !isSamePair(other, best)) continue
+      if (other === best || other.retiredFor !== null || !isSamePair(other, best)) continue
       if (other.dialled !== null) this.#aliases.set(other.dialled, best)
-      other.isRetired = true
+      other.retiredFor = 'another connection to you is open'
       this.#collapsed += 1
     }
     this.#planSweep()
@@ -169,8 +169,8 @@ export class QuicPool {
       const { idleSinceMs } = connection
       if (connection.dialled === null || idleSinceMs === null) continue
       const idleMs = nowMs - idleSinceMs
-      if (connection.isRetired && idleMs >= SWEEP_MS) {
-        this.#closeIdle(connection, CLOSE_CODE.duplicate, 'another connection to you is open')
+      if (connection.retiredFor !== null && idleMs >= SWEEP_MS) {
+        this.#closeIdle(connection, CLOSE_CODE.duplicate, connection.retiredFor)
       } else if (idleCloseMs > 0 && idleMs >= idleCloseMs) {
         this.#closeIdle(connection, CLOSE_CODE.idle, 'nobody used the connection')
       }
