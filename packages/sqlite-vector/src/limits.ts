@@ -68,6 +68,24 @@ export const CHANGE_OVERHEAD_BYTES_MAX = 786_432
 /** Largest frame that carries no records: the version vector of the most actors, and some names. */
 export const CONTROL_FRAME_BYTES_MAX = 524_288
 
+/** Parts into which a range of ids is cut when peers compare what they hold. */
+export const RANGE_PARTS = 16
+
+/** A range of at most so many records is listed rather than cut. */
+export const RANGE_LEAF_RECORDS = 16
+
+/** Ranges of one question, so that the answer fits a control frame. */
+export const RANGES_ASKED_MAX = 16
+
+/** Records asked for by id in one frame: their ids fit a control frame. */
+export const NEED_IDS_MAX = 256
+
+/** Batches that come while a puller waits for an answer and are held until then. */
+export const FRAMES_HELD_MAX = 64
+
+/** Days a silent replica holds tombstones back, unless the options say otherwise. */
+export const REPLICA_RETENTION_DAYS = 30
+
 /** Batches a sender may have on the way before one is acknowledged: enough for a long round trip. */
 export const UNACKED_BATCHES_MAX = 16
 
@@ -202,6 +220,21 @@ export const EVENT_BUFFER_DEFAULT = 1_000
 
 /** Most events kept for one reader. */
 export const EVENT_BUFFER_MAX = 100_000
+
+/** Longest address of a peer, in UTF-8 bytes: a host name of 253 and a port, with room. */
+export const ADDRESS_BYTES_MAX = 1_024
+
+/** Most peers that a coordinator knows: as many as a trust list may hold. */
+export const PEERS_MAX = 1_024
+
+/** Most syncs that a coordinator may be told to run at once. */
+export const CONCURRENT_SYNCS_MAX = 1_024
+
+/** Attempts of one task, and failures in a row of one peer, before its tasks fail for good. */
+export const TASK_ATTEMPTS_MAX = 3
+
+/** A peer not heard of for longer is shown as silent, in milliseconds. */
+export const PEER_SILENT_MS = 60_000
 
 // One change always fits one frame, so the codec never has to split a change.
 assert(

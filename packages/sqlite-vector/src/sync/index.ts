@@ -4,3 +4,18 @@
 export { createVectorSync, VectorSync } from './quic-sync.ts'
 export type * from './shell/types.ts'
 export type * from './types.ts'
+export {
+  createShardCoordinator,
+  ShardCoordinator,
+  type CoordinatedShard,
+  type CoordinatorConfig,
+  type CoordinatorSession,
+  type Health,
+  type PeerHealth,
+  type TaskResult,
+} from './coordinator.ts'
+export { peersToDial, type Topology } from './topology.ts'
+export type { PeerInput, PeerState, PeerStatus } from './shell/peer-book.ts'
+export type { CoordinatorStats, SyncTotals } from './shell/statistics.ts'
+export type { SyncTask } from './shell/task-queue.ts'
+export type { DroppedEvent } from './shell/event-stream.ts'

@@ -12,6 +12,7 @@ import { systemClock } from '../clock/system-clock.ts'
 import type { Clock } from '../clock/types.ts'
 import { SqliteVectorError } from '../errors.ts'
 import {
+  ADDRESS_BYTES_MAX,
   EVENT_BUFFER_DEFAULT,
   EVENT_BUFFER_MAX,
   NODE_ID_BYTES_MAX,
@@ -247,6 +248,7 @@ export class VectorSync {
         remoteAddress: connection.remoteAddress,
         dialled: dialledAddress !== null,
       })),
+      wire: this.#opened?.wire() ?? { bytesSent: 0, bytesReceived: 0 },
       sessionsActive: this.#sessions.active,
       autoSyncs: this.#autoSyncs.list(),
       peers: replica.peerCursors(),
@@ -400,8 +402,6 @@ export class VectorSync {
     throw new TypeError('a sync has a node of its own or a transport that was given')
   }
 }
-
-const ADDRESS_BYTES_MAX = 1_024
 
 function closedError(): SqliteVectorError {
   return new SqliteVectorError('SYNC_CLOSED', 'this sync was closed')

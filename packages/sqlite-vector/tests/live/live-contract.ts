@@ -169,7 +169,7 @@ export function liveContract(kind: NetworkKind): void {
       const first = await events.next()
       expect(first.value?.type).toBe('dropped')
       const second = await events.next()
-      expect(['change', 'progress']).toContain(second.value?.type)
+      expect(['change', 'progress', 'applied']).toContain(second.value?.type)
       await b.sync.close()
       const rest: unknown[] = []
       for await (const event of events) rest.push(event)

@@ -43,6 +43,7 @@ export class Connections {
   readonly #dialled = new Map<PeerAddress, Promise<Pooled>>()
   readonly #open = new Set<OpenConnection>()
   readonly #tasks = new Set<Promise<void>>()
+  readonly #ended = { bytesSent: 0, bytesReceived: 0 }
   #accepting = false
 
   constructor(transport: Transport, clock: Clock, handlers: ConnectionHandlers) {
@@ -54,6 +55,17 @@ export class Connections {
   /** What is open now. */
   list(): readonly OpenConnection[] {
     return [...this.#open]
+  }
+
+  /** Bytes on the wire of all connections, also those that ended. */
+  wire(): { readonly bytesSent: number; readonly bytesReceived: number } {
+    let { bytesSent, bytesReceived } = this.#ended
+    for (const { connection } of this.#open) {
+      const stats = connection.stats()
+      bytesSent += stats.wireBytesSent
+      bytesReceived += stats.wireBytesReceived
+    }
+    return { bytesSent, bytesReceived }
   }
 
   /** Listens, and takes the connections that peers open. Resolves with the address bound. */
@@ -126,6 +138,9 @@ export class Connections {
       }
     } finally {
       this.#open.delete(entry)
+      const { wireBytesSent, wireBytesReceived } = connection.stats()
+      this.#ended.bytesSent += wireBytesSent
+      this.#ended.bytesReceived += wireBytesReceived
       this.#handlers.onConnection(connection, false)
       if (dialledAddress !== null) await this.#forget(dialledAddress, connection)
     }

@@ -137,6 +137,10 @@ export class NodeSessions {
   /** Says what one batch did that somebody may have to know of. */
   #tellOfApplied({ shardId, peer, tally }: PullSession, before: PullTally): void {
     const { emit } = this.#setup
+    const received = tally.received - before.received
+    if (received > 0) {
+      emit({ type: 'applied', shardId, peer, received, applied: tally.applied - before.applied })
+    }
     const conflicts = tally.conflicts - before.conflicts
     if (conflicts > 0) emit({ type: 'conflict', shardId, peer, conflicts })
     const quarantined = tally.quarantined - before.quarantined
@@ -200,6 +204,9 @@ const NOTHING_PULLED: PullTally = {
   conflicts: 0,
   quarantined: 0,
   skewMsMax: 0,
+  divergences: 0,
+  dropped: 0,
+  repaired: 0,
 }
 
 async function answerOnce(channel: Channel, frame: ControlFrame): Promise<void> {

@@ -2,7 +2,7 @@
  * The types of `createVectorSync()`: its options, results and events. Types only.
  */
 import type { ReplicaStore, ShardState, PeerCursor } from '../../store/types.ts'
-import type { PeerAddress, Transport, WaitOptions } from '../../transport/types.ts'
+import type { ConnectionStats, PeerAddress, Transport, WaitOptions } from '../../transport/types.ts'
 import type { ConflictStrategyName } from '../types.ts'
 
 /** What is synced: an open database, seen through its replica. */
@@ -87,6 +87,14 @@ export type SyncEvent =
     }
   /** A shard changed, by a write here or by what a peer sent. */
   | { readonly type: 'change'; readonly shardId: string; readonly head: number }
+  /** A batch that a peer sent was committed; `applied` counts the records that it changed. */
+  | {
+      readonly type: 'applied'
+      readonly shardId: string
+      readonly peer: string
+      readonly received: number
+      readonly applied: number
+    }
   /** Records that nodes wrote at the same time came in. */
   | {
       readonly type: 'conflict'
@@ -203,6 +211,8 @@ export interface SyncSession {
     readonly remoteAddress: PeerAddress
     readonly dialled: boolean
   }[]
+  /** Bytes that all connections moved since the start, as {@link ConnectionStats} counts wire bytes. */
+  readonly wire: { readonly bytesSent: number; readonly bytesReceived: number }
   /** Sessions under way, in either direction and whoever began them. */
   readonly sessionsActive: number
   /** Shards that are kept in sync, with whom, and how that goes. */

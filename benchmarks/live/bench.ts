@@ -1,0 +1,251 @@
+/**
+ * Live sync between processes: latency, sustained rate, many shards, an idle check, a peer that freezes.
+ *
+ * Every figure is counted by the processes themselves; times are the machine's monotonic clock, which all
+ * processes share. The machine, its disk and both processes are one: nothing here says anything about a network.
+ * `LIVE_FLOOD_SECONDS` and `LIVE_FREEZE_SECONDS` make those parts longer.
+ */
+import { bar, type Bar, type BenchOptions } from '../bar.ts'
+import { Fleet, quantile, until, agree } from './fleet.ts'
+
+export const title = 'live sync: commit here, visible there; two processes, QUIC on loopback'
+
+const DIMENSION = 384
+const SHARD = 'live'
+
+export async function bars(options: BenchOptions): Promise<readonly Bar[]> {
+  return [
+    ...(await latency(options)),
+    ...(await flood(options)),
+    ...(await idleCheck(options)),
+    ...(await manyShards(options)),
+    ...(await frozenPeer(options)),
+  ]
+}
+
+async function livePair(options: {
+  readonly shards?: readonly string[]
+  readonly count?: number
+  readonly syncIntervalMs?: number
+}): Promise<Fleet> {
+  const { shards = [SHARD], count = 2, syncIntervalMs = 60_000 } = options
+  const fleet = await Fleet.start(count, { config: { syncIntervalMs } })
+  const writer = fleet.get(0)
+  await writer.handle.call('createShards', { shardIds: shards, dimension: DIMENSION })
+  for (const reader of fleet.members.slice(1)) {
+    for (const shardId of shards) {
+      await reader.handle.call('autoSync', { shardId, address: writer.address })
+    }
+    await whenLive(reader.handle, shards.length)
+  }
+  return fleet
+}
+
+async function whenLive(handle: Fleet['members'][number]['handle'], count: number): Promise<void> {
+  await until(
+    async () => {
+      const all = await handle.call('autoSyncs', {})
+      return all.filter(({ status }) => status === 'live').length === count
+    },
+    `${count} shards live`,
+    120_000,
+  )
+}
+
+/** Milliseconds from commit to found by a search, of every record. */
+async function latencies(
+  fleet: Fleet,
+  readerIndex: number,
+  count: number,
+  perSecond: number,
+): Promise<number[]> {
+  const writer = fleet.get(0).handle
+  const reader = fleet.get(readerIndex).handle
+  await reader.call('watchSearch', { shardId: SHARD, dimension: DIMENSION, k: 10 })
+  const from = (await writer.call('state', { shardId: SHARD }))?.records ?? 0
+  const committed = await writer.call('writeSteadily', {
+    shardId: SHARD,
+    dimension: DIMENSION,
+    from,
+    count,
+    perSecond,
+  })
+  await until(
+    async () => (await reader.call('state', { shardId: SHARD }))?.records === from + count,
+    'all are there',
+  )
+  const found = new Map(await reader.call('found', {}))
+  return committed.map((atNs, index) => {
+    const foundNs = found.get(`near-${from + index}`)
+    if (foundNs === undefined) throw new Error(`record ${from + index} was never found by a search`)
+    return Number(foundNs - atNs) / 1e6
+  })
+}
+
+async function latency({ quick, log }: BenchOptions): Promise<readonly Bar[]> {
+  log('commit to search')
+  await using fleet = await livePair({})
+  await latencies(fleet, 1, 100, 100)
+  const values = await latencies(fleet, 1, quick ? 200 : 2_000, 100)
+  return [
+    bar('commit to found by search, 384-d, 100 writes/s, p50', quantile(values, 0.5), '<= 2', 'ms'),
+    bar(
+      'commit to found by search, 384-d, 100 writes/s, p99',
+      quantile(values, 0.99),
+      '<= 10',
+      'ms',
+    ),
+  ]
+}
+
+async function flood({ quick, log }: BenchOptions): Promise<readonly Bar[]> {
+  const seconds = Number(process.env['LIVE_FLOOD_SECONDS'] ?? (quick ? 3 : 20))
+  log(`flood for ${seconds} s`)
+  await using fleet = await livePair({})
+  const [writer, reader] = [fleet.get(0).handle, fleet.get(1).handle]
+  const part = (durationMs: number): Promise<{ written: number }> =>
+    writer.call('flood', {
+      shardId: SHARD,
+      dimension: DIMENSION,
+      batch: 500,
+      durationMs,
+      idPrefix: 'f',
+      idCount: 20_000,
+    })
+  // The first 20,000 records fill the shard; after that memory must stay where it is.
+  await part(quick ? 1_500 : 5_000)
+  await until(async () => agree(await fleet.states(SHARD)), 'both agree', 120_000)
+  const before = await memory(fleet)
+  const received = (await reader.call('usage', {})).received
+  const startedMs = performance.now()
+  const { written } = await part(seconds * 1_000)
+  await until(async () => agree(await fleet.states(SHARD)), 'both agree', 120_000)
+  const elapsedS = (performance.now() - startedMs) / 1_000
+  const after = await memory(fleet)
+  const arrived = (await reader.call('usage', {})).received - received
+  log(`  written ${written}, arrived as ${arrived} changes in ${elapsedS.toFixed(1)} s`)
+  return [
+    bar(
+      'sustained: records per second that the other received, 384-d',
+      arrived / elapsedS,
+      '>= 8000',
+      '1/s',
+    ),
+    bar(
+      'sustained: growth of the writer’s memory after the shard was full',
+      (after[0] ?? NaN) - (before[0] ?? NaN),
+      'none',
+      'MiB',
+    ),
+    bar(
+      'sustained: growth of the reader’s memory after the shard was full',
+      (after[1] ?? NaN) - (before[1] ?? NaN),
+      'none',
+      'MiB',
+    ),
+  ]
+}
+
+/** Resident mebibytes of each node after a collection. */
+async function memory(fleet: Fleet): Promise<number[]> {
+  return Promise.all(
+    fleet.members.map(async ({ handle }) => {
+      await handle.call('collect', {})
+      return (await handle.call('usage', {})).rssBytes / 2 ** 20
+    }),
+  )
+}
+
+async function idleCheck({ log }: BenchOptions): Promise<readonly Bar[]> {
+  log('idle check')
+  const totals: number[] = []
+  for (const syncIntervalMs of [200, 60_000]) {
+    await using fleet = await livePair({ syncIntervalMs })
+    const { handle } = fleet.get(0)
+    await until(async () => agree(await fleet.states(SHARD)), 'both agree')
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    const before = await handle.call('usage', {})
+    await new Promise((resolve) => setTimeout(resolve, 6_000))
+    const after = await handle.call('usage', {})
+    totals.push(
+      after.wireBytesSent +
+        after.wireBytesReceived -
+        before.wireBytesSent -
+        before.wireBytesReceived,
+    )
+  }
+  const [checking, silent] = totals
+  // Thirty checks in six seconds, each of both directions; what an idle connection sends anyway does not count.
+  const perCheck = ((checking ?? NaN) - (silent ?? NaN)) / 30
+  return [
+    bar('full check of a shard in sync, both directions, UDP payload', perCheck, '<= 300', 'bytes'),
+  ]
+}
+
+async function manyShards({ quick, log }: BenchOptions): Promise<readonly Bar[]> {
+  const count = quick ? 100 : 1_000
+  log(`${count} shards over one connection`)
+  const shards = Array.from({ length: count }, (_, index) => `shard-${index}`)
+  await using fleet = await Fleet.start(2)
+  const [writer, reader] = [fleet.get(0), fleet.get(1)]
+  await writer.handle.call('createShards', { shardIds: shards, dimension: DIMENSION })
+  const [writerBefore, readerBefore] = await memory(fleet)
+  const startedMs = performance.now()
+  for (const shardId of shards) {
+    await reader.handle.call('autoSync', { shardId, address: writer.address })
+  }
+  await whenLive(reader.handle, count)
+  const elapsedMs = performance.now() - startedMs
+  const [writerAfter, readerAfter] = await memory(fleet)
+  const { connections } = await reader.handle.call('usage', {})
+  const perShard = (after = NaN, before = NaN): number => ((after - before) * 1_024) / count
+  return [
+    bar(`${count} shards: connections`, connections, '= 1', ''),
+    bar(`${count} shards: first sync until all are live`, elapsedMs, 'none', 'ms'),
+    bar(
+      `${count} shards: memory per idle live shard, serving node`,
+      perShard(writerAfter, writerBefore),
+      'none',
+      'KiB',
+    ),
+    bar(
+      `${count} shards: memory per idle live shard, asking node`,
+      perShard(readerAfter, readerBefore),
+      'none',
+      'KiB',
+    ),
+  ]
+}
+
+async function frozenPeer({ quick, log }: BenchOptions): Promise<readonly Bar[]> {
+  const seconds = Number(process.env['LIVE_FREEZE_SECONDS'] ?? (quick ? 2 : 8))
+  log(`a peer frozen for ${seconds} s`)
+  await using fleet = await livePair({ count: 3 })
+  await latencies(fleet, 1, 100, 100)
+  const calm = await latencies(fleet, 1, seconds * 100, 100)
+  const [before] = await memory(fleet)
+  fleet.get(2).handle.freeze()
+  const frozen = await latencies(fleet, 1, seconds * 100, 100)
+  const [after] = await memory(fleet)
+  fleet.get(2).handle.wake()
+  const caughtUpMs = await until(
+    async () => agree(await fleet.states(SHARD)),
+    'the frozen peer catches up',
+    120_000,
+  )
+  return [
+    bar(
+      'a third peer frozen: p50 of the other’s latency against before',
+      quantile(frozen, 0.5) / quantile(calm, 0.5),
+      '<= 1.5',
+      'x',
+    ),
+    bar(
+      'a third peer frozen: growth of the writer’s memory',
+      (after ?? NaN) - (before ?? NaN),
+      'none',
+      'MiB',
+    ),
+    bar('the frozen peer goes on: time until it has all', caughtUpMs, 'none', 'ms'),
+  ]
+}
