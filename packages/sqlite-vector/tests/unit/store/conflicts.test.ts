@@ -22,6 +22,8 @@ async function divided(): Promise<Disposable & { readonly a: Fixture; readonly b
   }
 }
 
+const own: ConflictStrategy = () => ({ embedding: [1, 1, 1], metadata: { own: true } })
+
 function metadataOf(fixture: Fixture): unknown {
   return fixture.db.get('docs', 'x')?.metadata
 }
@@ -136,14 +138,13 @@ describe('strategies', () => {
 
     const second = await open({ path })
     expect(metadataOf(second)).toEqual({ by: 'a', a: 1 })
-    const strategy: ConflictStrategy = () => ({ embedding: [1, 1, 1], metadata: { own: true } })
-    second.db.setConflictStrategy('docs', strategy)
+    second.db.setConflictStrategy('docs', own)
     expect(metadataOf(second)).toEqual({ own: true })
     second.db.close()
 
     using third = await open({ path })
     third.db.insert('docs', record('new'))
-    third.db.setConflictStrategy('docs', strategy)
+    third.db.setConflictStrategy('docs', own)
     expect(metadataOf(third)).toEqual({ own: true })
   })
 })

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+import { utf8ToBytes } from '../../../src/bytes.ts'
 import type { Clock } from '../../../src/clock/types.ts'
 import type { Machine } from '../../../src/store/identity.ts'
 import type { ApplyResult, DeltaQuery, RecordInput, StoreEvent } from '../../../src/store/types.ts'
@@ -64,7 +65,7 @@ export function folder(): Disposable & { readonly file: (name: string) => string
 
 /** A record whose vector is a function of its id. */
 export function record(id: string, metadata: RecordInput['metadata'] = {}): RecordInput {
-  const sum = [...id].reduce((total, letter) => total + letter.charCodeAt(0), 0)
+  const sum = utf8ToBytes(id).reduce((total, byte) => total + byte, 0)
   return { id, embedding: [Math.cos(sum), Math.sin(sum), 1], metadata }
 }
 
