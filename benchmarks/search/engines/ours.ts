@@ -1,0 +1,50 @@
+/**
+ * SQLiteVector itself: default search, `exact: true`, a filter on a path with a declared index. A single write is one
+ * durable transaction, changelog included, and the search that follows it sees it.
+ */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { createVectorDB, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
+import { GROUP, GROUPS, K, row } from '../data.ts'
+import type { Engine } from '../engine.ts'
+
+const INTO = 10_000
+
+export async function open(folder: string): Promise<Engine> {
+  const path = join(folder, 'ours.db')
+  let db: SQLiteVectorDB = await createVectorDB({ path })
+  db.createShard('s', { dimension: 384, metric: 'cosine' })
+  return {
+    build: async (data) => {
+      for (let from = 0; from < data.count; from += INTO) {
+        const records = Array.from({ length: Math.min(INTO, data.count - from) }, (_, i) => ({
+          id: String(from + i),
+          embedding: row(data.base, from + i),
+          metadata: { group: (from + i) % GROUPS },
+        }))
+        await db.insertBatch('s', records)
+      }
+      db.createMetadataIndex('group')
+      await db.warmIndex('s')
+    },
+    search: (query, k) => ids(db.search('s', query, { k })),
+    exact: (query, k) => ids(db.search('s', query, { k, exact: true })),
+    filtered: (query, k) => ids(db.search('s', query, { k, filter: { group: GROUP } })),
+    insert: (index, embedding) => db.insert('s', { id: String(index), embedding }),
+    update: (index, embedding) => db.update('s', String(index), { embedding }),
+    remove: (index) => {
+      db.delete('s', String(index))
+    },
+    diskBytes: () => statSync(path).size + statSync(`${path}-wal`).size,
+    close: () => db.close(),
+    reopen: async (query) => {
+      db = await createVectorDB({ path })
+      if (db.search('s', query, { k: K }).length !== K) throw new Error('too few after reopening')
+      db.close()
+    },
+  }
+}
+
+function ids(found: readonly { readonly id: string }[]): number[] {
+  return found.map(({ id }) => Number(id))
+}
