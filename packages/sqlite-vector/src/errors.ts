@@ -81,6 +81,10 @@ export const ERRORS = {
     retryable: true,
     hint: 'The peer reported a failure of its own; see the message.',
   },
+  SYNC_IDENTITY_RENEWED: {
+    retryable: true,
+    hint: 'The file was restored or cloned and writes under a new name now; sync again.',
+  },
   SYNC_CLOSED: { retryable: false, hint: 'This sync was closed; create a new one.' },
   TRANSPORT_CLOSED: { retryable: true, hint: 'The connection ended; dial again.' },
   TRANSPORT_ABORTED: { retryable: true, hint: 'The peer or the caller gave the channel up.' },

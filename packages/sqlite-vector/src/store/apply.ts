@@ -22,10 +22,11 @@ import { shown } from '../options.ts'
 import { allFinite, changeFault } from '../sync/change-rules.ts'
 import { mergeKnown } from '../sync/conflict.ts'
 import type { ActorId, Change, RecordState, Sibling, VersionVector } from '../sync/types.ts'
-import { covers, joinVectors } from '../sync/version-vector.ts'
+import { covers, dominates, joinVectors } from '../sync/version-vector.ts'
 import type { WriteTransaction } from './core.ts'
-import { guardOwnWrites } from './identity.ts'
-import { movePulled } from './peers.ts'
+import { floorOf, raiseFloor } from './collect.ts'
+import { guardOwnDots, guardOwnWrites, settleClaims } from './own-writes.ts'
+import { movePulled, noteReport } from './peers.ts'
 import { boundByQuarantine, putAside, releaseCovered } from './quarantine.ts'
 import {
   addRecord,
@@ -40,7 +41,8 @@ import {
 import { loadShard, type OpenShard, ownVector } from './shards.ts'
 import type { ApplyResult, DeltaSource } from './types.ts'
 
-interface Tally {
+/** What applying did so far. */
+export interface ApplyTally {
   applied: number
   redundant: number
   conflicts: number
@@ -48,27 +50,36 @@ interface Tally {
   skewMsMax: number
 }
 
-/** Merges `changes` into the shard and moves the cursor. */
+/** Nothing yet. */
+export function emptyTally(): ApplyTally {
+  return { applied: 0, redundant: 0, conflicts: 0, quarantined: 0, skewMsMax: 0 }
+}
+
+/**
+ * Merges `changes` into the shard and moves the cursor. Null when the changes show that somebody else writes
+ * under our name: nothing of them is applied then, and the file has a new identity.
+ */
 export function applyDelta(
   transaction: WriteTransaction,
   shardId: string,
   changes: readonly Change[],
   source: DeltaSource,
-): ApplyResult {
+): ApplyResult | null {
   const shard = loadShard(transaction, shardId)
+  for (const change of changes) assertPossible(change)
+  if (guardOwnDots(transaction, shard, changes)) return null
   const known = ownVector(shard, transaction.actor)
-  const tally = { applied: 0, redundant: 0, conflicts: 0, quarantined: 0, skewMsMax: 0 }
+  const tally = emptyTally()
+  const lacking: string[] = []
   const nowMs = transaction.nowMs
   const ahead = new Map<ActorId, number>()
   for (const change of changes) {
-    assertPossible(change)
-    guardOwnDots(transaction, shard, change)
     for (const { stamp } of change.siblings) {
       tally.skewMsMax = Math.max(tally.skewMsMax, skewMs(stamp, nowMs))
       shard.clock = receiveHlc(shard.clock, stamp, nowMs, CLOCK_DRIFT_MS_MAX)
     }
     const { applied } = tally
-    applyChange(transaction, shard, known, change, source, tally)
+    applyChange(transaction, shard, known, change, source.peer, tally, lacking)
     if (tally.applied > applied) noteAhead(ahead, known, change.siblings)
   }
   shard.aheadVector = joinVectors(shard.aheadVector, ahead)
@@ -80,19 +91,44 @@ export function applyDelta(
       skewMs: tally.skewMsMax,
     })
   }
-  movePulled(transaction, shard, source)
-  return tally
+  // Until the records that lack their embedding have come, the batch is not in.
+  if (lacking.length === 0) movePulled(transaction, shard, source)
+  return { ...tally, lacking }
 }
 
-/** Joins the sender's vector, as far as nothing of it lies in quarantine, and moves the cursor. */
+/** Merges one change that is whole: an embedding that is left out and not here puts it aside. */
+export function applyWhole(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  known: VersionVector,
+  change: Change,
+  peer: string,
+  tally: ApplyTally,
+): void {
+  assertPossible(change)
+  applyChange(transaction, shard, known, change, peer, tally, null)
+}
+
+/**
+ * Joins the sender's vector, as far as nothing of it lies in quarantine, and moves the cursor. False when the
+ * vector shows that somebody else writes under our name: nothing is joined then, and the file has a new identity.
+ */
 export function joinVector(
   transaction: WriteTransaction,
   shardId: string,
   source: DeltaSource,
   theirs: VersionVector,
-): void {
+  gcFloor: VersionVector,
+  isWhole: boolean,
+): boolean {
   const shard = loadShard(transaction, shardId)
-  guardOwnWrites(transaction, shard, theirs)
+  if (guardOwnWrites(transaction, shard, theirs)) return false
+  if (source.verified === true) settleClaims(transaction, shard, theirs)
+  // We lack deletes that the sender forgot: whoever lacks them, too, must compare with us as well.
+  const floor = dominates(ownVector(shard, transaction.actor), gcFloor) ? null : gcFloor
+  if (floor !== null && !dominates(floorOf(transaction.core, shard), floor)) {
+    raiseFloor(transaction, shard, floor, 0)
+  }
   const bounded = boundByQuarantine(transaction, shard, theirs)
   const joined = joinVectors(ownVector(shard, transaction.actor), bounded)
   if (joined.size > VERSION_VECTOR_ACTORS_MAX) {
@@ -104,6 +140,9 @@ export function joinVector(
   shard.versionVector = joined
   shard.ownCounter = joined.get(transaction.actor) ?? 0
   movePulled(transaction, shard, source)
+  // What is vouched for ahead of the cursor is a part of what the sender holds, and no report.
+  if (isWhole) noteReport(transaction, shard, source.peer, theirs)
+  return true
 }
 
 /** Notes writes that are held from now on, but that the version vector covers only at CAUGHT_UP. */
@@ -122,8 +161,9 @@ function applyChange(
   shard: OpenShard,
   known: VersionVector,
   change: Change,
-  source: DeltaSource,
-  tally: Tally,
+  peer: string,
+  tally: ApplyTally,
+  lacking: string[] | null,
 ): void {
   const { core } = transaction
   const fault = payloadFault(shard, change)
@@ -148,8 +188,12 @@ function applyChange(
   }
   const reason = fault ?? (after.siblings.length > SIBLINGS_MAX ? TOO_MANY_SIBLINGS : null)
   const whole = reason === null ? withEmbeddings(transaction, before, after) : null
+  if (whole === null && reason === null && lacking !== null) {
+    lacking.push(change.id)
+    return
+  }
   if (whole === null) {
-    putAside(transaction, shard, source.peer, change, reason ?? 'the embedding is missing')
+    putAside(transaction, shard, peer, change, reason ?? 'the embedding is missing')
     tally.quarantined += 1
     return
   }
@@ -234,16 +278,6 @@ function payloadFault(shard: OpenShard, change: Change): string | null {
     }
   }
   return null
-}
-
-/** A peer that knows a write of ours that we do not: see identity.ts. */
-function guardOwnDots(transaction: WriteTransaction, shard: OpenShard, change: Change): void {
-  if (change.context !== null) guardOwnWrites(transaction, shard, change.context)
-  for (const { dot } of change.siblings) {
-    if (dot.actor === transaction.actor && dot.counter > shard.ownCounter) {
-      guardOwnWrites(transaction, shard, new Map([[dot.actor, dot.counter]]))
-    }
-  }
 }
 
 /** Refuses what names no writes: without dots a change could not even be put aside. */

@@ -10,7 +10,14 @@ import type { Change, Dot, RecordState, Sibling, VersionVector } from '../sync/t
 import { covers } from '../sync/version-vector.ts'
 import { decodeContext } from './context.ts'
 import type { StoreCore } from './core.ts'
-import { idOf, OPERATION, payloadToValue, rowToState as rowToRecordState } from './register.ts'
+import {
+  idOf,
+  OPERATION,
+  payloadToValue,
+  rowToState as rowToRecordState,
+  type StoredRecord,
+  withPayload,
+} from './register.ts'
 import { rowToState, shardRow } from './shards.ts'
 import type { ChangelogRow, PayloadRow } from './statements.ts'
 import type { DeltaQuery, DeltaRead } from './types.ts'
@@ -29,7 +36,7 @@ export function readDelta(core: StoreCore, shardId: string, query: DeltaQuery): 
     through = row.change_id
     if (query.only !== undefined && !concerns(core, row, query.only)) continue
     if (readerHas(core, row, query.known)) continue
-    const change = readChange(core, row)
+    const change = withoutKnownEmbeddings(readChange(core, row), query.known)
     bytes += payloadBytes(change)
     changes.push(change)
   }
@@ -64,6 +71,25 @@ function concerns(core: StoreCore, row: ChangelogRow, above: Dot): boolean {
   return siblings.some(({ dot }) => dot.actor === above.actor && dot.counter > above.counter)
 }
 
+/**
+ * Without the embeddings of writes that did not bring them and that the reader's vector covers. It may have lost one
+ * to a later write, and asks, then.
+ */
+function withoutKnownEmbeddings(change: Change, known: VersionVector): Change {
+  if (known.size === 0) return change
+  const isKnown = ({ dot, value }: Sibling): boolean =>
+    value !== null &&
+    (value.embeddingDot.actor !== dot.actor || value.embeddingDot.counter !== dot.counter) &&
+    covers(known, value.embeddingDot)
+  if (!change.siblings.some(isKnown)) return change
+  const siblings = change.siblings.map((sibling) =>
+    sibling.value !== null && isKnown(sibling)
+      ? { ...sibling, value: { ...sibling.value, embedding: null } }
+      : sibling,
+  )
+  return { ...change, siblings }
+}
+
 function readChange(core: StoreCore, row: ChangelogRow): Change {
   const state = rowToRecordState(core, row)
   if (row.operation === OPERATION.put) return putChange(core, row, state)
@@ -79,6 +105,16 @@ function putChange(core: StoreCore, row: ChangelogRow, state: RecordState): Chan
     must(sibling.value, 'a put').embeddingDot,
   )
   return { id, siblings: [{ ...sibling, value }], context: state.context }
+}
+
+/** A stored record as it travels, whole, and what its payload weighs. */
+export function changeOf(
+  core: StoreCore,
+  id: string,
+  record: StoredRecord,
+): { readonly change: Change; readonly bytes: number } {
+  const change = { id, ...withPayload(core, record).state }
+  return { change, bytes: payloadBytes(change) }
 }
 
 function payloadBytes(change: Change): number {

@@ -3,11 +3,18 @@
  *
  * Not here: the sum itself (fingerprint.ts) and keeping it (register.ts).
  */
-import type { StoreCore } from './core.ts'
-import { exchange, fingerprintToHex, FINGERPRINT_ZERO, recordHash } from './fingerprint.ts'
+import type { StoreCore, WriteTransaction } from './core.ts'
+import {
+  bytesToFingerprint,
+  exchange,
+  fingerprintToHex,
+  FINGERPRINT_ZERO,
+  recordHash,
+} from './fingerprint.ts'
 import { idOf, rowToState } from './register.ts'
-import type { ShardRow } from './shards.ts'
+import { loadShard, type ShardRow, shardRow } from './shards.ts'
 import type { ChangelogRow } from './statements.ts'
+import type { Recount } from './types.ts'
 
 const PAGE_ROWS = 1_000
 
@@ -24,4 +31,35 @@ export function recomputeFingerprint(core: StoreCore, shard: ShardRow): string {
     }
     if (rows.length < PAGE_ROWS) return fingerprintToHex(sum)
   }
+}
+
+/** The shard's counts and fingerprint, counted anew. O(records). Inside a read transaction. */
+export function recount(core: StoreCore, shard: ShardRow): Recount {
+  const fingerprint = recomputeFingerprint(core, shard)
+  const row = core.sql.countRows.get(shard.shard) as Record<string, number>
+  const counted = {
+    fingerprint,
+    recordCount: Number(row['records']),
+    tombstoneCount: Number(row['tombstones']),
+    conflictCount: Number(row['conflicts']),
+  }
+  const correct =
+    fingerprint === fingerprintToHex(bytesToFingerprint(shard.fingerprint)) &&
+    counted.recordCount === shard.record_count &&
+    counted.tombstoneCount === shard.tombstone_count &&
+    counted.conflictCount === shard.conflict_count
+  return { correct, ...counted }
+}
+
+/** Counts anew, and keeps what was counted; `correct` says how it was before. */
+export function correctCounts(transaction: WriteTransaction, shardId: string): Recount {
+  const { core } = transaction
+  const shard = loadShard(transaction, shardId)
+  const counted = recount(core, shardRow(core, shardId))
+  shard.fingerprint = BigInt(`0x${counted.fingerprint}`)
+  shard.recordCount = counted.recordCount
+  shard.tombstoneCount = counted.tombstoneCount
+  shard.conflictCount = counted.conflictCount
+  shard.touched = true
+  return counted
 }

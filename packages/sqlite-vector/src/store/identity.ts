@@ -6,15 +6,17 @@
  *
  * - An open that no clean close preceded, on another boot of the machine: power loss may have undone
  *   commits. On the same boot it cannot: what a killed process committed is with the kernel.
- * - A peer knows a dot of our actor that we do not: the file came back from a backup, or was cloned.
+ * - The file is not the one that was open here last (replaced.ts): a backup or a copy was put in its place.
+ * - A peer knows a dot of our actor that we do not, or knows it as another write: the same, noticed late. See
+ *   own-writes.ts for what becomes of what was written meanwhile.
+ * - A peer writes under our actor.
  * - A shard was dropped: created again, it would count its dots from 1.
  *
  * `open_sessions` holds one row per open; a clean close takes it away.
  */
 import { bytesToHex, hexToBytes } from '../bytes.ts'
-import type { VersionVector } from '../sync/types.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
-import { flushShard, type OpenShard } from './shards.ts'
+import { flushShard } from './shards.ts'
 import type { ReplicaIdentity, StoreEvent } from './types.ts'
 
 const IDENTITY_BYTES = 16
@@ -27,7 +29,7 @@ export interface Machine {
   readonly processAlive: (pid: number) => boolean
 }
 
-type RenewalReason = Extract<StoreEvent, { type: 'identity-renewed' }>['reason']
+export type RenewalReason = Extract<StoreEvent, { type: 'identity-renewed' }>['reason']
 
 interface SessionRow {
   readonly session: Uint8Array
@@ -90,19 +92,6 @@ export function renewIdentity(
   const identity = { actor, logId }
   transaction.events.push({ type: 'identity-renewed', reason, identity })
   return identity
-}
-
-/**
- * Draws a new identity when `vector`, which a peer sent, covers writes of our actor that the shard
- * does not have: they were lost, or another copy of the file made them.
- */
-export function guardOwnWrites(
-  transaction: WriteTransaction,
-  shard: OpenShard,
-  vector: VersionVector,
-): void {
-  if ((vector.get(transaction.actor) ?? 0) <= shard.ownCounter) return
-  renewIdentity(transaction, 'own-writes-unknown')
 }
 
 function isStale(row: SessionRow, machine: Machine): boolean {

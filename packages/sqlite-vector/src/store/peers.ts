@@ -7,10 +7,10 @@
 import { must } from '../assert.ts'
 import { bytesToHex, hexToBytes } from '../bytes.ts'
 import type { VersionVector } from '../sync/types.ts'
-import { encodeVector } from '../sync/version-vector.ts'
+import { dominates, EMPTY_VECTOR, encodeVector, meetVectors } from '../sync/version-vector.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
-import { guardOwnWrites } from './identity.ts'
-import { loadShard, type OpenShard, storedVector } from './shards.ts'
+import { guardOwnWrites } from './own-writes.ts'
+import { loadShard, type OpenShard, ownVector, storedVector } from './shards.ts'
 import type { DeltaSource, PeerCursor } from './types.ts'
 
 interface CursorRow {
@@ -45,24 +45,77 @@ export function movePulled(
   )
 }
 
-/** Notes what the peer says it durably holds. */
+/** Notes what the peer says it durably holds; true when that gave this file a new identity. */
 export function recordAck(
   transaction: WriteTransaction,
   shardId: string,
   peer: string,
   cursor: number,
   versionVector: VersionVector,
-): void {
+): boolean {
   const { core } = transaction
   const shard = loadShard(transaction, shardId)
-  guardOwnWrites(transaction, shard, versionVector)
-  core.sql.setAcked.run(
-    peerKey(core, peer),
-    shard.shard,
-    encodeVector(versionVector),
-    cursor,
-    transaction.nowMs,
-  )
+  if (guardOwnWrites(transaction, shard, versionVector)) return true
+  const key = peerKey(core, peer)
+  core.sql.setAcked.run(key, shard.shard, encodeVector(versionVector), cursor, transaction.nowMs)
+  noteStable(transaction, shard, key, versionVector)
+  return false
+}
+
+/** Notes what the peer said that it holds, when it sent us all of it; see {@link stableCut}. */
+export function noteReport(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  peer: string,
+  versionVector: VersionVector,
+): void {
+  const { core } = transaction
+  const key = peerKey(core, peer)
+  core.sql.setReport.run(key, shard.shard, encodeVector(versionVector), transaction.nowMs)
+  noteStable(transaction, shard, key, versionVector)
+}
+
+/** A report counts for {@link stableCut} once we hold everything that it covers. */
+function noteStable(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  peer: number,
+  report: VersionVector,
+): void {
+  if (!dominates(ownVector(shard, transaction.actor), report)) return
+  transaction.core.sql.setStable.run(encodeVector(report), peer, shard.shard)
+}
+
+interface ReportRow {
+  readonly peer: number
+  readonly version_vector: Uint8Array | null
+  readonly stable_vector: Uint8Array | null
+  readonly last_contact: number
+}
+
+/**
+ * What every known replica holds: the meet of our vector with each peer's last report that ours dominated.
+ * Peers silent for longer than `retentionMs` are set aside: they are behind the floor when they come back.
+ */
+export function stableCut(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  retentionMs: number,
+): VersionVector {
+  const { core, nowMs } = transaction
+  const own = ownVector(shard, transaction.actor)
+  let cut = own
+  for (const row of core.sql.reportsOf.all(shard.shard) as unknown as ReportRow[]) {
+    if (nowMs - row.last_contact > retentionMs) continue
+    cut = meetVectors(cut, reportOf(row, own))
+  }
+  return cut
+}
+
+function reportOf(row: ReportRow, own: VersionVector): VersionVector {
+  const latest = row.version_vector === null ? null : storedVector(row.version_vector)
+  if (latest !== null && dominates(own, latest)) return latest
+  return row.stable_vector === null ? EMPTY_VECTOR : storedVector(row.stable_vector)
 }
 
 /** What is known of one peer and shard, or null before the first contact. */

@@ -183,6 +183,35 @@ export function reshowRecord(
   showRecord(transaction, shard, id, { ...before, changeId: shard.head }, value)
 }
 
+/**
+ * Forgets a record, tombstone and changelog row included, as if it had never been here. Readers of the feed
+ * cannot see that: the caller moves `collected_through`.
+ */
+export function removeRecord(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  before: StoredRecord,
+): void {
+  const { sql, hash64 } = transaction.core
+  if (before.operation === OPERATION.conflict) {
+    sql.dropConflicts.run(before.record)
+    shard.conflictCount -= 1
+  }
+  sql.dropChange.run(shard.shard, before.changeId)
+  if (before.visible) {
+    indexText(sql, before.record, null)
+    sql.dropVector.run(before.record)
+    sql.dropEmbedding.run(before.record)
+    shard.recordCount -= 1
+  } else {
+    sql.dropTombstone.run(before.record)
+    shard.tombstoneCount -= 1
+  }
+  shard.fingerprint = exchange(shard.fingerprint, recordHash(hash64, id, before.state.siblings), 0n)
+  shard.touched = true
+}
+
 /** The id of any record, visible or not. */
 export function idOf(core: StoreCore, record: number): string {
   const row = core.sql.getVisibleId.get(record) ?? core.sql.getHiddenId.get(record)

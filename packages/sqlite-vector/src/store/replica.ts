@@ -3,21 +3,48 @@
  *
  * Not here: what the methods do (changelog.ts, apply.ts, peers.ts). Nothing above knows SQLite.
  */
-import type { Change, VersionVector } from '../sync/types.ts'
+import { SqliteVectorError } from '../errors.ts'
+import { shown } from '../options.ts'
+import type { ActorId, Change, VersionVector } from '../sync/types.ts'
+import { dominates, EMPTY_VECTOR } from '../sync/version-vector.ts'
 import { applyDelta, joinVector } from './apply.ts'
 import { readDelta } from './changelog.ts'
-import type { StoreCore } from './core.ts'
-import { recomputeFingerprint } from './fingerprints.ts'
+import { compareRanges, readRecords, repairRecords, summarize } from './compare.ts'
+import type { StoreCore, WriteTransaction } from './core.ts'
+import { correctCounts, recomputeFingerprint, recount } from './fingerprints.ts'
 import { renewIdentity } from './identity.ts'
+import {
+  claimable,
+  claimsNothing,
+  confirmOwnWrites,
+  guardOwnWrites,
+  hasUnconfirmed,
+  leaveActor,
+} from './own-writes.ts'
 import { peerCursor, peerCursors, recordAck } from './peers.ts'
-import { ensureShard, rowToInfo, rowToState, type ShardRow, shardRow } from './shards.ts'
+import {
+  ensureShard,
+  loadShard,
+  rowToInfo,
+  rowToState,
+  type ShardRow,
+  shardRow,
+  storedVector,
+} from './shards.ts'
+import { readSyncState, writeSyncState } from './sync-state.ts'
 import type {
   ApplyResult,
   CommitNotice,
+  CompareMode,
+  Comparison,
   DeltaQuery,
   DeltaRead,
   DeltaSource,
+  IdRange,
   PeerCursor,
+  RangeAnswer,
+  RecordsRead,
+  Recount,
   ReplicaIdentity,
   ReplicaStore,
   ShardInfo,
@@ -55,7 +82,17 @@ export class Replica implements ReplicaStore {
   }
 
   readDelta(shardId: string, query: DeltaQuery): DeltaRead {
-    return this.#core.read(() => readDelta(this.#core, shardId, query))
+    const delta = this.#core.read(() => {
+      if (query.expose === true && this.#hasUnconfirmed(shardId)) return null
+      return readDelta(this.#core, shardId, query)
+    })
+    return (
+      delta ??
+      this.#core.write((transaction) => {
+        confirmOwnWrites(transaction, loadShard(transaction, shardId))
+        return this.#core.read(() => readDelta(this.#core, shardId, query))
+      })
+    )
   }
 
   applyDelta(
@@ -64,22 +101,117 @@ export class Replica implements ReplicaStore {
     source: DeltaSource,
     join: VersionVector | null = null,
   ): ApplyResult {
-    return this.#core.write((transaction) => {
-      const result = applyDelta(transaction, shardId, changes, source)
-      if (join !== null) joinVector(transaction, shardId, source, join)
-      return result
+    const result = this.#core.write((transaction) => {
+      if (isVoid(transaction, source)) return null
+      const applied = applyDelta(transaction, shardId, changes, source)
+      if (applied === null || join === null || applied.lacking.length > 0) return applied
+      const joined = joinVector(transaction, shardId, source, join, EMPTY_VECTOR, false)
+      return joined ? applied : null
+    })
+    // The new identity is committed: only then may the session break off.
+    if (result === null) throw identityRenewed(shardId)
+    return result
+  }
+
+  joinVector(
+    shardId: string,
+    source: DeltaSource,
+    versionVector: VersionVector,
+    gcFloor: VersionVector = EMPTY_VECTOR,
+  ): ShardState {
+    const state = this.#core.write((transaction) => {
+      if (isVoid(transaction, source)) return null
+      if (!joinVector(transaction, shardId, source, versionVector, gcFloor, true)) return null
+      return this.#core.read(() => this.#state(shardId))
+    })
+    if (state === null) throw identityRenewed(shardId)
+    return state
+  }
+
+  behindFloor(shardId: string, gcFloor: VersionVector, fingerprint: string | null): boolean {
+    const state = this.shardState(shardId)
+    return !dominates(state.versionVector, gcFloor) && state.fingerprint !== fingerprint
+  }
+
+  summarizeRanges(shardId: string, ranges: readonly IdRange[]): readonly RangeAnswer[] {
+    const answers = this.#core.read(() => {
+      const { shard } = shardRow(this.#core, shardId)
+      return ranges.map((range) => summarize(this.#core, shard, range))
+    })
+    // Somebody found our fingerprint to differ: if it is not that of our rows, it is put right.
+    if (ranges.some(({ from, to }) => from === '' && to === null)) this.recount(shardId)
+    return answers
+  }
+
+  compareRanges(
+    shardId: string,
+    ranges: readonly IdRange[],
+    answers: readonly RangeAnswer[],
+    mode: CompareMode,
+    theirs: VersionVector,
+  ): Comparison {
+    return this.#core.write((transaction) =>
+      compareRanges(transaction, shardId, ranges, answers, mode, theirs),
+    )
+  }
+
+  readRecords(shardId: string, ids: readonly string[], bytesMax: number): RecordsRead {
+    if (this.#core.read(() => this.#hasUnconfirmed(shardId))) {
+      this.#core.write((transaction) => {
+        confirmOwnWrites(transaction, loadShard(transaction, shardId))
+      })
+    }
+    return this.#core.read(() => readRecords(this.#core, shardId, ids, bytesMax))
+  }
+
+  repairRecords(
+    shardId: string,
+    changes: readonly Change[],
+    mode: CompareMode,
+    theirs: VersionVector,
+    peer: string,
+  ): ApplyResult {
+    const result = this.#core.write((transaction) =>
+      repairRecords(transaction, shardId, changes, mode, theirs, peer),
+    )
+    if (result === null) throw identityRenewed(shardId)
+    return result
+  }
+
+  recount(shardId: string): Recount {
+    const counted = this.#core.read(() => recount(this.#core, shardRow(this.#core, shardId)))
+    if (counted.correct) return counted
+    return this.#core.write((transaction) => correctCounts(transaction, shardId))
+  }
+
+  claimedVector(shardId: string): VersionVector {
+    return this.#core.read(() => {
+      const row = shardRow(this.#core, shardId)
+      const { actor } = this.#core.identity()
+      return claimable(this.#core, row.shard, storedVector(row.version_vector), actor)
     })
   }
 
-  joinVector(shardId: string, source: DeltaSource, versionVector: VersionVector): ShardState {
+  meet(shardId: string, actor: ActorId, versionVector: VersionVector): boolean {
+    const isOrdinary = this.#core.read(() => {
+      const { shard } = shardRow(this.#core, shardId)
+      const identity = this.#core.identity()
+      return actor !== identity.actor && claimsNothing(this.#core, shard, versionVector)
+    })
+    if (isOrdinary) return false
     return this.#core.write((transaction) => {
-      joinVector(transaction, shardId, source, versionVector)
-      return this.#core.read(() => this.#state(shardId))
+      const shard = loadShard(transaction, shardId)
+      if (actor !== transaction.actor) return guardOwnWrites(transaction, shard, versionVector)
+      leaveActor(transaction, shard)
+      return true
     })
   }
 
   recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void {
-    this.#core.write((transaction) => recordAck(transaction, shardId, peer, cursor, versionVector))
+    const renewed = this.#core.write((transaction) =>
+      recordAck(transaction, shardId, peer, cursor, versionVector),
+    )
+    if (renewed) throw identityRenewed(shardId)
   }
 
   peerCursor(shardId: string, peer: string): PeerCursor | null {
@@ -113,6 +245,19 @@ export class Replica implements ReplicaStore {
     return this.#core.write((transaction) => renewIdentity(transaction, 'requested'))
   }
 
+  syncState(key: string): string | null {
+    return this.#core.read(() => readSyncState(this.#core, key))
+  }
+
+  saveSyncState(key: string, value: string | null): void {
+    this.#core.write(() => writeSyncState(this.#core, key, value))
+  }
+
+  #hasUnconfirmed(shardId: string): boolean {
+    const row = shardRow(this.#core, shardId)
+    return hasUnconfirmed(this.#core, row.shard, storedVector(row.version_vector))
+  }
+
   #state(shardId: string): ShardState {
     return rowToState(shardRow(this.#core, shardId), this.#core.identity().logId)
   }
@@ -124,4 +269,16 @@ export class Replica implements ReplicaStore {
   #readDataVersion(): number {
     return Number(this.#core.sql.dataVersion.get()?.['data_version'])
   }
+}
+
+/** True when the session began under an identity that this file no longer has: what it was told is void. */
+function isVoid(transaction: WriteTransaction, { reader }: DeltaSource): boolean {
+  return reader !== undefined && reader !== transaction.actor
+}
+
+function identityRenewed(shardId: string): SqliteVectorError {
+  return new SqliteVectorError(
+    'SYNC_IDENTITY_RENEWED',
+    `another copy of this file wrote to shard ${shown(shardId)}; this one has a new name now`,
+  )
 }

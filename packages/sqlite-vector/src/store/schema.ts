@@ -25,12 +25,14 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import { SqliteVectorError } from '../errors.ts'
+import { SYNC_STATE_STEP } from './sync-state.ts'
 import { TEXT_INDEX_STEP } from './text-index.ts'
 
 /** "SQLV" in the file header, so that `file` and we can tell our files from others. */
 export const APPLICATION_ID = 0x53514c56
 
-const STEPS: readonly string[] = [
+/** One per version: what turns the version before into it. */
+export const STEPS: readonly string[] = [
   `
   CREATE TABLE database_metadata (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
@@ -86,6 +88,16 @@ const STEPS: readonly string[] = [
     at INTEGER NOT NULL, UNIQUE (shard, vector_id, dots)) STRICT;
   `,
   TEXT_INDEX_STEP,
+  SYNC_STATE_STEP,
+  // What a peer reported and our own vector dominated then; what of our own writes others may have seen.
+  `
+  ALTER TABLE sync_cursors ADD COLUMN stable_vector BLOB;
+  CREATE TABLE own_writes (
+    shard INTEGER NOT NULL, actor INTEGER NOT NULL, confirmed INTEGER NOT NULL DEFAULT 0,
+    claimed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (shard, actor)) STRICT, WITHOUT ROWID;
+  ALTER TABLE database_metadata ADD COLUMN open_token BLOB;
+  ALTER TABLE database_metadata ADD COLUMN release TEXT;
+  `,
 ]
 
 /** The `user_version` that this release writes. */

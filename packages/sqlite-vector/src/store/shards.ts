@@ -52,6 +52,8 @@ export interface OpenShard extends ShardInfo {
     quarantine: number
   }
   notice: boolean
+  /** Set when the row must be written though neither head nor vector moved; listeners are told as well. */
+  touched: boolean
 }
 
 /** A row of `shard_metadata`. */
@@ -120,6 +122,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
       quarantine: row.quarantine_count,
     },
     notice: false,
+    touched: false,
   }
   transaction.shards.set(shardId, shard)
   return shard
@@ -130,10 +133,11 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
   const { flushed } = shard
   shard.versionVector = ownVector(shard, transaction.actor)
   const moved = shard.head !== flushed.head || shard.versionVector !== flushed.versionVector
-  shard.notice ||= moved
+  shard.notice ||= moved || shard.touched
   if (dominates(shard.versionVector, shard.aheadVector)) shard.aheadVector = EMPTY_VECTOR
   const changed =
     moved ||
+    shard.touched ||
     shard.aheadVector !== flushed.aheadVector ||
     shard.strategy !== flushed.strategy ||
     shard.quarantineCount !== flushed.quarantine
@@ -153,6 +157,7 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
       transaction.nowMs,
       shard.shard,
     )
+    shard.touched = false
     shard.flushed = {
       head: shard.head,
       versionVector: shard.versionVector,
@@ -216,7 +221,7 @@ export function dropShard(transaction: WriteTransaction, shardId: string): boole
        SELECT 'delete', record, document FROM vectors WHERE shard = ? AND document IS NOT NULL`,
     )
     .run(row.shard)
-  for (const table of ['vectors', 'tombstones', 'sync_cursors', 'sync_quarantine']) {
+  for (const table of ['vectors', 'tombstones', 'sync_cursors', 'sync_quarantine', 'own_writes']) {
     core.db.prepare(`DELETE FROM ${table} WHERE shard = ?`).run(row.shard)
   }
   core.db

@@ -192,6 +192,10 @@ const SQL = {
       ON c.position = (t.shard << 44) | t.change_id
       WHERE t.shard = ?1 AND t.vector_id >= ?2 AND t.vector_id < ?3 AND c.operation = 3
     ORDER BY vector_id`,
+  countRows: `SELECT (SELECT count(*) FROM vectors WHERE shard = ?1) AS records,
+    (SELECT count(*) FROM tombstones WHERE shard = ?1) AS tombstones,
+    (SELECT count(*) FROM vector_changelog WHERE operation = 3
+      AND position >= (?1 << 44) AND position < ((?1 + 1) << 44)) AS conflicts`,
   ownWrites: `SELECT w.actor, a.actor_id, w.confirmed, w.claimed FROM own_writes w
     JOIN actors a USING (actor) WHERE w.shard = ?`,
   setConfirmed: `INSERT INTO own_writes (shard, actor, confirmed) VALUES (?1, ?2, ?3)

@@ -209,6 +209,8 @@ export interface DeltaQuery {
   readonly known: VersionVector
   /** Stop here, before the head of the feed. @defaultValue the head */
   readonly until?: number
+  /** Whether what is read goes to a peer: our own writes are noted as seen by others first. @defaultValue no */
+  readonly expose?: boolean
   /** Skip records that hold and supersede no write of this actor above this counter. @defaultValue all records */
   readonly only?: Dot
 }
@@ -232,6 +234,16 @@ export interface DeltaSource {
   readonly logId: string
   /** The sender's change_id up to which this batch reaches. */
   readonly cursor: number
+  /**
+   * Our own actor when the session began. When it is another by now, what the sender was told we hold is
+   * void: `SYNC_IDENTITY_RENEWED`. @defaultValue not checked
+   */
+  readonly reader?: ActorId
+  /**
+   * True when the sender was told no more than {@link ReplicaStore.claimedVector} before it sent this: then what
+   * it holds under our name has all been held against ours. @defaultValue false
+   */
+  readonly verified?: boolean
 }
 
 /** What applying a batch did; counts only what was committed. */
@@ -246,6 +258,66 @@ export interface ApplyResult {
   readonly quarantined: number
   /** Largest lead of a stamp over the local clock, in milliseconds; 0 when none leads. */
   readonly skewMsMax: number
+  /**
+   * Records whose embedding was left out and is not here: to be asked for whole. While there is one, neither
+   * the cursor moves nor the vector is joined; applying the batch again then does both.
+   */
+  readonly lacking: readonly string[]
+}
+
+/** Ids from `from` (included) to `to` (not included; null: to the end), in the order of their bytes. */
+export interface IdRange {
+  readonly from: string
+  readonly to: string | null
+}
+
+/** A part of a range, from where the part before it ended. Fingerprints as in {@link ShardState}. */
+export interface RangePart {
+  readonly to: string | null
+  readonly count: number
+  readonly fingerprint: string
+}
+
+/** What a replica holds of a range: few records one by one, many as sums over parts. */
+export type RangeAnswer =
+  | { readonly type: 'parts'; readonly parts: readonly RangePart[] }
+  | {
+      readonly type: 'list'
+      readonly records: readonly { readonly id: string; readonly hash: string }[]
+    }
+
+/**
+ * Why rows are compared. `floor`: the peer forgot deletes that we never saw, and what it covers and lacks is
+ * dropped. `equal`: equal version vectors with different rows, and what either side has is restored.
+ */
+export type CompareMode = 'floor' | 'equal'
+
+/** What a comparison of some ranges found. */
+export interface Comparison {
+  /** Parts that differ and hold many records: to be asked about next. */
+  readonly descend: readonly IdRange[]
+  /** Records to be asked for. */
+  readonly need: readonly string[]
+  /** Records that only we have, and keep. */
+  readonly extra: number
+  /** Records that were dropped, whole or in part. */
+  readonly dropped: number
+}
+
+/** Whole records by id. */
+export interface RecordsRead {
+  readonly changes: readonly Change[]
+  readonly dimension: number
+}
+
+/** What counting a shard anew from its rows showed. */
+export interface Recount {
+  /** True when the kept counts and fingerprint were those of the rows. */
+  readonly correct: boolean
+  readonly fingerprint: string
+  readonly recordCount: number
+  readonly tombstoneCount: number
+  readonly conflictCount: number
 }
 
 /** What is known of one peer's copy of one shard, durable. */
@@ -290,8 +362,50 @@ export interface ReplicaStore {
     source: DeltaSource,
     join?: VersionVector | null,
   ): ApplyResult
-  /** At CAUGHT_UP: joins the sender's vector, moves the cursor, and returns the state after. */
-  joinVector(shardId: string, source: DeltaSource, versionVector: VersionVector): ShardState
+  /**
+   * At CAUGHT_UP: joins the sender's vector, moves the cursor, and returns the state after. `gcFloor` is the
+   * sender's; where we were behind it, ours is raised, too: call {@link behindFloor} first.
+   */
+  joinVector(
+    shardId: string,
+    source: DeltaSource,
+    versionVector: VersionVector,
+    gcFloor?: VersionVector,
+  ): ShardState
+  /**
+   * True when a sender with this floor forgot deletes that we may have missed, so that rows must be compared
+   * before its vector is joined. False when `fingerprint` shows that the rows are equal.
+   */
+  behindFloor(shardId: string, gcFloor: VersionVector, fingerprint: string | null): boolean
+  /** What we hold of these ranges, for a peer that compares. */
+  summarizeRanges(shardId: string, ranges: readonly IdRange[]): readonly RangeAnswer[]
+  /** Holds our rows against a peer's answers; in mode `floor`, drops what was deleted there. */
+  compareRanges(
+    shardId: string,
+    ranges: readonly IdRange[],
+    answers: readonly RangeAnswer[],
+    mode: CompareMode,
+    theirs: VersionVector,
+  ): Comparison
+  /** Whole records, as many as fit, at least one of those there are; in the order of `ids`. */
+  readRecords(shardId: string, ids: readonly string[], bytesMax: number): RecordsRead
+  /** Merges records that a comparison asked for. */
+  repairRecords(
+    shardId: string,
+    changes: readonly Change[],
+    mode: CompareMode,
+    theirs: VersionVector,
+    peer: string,
+  ): ApplyResult
+  /** Counts the shard anew from its rows and puts right what was kept wrongly. */
+  recount(shardId: string): Recount
+  /** What we may say to a peer that we hold: without own writes that somebody else may have made, too. */
+  claimedVector(shardId: string): VersionVector
+  /**
+   * A peer introduces itself: its writing identity, and what it says it holds. Draws a new identity for this
+   * file when the two show that it was restored or cloned; true then.
+   */
+  meet(shardId: string, actor: ActorId, versionVector: VersionVector): boolean
   /** A peer says what it durably holds. */
   recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void
   peerCursor(shardId: string, peer: string): PeerCursor | null
@@ -307,6 +421,10 @@ export interface ReplicaStore {
   recomputeFingerprint(shardId: string): string
   /** Draws a new actor and a new log together, as a restored or cloned file needs. */
   renewIdentity(): ReplicaIdentity
+  /** What sync keeps under `key` across restarts; null when there is nothing. */
+  syncState(key: string): string | null
+  /** Keeps `value` under `key`; null removes it. */
+  saveSyncState(key: string, value: string | null): void
 }
 
 /** How a shard's conflicts are shown: by name, or by a function. */
@@ -364,7 +482,13 @@ export type StoreEvent =
   /** The file got a new actor and a new log; cursors of the old log are void. */
   | {
       readonly type: 'identity-renewed'
-      readonly reason: 'unclean-open' | 'own-writes-unknown' | 'shard-dropped' | 'requested'
+      readonly reason:
+        | 'unclean-open'
+        | 'file-replaced'
+        | 'own-writes-unknown'
+        | 'cloned'
+        | 'shard-dropped'
+        | 'requested'
       readonly identity: ReplicaIdentity
     }
   /** A stamp further ahead of the local clock than the drift bound was stored but not absorbed. */

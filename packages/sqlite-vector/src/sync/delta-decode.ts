@@ -64,7 +64,8 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
  * @throws `SYNC_FRAME_CORRUPT`, `SYNC_PROTOCOL_VERSION`
  */
 export function decodeDelta(frame: Uint8Array, dimension: number): Delta {
-  if (openFrame(frame) !== 'batch') throw corrupt('not a BATCH')
+  const type = openFrame(frame)
+  if (type !== 'batch' && type !== 'records') throw corrupt('no frame with records')
   const layout = readLayout(frame, dimension)
   const reader = new VarintReader(frame, layout.columnsAt, layout.columnsEnd)
   const columns = readColumns(reader, layout)

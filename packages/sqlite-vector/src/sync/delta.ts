@@ -1,5 +1,5 @@
 /**
- * Delta: changes of one shard as one BATCH frame. Pure; knows no session and no store. The way back is
+ * Delta: changes of one shard as one BATCH frame, or as RECORDS, which is the same in answer to NEED. Pure; knows no session and no store. The way back is
  * delta-decode.ts.
  *
  * | bytes | field          | encoding                                                              |
@@ -99,10 +99,14 @@ class ActorTable {
 }
 
 /**
- * `delta` as one BATCH frame. O(bytes). The frame can be larger than FRAME_BYTES_MAX when there is more than
+ * `delta` as one BATCH or RECORDS frame. O(bytes). The frame can be larger than FRAME_BYTES_MAX when there is more than
  * one change: the caller reads fewer, then.
  */
-export function encodeDelta(delta: Delta, dimension: number): Uint8Array {
+export function encodeDelta(
+  delta: Delta,
+  dimension: number,
+  type: 'batch' | 'records' = 'batch',
+): Uint8Array {
   const { changes } = delta
   const siblings: Sibling[] = []
   const contexts: (VersionVector | null)[] = []
@@ -140,7 +144,7 @@ export function encodeDelta(delta: Delta, dimension: number): Uint8Array {
     ...sizes,
     binary(table.toBytes()),
   ])
-  return assemble(header, strings, sizes, embeddings, dimension)
+  return sealFrame(type, assemble(header, strings, sizes, embeddings, dimension))
 }
 
 function assemble(
@@ -167,7 +171,7 @@ function assemble(
     assert(embedding.length === dimension, 'an embedding has the dimension of its shard')
     floats.set(embedding, index * dimension)
   }
-  return sealFrame('batch', new Uint8Array(frame.buffer))
+  return new Uint8Array(frame.buffer)
 }
 
 function putChangeColumns(

@@ -9,8 +9,14 @@
  */
 import { AssertionError, must, unreachable } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
-import { DELTA_BYTES_TARGET, FRAME_BYTES_MAX } from '../limits.ts'
-import type { DeltaQuery, DeltaRead, ReplicaStore, ShardState } from '../store/types.ts'
+import { DELTA_BYTES_TARGET, FRAME_BYTES_MAX, FRAMES_HELD_MAX } from '../limits.ts'
+import type {
+  DeltaQuery,
+  DeltaRead,
+  DeltaSource,
+  ReplicaStore,
+  ShardState,
+} from '../store/types.ts'
 import { decodeDelta } from './delta-decode.ts'
 import { encodeDelta } from './delta.ts'
 import { FRAME_TYPES } from './frame.ts'
@@ -24,7 +30,7 @@ import type {
   SessionEffect,
   SessionEvent,
 } from './session-types.ts'
-import type { VersionVector } from './types.ts'
+import type { ActorId, VersionVector } from './types.ts'
 import { dominates, EMPTY_VECTOR, vectorsEqual } from './version-vector.ts'
 
 /** What a driver works with. */
@@ -38,6 +44,13 @@ export interface DriverSetup {
 /** Equal ACKs in a row of which only the first and the last are recorded. */
 const ACKS_UNRECORDED_MAX = 30
 
+/** The feed's frames: a puller that waits for an answer looks at them later. */
+const HELD_TYPES: ReadonlySet<number> = new Set([
+  FRAME_TYPES.batch,
+  FRAME_TYPES.caughtUp,
+  FRAME_TYPES.ahead,
+])
+
 /** What is to be done with the channel. */
 export type ChannelEffect =
   | { readonly type: 'send'; readonly bytes: Uint8Array }
@@ -49,6 +62,10 @@ export class SessionDriver<S extends Session = Session> {
   #session: S
   readonly #setup: DriverSetup
   #effects: SessionEffect[] = []
+  /** Frames of the feed that came while a puller waits for an answer. */
+  #held: Uint8Array[] = []
+  /** Our actor when the session began: what the peer was told holds for no other. */
+  #reader: ActorId | null = null
   #recorded: { cursor: number; versionVector: VersionVector; repeats: number } | null = null
 
   constructor(session: S, setup: DriverSetup) {
@@ -62,7 +79,7 @@ export class SessionDriver<S extends Session = Session> {
 
   /** True while effects are left: call {@link advance}. */
   get busy(): boolean {
-    return this.#effects.length > 0
+    return this.#effects.length > 0 || (this.#held.length > 0 && !this.#isAsking())
   }
 
   /**
@@ -79,15 +96,18 @@ export class SessionDriver<S extends Session = Session> {
     if (session.role !== 'puller') throw new AssertionError('a sender waits for its puller')
     const { store, nodeId } = this.#setup
     this.#guarded(() => {
-      this.tell({
-        type: 'start',
-        local: localReplica(store, nodeId, session.shardId, session.peer),
-      })
+      const local = localReplica(store, nodeId, session.shardId, session.peer)
+      this.#reader = local.identity.actor
+      this.tell({ type: 'start', local })
     })
   }
 
   /** Takes a frame of the peer. What is wrong with it ends the session; the peer is told. */
   take(frame: Uint8Array): void {
+    if (this.#isAsking() && HELD_TYPES.has(frame[0] ?? 0)) {
+      this.#hold(frame)
+      return
+    }
     this.#guarded(() => {
       this.tell(this.#decode(frame))
     })
@@ -105,7 +125,11 @@ export class SessionDriver<S extends Session = Session> {
    * task. A failure of the store ends the session; the peer is told.
    */
   advance(): ChannelEffect | null {
-    const effect = must(this.#effects.shift(), 'advance() while there is something to do')
+    const effect = this.#effects.shift()
+    if (effect === undefined) {
+      this.take(must(this.#held.shift(), 'advance() while there is something to do'))
+      return null
+    }
     switch (effect.type) {
       case 'send':
         return { type: 'send', bytes: encodeFrame(effect.frame) }
@@ -121,6 +145,10 @@ export class SessionDriver<S extends Session = Session> {
       case 'read':
       case 'readOwn':
       case 'recordAck':
+      case 'compareRows':
+      case 'repair':
+      case 'summarize':
+      case 'readRecords':
         this.#guarded(() => {
           this.#work(effect)
         })
@@ -138,15 +166,27 @@ export class SessionDriver<S extends Session = Session> {
         return
       case 'apply': {
         const { delta, source, join } = effect
-        const result = store.applyDelta(this.#shardId(), delta.changes, source, join)
+        const result = store.applyDelta(this.#shardId(), delta.changes, this.#from(source), join)
         this.tell({ type: 'applied', cursor: source.cursor, result })
         return
       }
       case 'join': {
+        const { gcFloor, fingerprint, compared } = effect
+        if (!compared && store.behindFloor(this.#shardId(), gcFloor, fingerprint)) {
+          this.tell({ type: 'behind' })
+          return
+        }
         this.tell({ type: 'joined', state: this.#join(effect) })
         return
       }
+      case 'compareRows':
+      case 'repair':
+      case 'summarize':
+      case 'readRecords':
+        this.#compare(effect)
+        return
       case 'inspect':
+        this.#meet(effect.shardId)
         this.tell({
           type: 'inspected',
           nodeId,
@@ -173,14 +213,74 @@ export class SessionDriver<S extends Session = Session> {
   }
 
   /** A check of what is in step already is no reason to write. */
-  #join({ source, versionVector }: EffectOf<'join'>): ShardState {
+  #join({ source, versionVector, gcFloor }: EffectOf<'join'>): ShardState {
     const { store, session } = { store: this.#setup.store, session: this.#session }
     const shardId = this.#shardId()
     if (session.role === 'puller' && session.complete && session.cursor === source.cursor) {
       const state = store.shardState(shardId)
       if (dominates(state.versionVector, versionVector)) return state
     }
-    return store.joinVector(shardId, source, versionVector)
+    const verified = session.role === 'puller' && !session.complete
+    return store.joinVector(shardId, { ...this.#from(source), verified }, versionVector, gcFloor)
+  }
+
+  #from(source: DeltaSource): DeltaSource {
+    return this.#reader === null ? source : { ...source, reader: this.#reader }
+  }
+
+  /** The puller has introduced itself: before we answer, it may show that our file is a copy. */
+  #meet(shardId: string): void {
+    const { store, session } = { store: this.#setup.store, session: this.#session }
+    if (session.role === 'puller' || session.subscription === null) return
+    if (session.peerActor === null || stateOrNull(store, shardId) === null) return
+    store.meet(shardId, session.peerActor, session.subscription.versionVector)
+  }
+
+  #compare(effect: EffectOf<'compareRows' | 'repair' | 'summarize' | 'readRecords'>): void {
+    const { store } = this.#setup
+    const shardId = this.#shardId()
+    switch (effect.type) {
+      case 'compareRows': {
+        const { ranges, answers, mode, theirs } = effect
+        // Before rows are blamed: is what we keep about them true?
+        if (mode === 'equal' && ranges.some(({ from, to }) => from === '' && to === null)) {
+          store.recount(shardId)
+        }
+        const comparison = store.compareRanges(shardId, ranges, answers, mode, theirs)
+        this.tell({ type: 'compared', comparison })
+        return
+      }
+      case 'repair': {
+        const { changes, mode, theirs } = effect
+        const result = store.repairRecords(shardId, changes, mode, theirs, this.#session.peer)
+        this.tell({ type: 'repaired', result })
+        return
+      }
+      case 'summarize':
+        this.tell({ type: 'summarized', answers: store.summarizeRanges(shardId, effect.ranges) })
+        return
+      case 'readRecords':
+        this.tell({ type: 'recordsRead', bytes: encodeRecords(store, shardId, effect.ids) })
+        return
+      default:
+        unreachable(effect)
+    }
+  }
+
+  /** True while a puller waits for an answer; the feed may go on meanwhile. */
+  #isAsking(): boolean {
+    const { phase } = this.#session
+    return phase === 'comparing' || phase === 'fetching'
+  }
+
+  #hold(frame: Uint8Array): void {
+    if (this.#held.length < FRAMES_HELD_MAX) {
+      this.#held.push(frame)
+      return
+    }
+    this.#guarded(() => {
+      throw new SqliteVectorError('SYNC_PROTOCOL_VIOLATION', 'the peer sends on unacknowledged')
+    })
   }
 
   #recordAck({ cursor, versionVector }: EffectOf<'recordAck'>): void {
@@ -199,7 +299,9 @@ export class SessionDriver<S extends Session = Session> {
   }
 
   #decode(frame: Uint8Array): SessionEvent {
-    if (frame[0] !== FRAME_TYPES.batch) return decodeFrame(frame)
+    if (frame[0] !== FRAME_TYPES.batch && frame[0] !== FRAME_TYPES.records) {
+      return decodeFrame(frame)
+    }
     if (this.#session.role === 'sender') {
       throw new SqliteVectorError(
         'SYNC_PROTOCOL_VIOLATION',
@@ -207,7 +309,8 @@ export class SessionDriver<S extends Session = Session> {
       )
     }
     const { dimension } = this.#setup.store.shardState(this.#shardId())
-    return { type: 'batch', delta: decodeDelta(frame, dimension) }
+    const type = frame[0] === FRAME_TYPES.batch ? 'batch' : 'records'
+    return { type, delta: decodeDelta(frame, dimension) }
   }
 
   /** The world's failures end the session; ours are not caught. */
@@ -257,8 +360,19 @@ export function localReplica(
     nodeId,
     identity,
     shard: descriptorOf(state),
-    versionVector: state.versionVector,
+    versionVector: store.claimedVector(shardId),
     pulled,
+  }
+}
+
+/** Whole records as one RECORDS frame; fewer when they would not fit. */
+function encodeRecords(store: ReplicaStore, shardId: string, ids: readonly string[]): Uint8Array {
+  let bytesMax = DELTA_BYTES_TARGET
+  for (;;) {
+    const { changes, dimension } = store.readRecords(shardId, ids, bytesMax)
+    const bytes = encodeDelta({ through: 0, changes }, dimension, 'records')
+    if (bytes.byteLength <= FRAME_BYTES_MAX) return bytes
+    bytesMax = Math.floor(bytesMax / 2)
   }
 }
 
@@ -269,7 +383,13 @@ export function readBatch(
   { after, known, until }: Pick<EffectOf<'read'>, 'after' | 'known' | 'until'>,
   batchSize: number,
 ): BatchRead {
-  const query = { after, countMax: batchSize, bytesMax: DELTA_BYTES_TARGET, known }
+  const query = {
+    after,
+    countMax: batchSize,
+    bytesMax: DELTA_BYTES_TARGET,
+    known,
+    expose: true,
+  }
   const [delta, bytes] = readEncoded(
     store,
     shardId,
@@ -291,6 +411,7 @@ export function readOwnBatch(
     countMax: batchSize,
     bytesMax: DELTA_BYTES_TARGET,
     known,
+    expose: true,
     only: { actor, counter: above },
   }
   const [delta, bytes] = readEncoded(store, shardId, query, through)

@@ -23,7 +23,7 @@ export const PROTOCOL_VERSION = 1
 /** Bytes before the body of every frame. */
 export const FRAME_HEAD_BYTES = 8
 
-/** First byte of a frame. 10 to 12 are kept for NEED, RANGES and RESYNC. */
+/** First byte of a frame. RECORDS is laid out as BATCH is. */
 export const FRAME_TYPES = {
   hello: 1,
   subscribe: 2,
@@ -34,10 +34,14 @@ export const FRAME_TYPES = {
   error: 7,
   done: 8,
   ping: 9,
+  need: 10,
+  ranges: 11,
+  compare: 12,
   invite: 13,
   pong: 14,
   ahead: 15,
   holds: 16,
+  records: 17,
 } as const
 
 /** Names of {@link FRAME_TYPES}. */

@@ -15,7 +15,7 @@ import { corrupt } from './frame.ts'
 
 const packr = new Packr({ useRecords: false, int64AsType: 'number' })
 
-const DEPTH_MAX = 3
+const DEPTH_MAX = 5
 
 /** What a header array holds. */
 export type HeaderValue = null | boolean | number | string | Uint8Array | readonly HeaderValue[]

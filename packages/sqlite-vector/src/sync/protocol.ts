@@ -10,13 +10,16 @@
  * | HELLO     | puller  | node id, actor                                                                 |
  * | SUBSCRIBE | puller  | shard id, descriptor or nil, log id or nil, cursor, version vector, live       |
  * | WELCOME   | sender  | node id, actor, log id, descriptor or nil, cursor that the feed is read from   |
- * | CAUGHT_UP | sender  | head, version vector, fingerprint or nil, records                              |
+ * | CAUGHT_UP | sender  | head, version vector, fingerprint or nil, records, floor of deletes (left out: empty) |
  * | ACK       | puller  | cursor, version vector or nil (given in answer to CAUGHT_UP)                   |
  * | DONE      | puller  | none: the subscription ends                                                    |
  * | ERROR     | either  | number of the code, message; nothing follows                                   |
  * | INVITE    | opener  | shard id, live (left out: no): "subscribe to this shard of mine on this channel" |
  * | AHEAD     | sender  | version vector: what may be joined once the next BATCH, which is ahead of the cursor, is committed |
  * | HOLDS     | puller  | version vector: what the puller holds by now, from whomever; join it           |
+ * | NEED      | puller  | ids of records: answered by RECORDS, which holds whole as many as fit, in this order |
+ * | COMPARE   | puller  | ranges of ids, each from (included) and to (not included; nil: the end)        |
+ * | RANGES    | sender  | per range: its parts (to, records, fingerprint), or its records (id, fingerprint) |
  * | PING      | opener  | nonce; answered by PONG with the same, on a channel of its own                 |
  *
  * Actors and log ids are 16 bytes, fingerprints 8; version vectors as in version-vector.ts; a descriptor is the
@@ -29,11 +32,16 @@ import { isErrorCode, SqliteVectorError, type ErrorCode } from '../errors.ts'
 import {
   CONTROL_FRAME_BYTES_MAX,
   DIMENSION_MAX,
+  ID_BYTES_MAX,
   MODEL_ID_BYTES_MAX,
+  NEED_IDS_MAX,
   NODE_ID_BYTES_MAX,
+  RANGE_LEAF_RECORDS,
+  RANGE_PARTS,
+  RANGES_ASKED_MAX,
   SHARD_ID_BYTES_MAX,
 } from '../limits.ts'
-import type { Metric } from '../store/types.ts'
+import type { IdRange, Metric, RangeAnswer } from '../store/types.ts'
 import { corrupt, FRAME_HEAD_BYTES, openFrame, sealFrame, type FrameType } from './frame.ts'
 import {
   binary,
@@ -45,7 +53,7 @@ import {
   type HeaderValue,
 } from './messagepack.ts'
 import type { ActorId, VersionVector } from './types.ts'
-import { decodeVector, encodeVector } from './version-vector.ts'
+import { decodeVector, EMPTY_VECTOR, encodeVector } from './version-vector.ts'
 
 /** What two peers must have in common about a shard. */
 export interface ShardDescriptor {
@@ -95,6 +103,26 @@ export interface CaughtUpFrame {
   /** 16 hexadecimal digits; null while the sender holds writes beyond the version vector. */
   readonly fingerprint: string | null
   readonly recordCount: number
+  /** What the sender has forgotten the deletes of. */
+  readonly gcFloor: VersionVector
+}
+
+/** Records to be sent whole, by id. */
+export interface NeedFrame {
+  readonly type: 'need'
+  readonly ids: readonly string[]
+}
+
+/** What does the sender hold of these ranges? */
+export interface CompareFrame {
+  readonly type: 'compare'
+  readonly ranges: readonly IdRange[]
+}
+
+/** The answers to COMPARE, in its order. */
+export interface RangesFrame {
+  readonly type: 'ranges'
+  readonly answers: readonly RangeAnswer[]
 }
 
 /** Committed up to `cursor`. */
@@ -145,7 +173,7 @@ export interface PingFrame {
   readonly nonce: number
 }
 
-/** Every frame but BATCH. */
+/** Every frame but BATCH and RECORDS. */
 export type ControlFrame =
   | HelloFrame
   | SubscribeFrame
@@ -157,6 +185,9 @@ export type ControlFrame =
   | InviteFrame
   | AheadFrame
   | HoldsFrame
+  | NeedFrame
+  | CompareFrame
+  | RangesFrame
   | PingFrame
 
 /** Longest message of an ERROR, in UTF-16 units; the rest is cut. */
@@ -204,7 +235,8 @@ export function decodeFrame(bytes: Uint8Array): ControlFrame {
     )
   }
   const type = openFrame(bytes)
-  if (type === 'batch') throw corrupt('BATCH where another frame is due')
+  if (type === 'batch' || type === 'records')
+    throw corrupt('BATCH or RECORDS where another frame is due')
   const { values, end } = decodeArray(bytes, FRAME_HEAD_BYTES, BODY_VALUES[type])
   if (end !== bytes.byteLength) throw corrupt('bytes after the body')
   return BODY_READERS[type](values)
@@ -253,6 +285,7 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
         binary(encodeVector(frame.versionVector)),
         frame.fingerprint === null ? null : hexField(frame.fingerprint),
         frame.recordCount,
+        ...(frame.gcFloor.size === 0 ? [] : [binary(encodeVector(frame.gcFloor))]),
       ]
     case 'ack':
       return [
@@ -271,6 +304,12 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
     case 'ahead':
     case 'holds':
       return [binary(encodeVector(frame.versionVector))]
+    case 'need':
+      return [frame.ids]
+    case 'compare':
+      return [frame.ranges.map(({ from, to }) => [from, to])]
+    case 'ranges':
+      return [frame.answers.map(answerField)]
     case 'ping':
     case 'pong':
       return [frame.nonce]
@@ -279,7 +318,7 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
   }
 }
 
-type ControlType = Exclude<FrameType, 'batch'>
+type ControlType = Exclude<FrameType, 'batch' | 'records'>
 
 /** Values that the body of each frame has at least. */
 const BODY_VALUES: Readonly<Record<ControlType, number>> = {
@@ -293,6 +332,9 @@ const BODY_VALUES: Readonly<Record<ControlType, number>> = {
   invite: 1,
   ahead: 1,
   holds: 1,
+  need: 1,
+  compare: 1,
+  ranges: 1,
   ping: 1,
   pong: 1,
 }
@@ -322,12 +364,13 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     shard: readDescriptor(shard),
     cursor: positionField(cursor, 'cursor'),
   }),
-  caughtUp: ([head, vector, fingerprint, recordCount]) => ({
+  caughtUp: ([head, vector, fingerprint, recordCount, gcFloor]) => ({
     type: 'caughtUp',
     head: positionField(head, 'head'),
     versionVector: readVector(vector),
     fingerprint: fingerprint === null ? null : readHex(fingerprint, 8, 'fingerprint'),
     recordCount: positionField(recordCount, 'number of records'),
+    gcFloor: gcFloor === undefined ? EMPTY_VECTOR : readVector(gcFloor),
   }),
   ack: ([cursor, vector]) => ({
     type: 'ack',
@@ -343,6 +386,18 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
   }),
   ahead: ([vector]) => ({ type: 'ahead', versionVector: readVector(vector) }),
   holds: ([vector]) => ({ type: 'holds', versionVector: readVector(vector) }),
+  need: ([ids]) => ({
+    type: 'need',
+    ids: listField(ids, NEED_IDS_MAX, 'ids').map((id) => nameField(id, ID_BYTES_MAX, 'id')),
+  }),
+  compare: ([ranges]) => ({
+    type: 'compare',
+    ranges: listField(ranges, RANGES_ASKED_MAX, 'ranges').map(readRange),
+  }),
+  ranges: ([answers]) => ({
+    type: 'ranges',
+    answers: listField(answers, RANGES_ASKED_MAX, 'answers').map(readAnswer),
+  }),
   ping: ([nonce]) => ({ type: 'ping', nonce: positionField(nonce, 'nonce') }),
   pong: ([nonce]) => ({ type: 'pong', nonce: positionField(nonce, 'nonce') }),
 }
@@ -380,6 +435,52 @@ function readVector(value: Field): VersionVector {
   const vector = decodeVector(bytesField(value, 1, CONTROL_FRAME_BYTES_MAX, 'version vector'))
   if (vector === null) throw corrupt('no canonical version vector')
   return vector
+}
+
+function readRange(value: HeaderValue): IdRange {
+  const [from, to] = listField(value, 2, 'a range')
+  return {
+    from: textField(from, ID_BYTES_MAX, 'start of a range'),
+    to: to === null ? null : nameField(to, ID_BYTES_MAX, 'end of a range'),
+  }
+}
+
+const ANSWER_PARTS = 0
+const ANSWER_LIST = 1
+
+function answerField(answer: RangeAnswer): HeaderValue {
+  if (answer.type === 'list') {
+    return [ANSWER_LIST, answer.records.map(({ id, hash }) => [id, hexField(hash)])]
+  }
+  const parts = answer.parts.map(({ to, count, fingerprint }) => [to, count, hexField(fingerprint)])
+  return [ANSWER_PARTS, parts]
+}
+
+function readAnswer(value: HeaderValue): RangeAnswer {
+  const [kind, given] = listField(value, 2, 'an answer')
+  if (integerField(kind, ANSWER_PARTS, ANSWER_LIST, 'kind of an answer') === ANSWER_LIST) {
+    const records = listField(given, RANGE_LEAF_RECORDS, 'records of a range').map((each) => {
+      const [id, hash] = listField(each, 2, 'a record')
+      return { id: nameField(id, ID_BYTES_MAX, 'id'), hash: readHex(hash, 8, 'fingerprint') }
+    })
+    return { type: 'list', records }
+  }
+  const parts = listField(given, RANGE_PARTS, 'parts of a range').map((each) => {
+    const [to, count, fingerprint] = listField(each, 3, 'a part')
+    return {
+      to: to === null ? null : nameField(to, ID_BYTES_MAX, 'end of a part'),
+      count: positionField(count, 'number of records'),
+      fingerprint: readHex(fingerprint, 8, 'fingerprint'),
+    }
+  })
+  return { type: 'parts', parts }
+}
+
+function listField(value: Field, countMax: number, what: string): readonly HeaderValue[] {
+  if (!Array.isArray(value) || value.length > countMax) {
+    throw corrupt(`${what} is no list of at most ${countMax}`)
+  }
+  return value as readonly HeaderValue[]
 }
 
 function nameField(value: Field, bytesMax: number, what: string): string {

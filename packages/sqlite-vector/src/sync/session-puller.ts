@@ -8,14 +8,26 @@
  *                     leaving ◄──joined── joining ──joined (live)──► live ──batch──► applying
  *                        └──finished──► closed
  *
+ *   applying ──applied (embeddings lacking)──► fetching ──records──► applying
+ *   joining ──behind, or joined with other rows──► comparing ──ranges──► differing ──compared──► comparing │ fetching
+ *   fetching ──records──► repairing ──repaired──► comparing │ fetching │ joining
+ *
  * The cursor moves when a batch was committed, and is acknowledged after that. The version vector is
  * joined at CAUGHT_UP only: before, a superseding write may hide one that has not arrived. A live sender
  * may send its own writes ahead (AHEAD, then BATCH); they move no cursor, and the part of the vector that
  * AHEAD names is joined with them.
  */
-import { must } from '../assert.ts'
+import { AssertionError, must } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
-import type { DeltaSource, ShardState } from '../store/types.ts'
+import { NEED_IDS_MAX, RANGES_ASKED_MAX } from '../limits.ts'
+import type {
+  ApplyResult,
+  CompareMode,
+  DeltaSource,
+  IdRange,
+  RangeAnswer,
+  ShardState,
+} from '../store/types.ts'
 import type { CaughtUpFrame, WelcomeFrame } from './protocol.ts'
 import {
   closeInOrder,
@@ -30,8 +42,11 @@ import {
   violationError,
 } from './session-ends.ts'
 import type {
+  Compared,
+  Inquiry,
   PullPhase,
   PullSession,
+  PullTally,
   SessionEffect,
   SessionEventType,
   Step,
@@ -41,6 +56,14 @@ import type {
 import type { VersionVector } from './types.ts'
 import { EMPTY_VECTOR, joinVectors, vectorsEqual } from './version-vector.ts'
 
+const NOT_COMPARED: Compared = { floor: false, equal: false, extra: 0 }
+
+/** Everything. */
+const WHOLE: IdRange = { from: '', to: null }
+
+/** Ranges waiting to be asked about; an honest sender gives no more than its depth times its parts. */
+const PENDING_MAX = 65_536
+
 /** What a pull is about. */
 export interface PullRequest {
   /** Fingerprint of the peer. */
@@ -48,6 +71,8 @@ export interface PullRequest {
   readonly shardId: string
   /** Whether it goes on after CAUGHT_UP. */
   readonly live: boolean
+  /** Whether rows are compared even where fingerprints are equal. @defaultValue no */
+  readonly verify?: boolean
 }
 
 /** A puller that has not begun. */
@@ -56,12 +81,15 @@ export function createPuller(request: PullRequest): PullSession {
     role: 'puller',
     phase: 'idle',
     ...request,
+    verify: request.verify ?? false,
     local: null,
     peerNodeId: null,
     peerActor: null,
     logId: null,
     cursor: 0,
     caughtUp: null,
+    inquiry: null,
+    compared: NOT_COMPARED,
     ahead: null,
     theirs: EMPTY_VECTOR,
     told: EMPTY_VECTOR,
@@ -75,6 +103,9 @@ export function createPuller(request: PullRequest): PullSession {
       conflicts: 0,
       quarantined: 0,
       skewMsMax: 0,
+      divergences: 0,
+      dropped: 0,
+      repaired: 0,
     },
     error: null,
   }
@@ -173,7 +204,6 @@ const batch: On<'batch'> = (session, { delta }) => {
     session: {
       ...session,
       phase: 'applying',
-      ahead: null,
       ...(session.ahead === null ? {} : vouched(session, session.ahead)),
     },
     effects: [
@@ -205,23 +235,41 @@ const moved: On<'moved'> = (session, { versionVector }) =>
     : stay(session)
 
 const applied: On<'applied'> = (session, { cursor, result }) => {
-  const { tally } = session
+  const { inquiry } = session
+  const tallied = { ...session, tally: tallyOf(session, result) }
+  if (inquiry?.type === 'lacking') {
+    if (result.lacking.length > 0) {
+      return refuse(tallied, violationError('a record without its embedding, which was asked for'))
+    }
+    return inquiry.ids.length > 0 ? ask(tallied, inquiry) : committed(tallied, cursor)
+  }
+  if (result.lacking.length === 0) return committed(tallied, cursor)
+  return ask(tallied, {
+    type: 'lacking',
+    source: sourceOf(session, cursor),
+    join: session.ahead,
+    ids: result.lacking,
+  })
+}
+
+/** A batch is in, whole. */
+function committed(session: PullSession, cursor: number): Step<PullSession> {
+  const tally = { ...session.tally, batches: session.tally.batches + 1 }
   return {
-    session: {
-      ...session,
-      phase: 'streaming',
-      cursor,
-      tally: {
-        batches: tally.batches + 1,
-        received: tally.received + result.applied + result.redundant + result.quarantined,
-        applied: tally.applied + result.applied,
-        redundant: tally.redundant + result.redundant,
-        conflicts: tally.conflicts + result.conflicts,
-        quarantined: tally.quarantined + result.quarantined,
-        skewMsMax: Math.max(tally.skewMsMax, result.skewMsMax),
-      },
-    },
+    session: { ...session, phase: 'streaming', cursor, ahead: null, inquiry: null, tally },
     effects: [{ type: 'send', frame: { type: 'ack', cursor, versionVector: null } }],
+  }
+}
+
+function tallyOf({ tally }: PullSession, result: ApplyResult): PullTally {
+  return {
+    ...tally,
+    received: tally.received + result.applied + result.redundant + result.quarantined,
+    applied: tally.applied + result.applied,
+    redundant: tally.redundant + result.redundant,
+    conflicts: tally.conflicts + result.conflicts,
+    quarantined: tally.quarantined + result.quarantined,
+    skewMsMax: Math.max(tally.skewMsMax, result.skewMsMax),
   }
 }
 
@@ -229,18 +277,27 @@ const caughtUp: On<'caughtUp'> = (session, frame) => {
   if (frame.head < session.cursor) {
     return refuse(session, violationError(`caught up at ${frame.head} after ${session.cursor}`))
   }
+  return join({
+    ...session,
+    caughtUp: frame,
+    compared: NOT_COMPARED,
+    theirs: joinVectors(session.theirs, frame.versionVector),
+  })
+}
+
+function join(session: PullSession): Step<PullSession> {
+  const frame = must(session.caughtUp, 'a joining puller has been told CAUGHT_UP')
+  const { versionVector, gcFloor, fingerprint } = frame
   return {
-    session: {
-      ...session,
-      phase: 'joining',
-      caughtUp: frame,
-      theirs: joinVectors(session.theirs, frame.versionVector),
-    },
+    session: { ...session, phase: 'joining', inquiry: null },
     effects: [
       {
         type: 'join',
         source: sourceOf(session, frame.head),
-        versionVector: frame.versionVector,
+        versionVector,
+        gcFloor,
+        fingerprint,
+        compared: session.compared.floor,
       },
     ],
   }
@@ -248,8 +305,16 @@ const caughtUp: On<'caughtUp'> = (session, frame) => {
 
 const joined: On<'joined'> = (session, { state }) => {
   const frame = must(session.caughtUp, 'a joining puller has been told CAUGHT_UP')
+  const { compared } = session
   const error = divergence(session.shardId, frame, state)
-  if (error !== null) return refuse({ ...session, state }, error)
+  const isComparable = vectorsEqual(frame.versionVector, state.versionVector)
+  if (!compared.equal && isComparable && (error !== null || session.verify)) {
+    const { tally } = session
+    const divergences = tally.divergences + (error === null ? 0 : 1)
+    return compare({ ...session, state, tally: { ...tally, divergences } }, 'equal')
+  }
+  // What only we have, the sender takes when it compares in its turn.
+  if (error !== null && compared.extra === 0) return refuse({ ...session, state }, error)
   const told = joinVectors(session.told, state.versionVector)
   const next: PullSession = { ...session, state, told, cursor: frame.head, complete: true }
   const ack: SessionEffect = {
@@ -258,6 +323,110 @@ const joined: On<'joined'> = (session, { state }) => {
   }
   if (session.live) return { session: { ...next, phase: 'live' }, effects: [ack] }
   return leave(next, [ack])
+}
+
+const behind: On<'behind'> = (session) => compare(session, 'floor')
+
+/** Begins to compare rows, from the whole shard down. */
+function compare(session: PullSession, mode: CompareMode): Step<PullSession> {
+  const compared = { ...session.compared, [mode]: true }
+  const inquiry: Inquiry = { type: 'comparison', mode, asked: [], pending: [WHOLE], ids: [] }
+  return ask({ ...session, compared }, inquiry)
+}
+
+/** Asks for records, if there are any to ask for, else about ranges, else goes on. */
+function ask(session: PullSession, inquiry: Inquiry): Step<PullSession> {
+  if (inquiry.ids.length > 0) {
+    const ids = inquiry.ids.slice(0, NEED_IDS_MAX)
+    return {
+      session: { ...session, phase: 'fetching', inquiry },
+      effects: [{ type: 'send', frame: { type: 'need', ids } }],
+    }
+  }
+  if (inquiry.type === 'lacking' || inquiry.pending.length === 0) return join(session)
+  const asked = inquiry.pending.slice(0, RANGES_ASKED_MAX)
+  const pending = inquiry.pending.slice(RANGES_ASKED_MAX)
+  return {
+    session: { ...session, phase: 'comparing', inquiry: { ...inquiry, asked, pending } },
+    effects: [{ type: 'send', frame: { type: 'compare', ranges: asked } }],
+  }
+}
+
+const ranges: On<'ranges'> = (session, { answers }) => {
+  const inquiry = comparisonOf(session)
+  const { asked, mode } = inquiry
+  const isWhole =
+    answers.length === asked.length &&
+    answers.every((answer, index) => fits(answer, must(asked[index], 'a range that was asked')))
+  if (!isWhole) return refuse(session, violationError('answers that are not those to the question'))
+  const theirs = must(session.caughtUp, 'comparing follows CAUGHT_UP').versionVector
+  return {
+    session: { ...session, phase: 'differing' },
+    effects: [{ type: 'compareRows', ranges: asked, answers, mode, theirs }],
+  }
+}
+
+/** True when the answer cuts the range into two parts or more, or lists records. */
+function fits(answer: RangeAnswer, { to }: IdRange): boolean {
+  if (answer.type === 'list') return true
+  return answer.parts.length > 1 && answer.parts.at(-1)?.to === to
+}
+
+const comparedRows: On<'compared'> = (session, { comparison }) => {
+  const inquiry = comparisonOf(session)
+  const pending = [...comparison.descend, ...inquiry.pending]
+  if (pending.length > PENDING_MAX) {
+    return refuse(session, violationError('a comparison without end'))
+  }
+  const { compared, tally } = session
+  return ask(
+    {
+      ...session,
+      compared: { ...compared, extra: compared.extra + comparison.extra },
+      tally: { ...tally, dropped: tally.dropped + comparison.dropped },
+    },
+    { ...inquiry, pending, ids: comparison.need },
+  )
+}
+
+const records: On<'records'> = (session, { delta }) => {
+  const inquiry = must(session.inquiry, 'a fetching puller has asked')
+  const asked = inquiry.ids.slice(0, NEED_IDS_MAX)
+  let last = -1
+  for (const { id } of delta.changes) {
+    last = asked.indexOf(id, last + 1)
+    if (last < 0) return refuse(session, violationError('records that were not asked for'))
+  }
+  // What was left out before the last one given is gone; when none is given, all are.
+  const ids = inquiry.ids.slice(last < 0 ? asked.length : last + 1)
+  if (inquiry.type === 'comparison') {
+    const theirs = must(session.caughtUp, 'comparing follows CAUGHT_UP').versionVector
+    return {
+      session: { ...session, phase: 'repairing', inquiry: { ...inquiry, ids } },
+      effects: [{ type: 'repair', changes: delta.changes, mode: inquiry.mode, theirs }],
+    }
+  }
+  // The cursor moves, and the vector is joined, with the last of them.
+  const isLast = ids.length === 0
+  const source = isLast ? inquiry.source : { ...inquiry.source, cursor: session.cursor }
+  return {
+    session: { ...session, phase: 'applying', inquiry: { ...inquiry, ids } },
+    effects: [{ type: 'apply', delta, source, join: isLast ? inquiry.join : null }],
+  }
+}
+
+const repaired: On<'repaired'> = (session, { result }) => {
+  const inquiry = comparisonOf(session)
+  const tally = tallyOf(session, result)
+  return ask(
+    { ...session, tally: { ...tally, repaired: tally.repaired + result.applied } },
+    inquiry,
+  )
+}
+
+function comparisonOf({ inquiry }: PullSession): Extract<Inquiry, { type: 'comparison' }> {
+  if (inquiry?.type !== 'comparison') throw new AssertionError('a puller that compares')
+  return inquiry
 }
 
 /**
@@ -291,6 +460,8 @@ const NEVER_SENT = {
   ping: violation,
   pong: violation,
   holds: violation,
+  need: violation,
+  compare: violation,
 } as const
 
 /** What a puller's shell never reports. */
@@ -298,6 +469,8 @@ const NEVER_TOLD = {
   inspected: impossible,
   read: impossible,
   readOwn: impossible,
+  summarized: impossible,
+  recordsRead: impossible,
   committed: stay,
   wrote: stay,
   relay: stay,
@@ -311,8 +484,13 @@ const COMMON = {
   batch: violation,
   caughtUp: violation,
   ahead: violation,
+  ranges: violation,
+  records: violation,
   applied: impossible,
   joined: impossible,
+  behind: impossible,
+  compared: impossible,
+  repaired: impossible,
   moved: stay,
   stop,
   error: failedByPeer,
@@ -326,6 +504,17 @@ const BUSY = {
   batch: impossible,
   caughtUp: impossible,
   ahead: impossible,
+  ranges: impossible,
+  records: impossible,
+  moved,
+} as const
+
+/** The driver keeps the feed's frames back until the answer has come. */
+const WAITING = {
+  ...COMMON,
+  batch: impossible,
+  caughtUp: impossible,
+  ahead: impossible,
   moved,
 } as const
 
@@ -335,7 +524,11 @@ export const PULL_TABLE: TransitionTable<PullSession, PullPhase> = {
   greeting: { ...COMMON, welcome },
   streaming: { ...COMMON, batch, caughtUp, ahead, moved },
   applying: { ...BUSY, applied },
-  joining: { ...BUSY, joined },
+  joining: { ...BUSY, joined, behind },
+  comparing: { ...WAITING, ranges },
+  differing: { ...BUSY, compared: comparedRows },
+  fetching: { ...WAITING, records },
+  repairing: { ...BUSY, repaired },
   live: { ...COMMON, batch, caughtUp, ahead, moved },
   // What was on its way when we left is not looked at; our commits stand, so the end is an orderly one.
   leaving: {
@@ -346,6 +539,11 @@ export const PULL_TABLE: TransitionTable<PullSession, PullPhase> = {
     ahead: stay,
     applied: (session, event) => stay({ ...applied(session, event).session, phase: 'leaving' }),
     joined: stay,
+    ranges: stay,
+    records: stay,
+    behind: stay,
+    compared: stay,
+    repaired: stay,
     stop: stay,
     error: (session) => closeInOrder(session, false),
     finished: (session) => closeInOrder(session, false),

@@ -281,9 +281,9 @@ function atLeast(session: SendSession, behind: Behind): SendSession {
 function caughtUpFrame(
   state: ShardState,
 ): Extract<SessionEffect, { readonly type: 'send' }>['frame'] {
-  const { head, versionVector, recordCount } = state
+  const { head, versionVector, recordCount, gcFloor } = state
   const fingerprint = state.settled ? state.fingerprint : null
-  return { type: 'caughtUp', head, versionVector, fingerprint, recordCount }
+  return { type: 'caughtUp', head, versionVector, fingerprint, recordCount, gcFloor }
 }
 
 function logChanged(): SqliteVectorError {
@@ -376,6 +376,26 @@ const relay: On<'relay'> = (session, { until }) =>
 const holds: On<'holds'> = (session, { versionVector }) =>
   stay({ ...session, known: joinVectors(session.known, versionVector) })
 
+const compare: On<'compare'> = (session, { ranges }) => ({
+  session,
+  effects: [{ type: 'summarize', ranges }],
+})
+
+const summarized: On<'summarized'> = (session, { answers }) => ({
+  session,
+  effects: [{ type: 'send', frame: { type: 'ranges', answers } }],
+})
+
+const need: On<'need'> = (session, { ids }) => ({
+  session,
+  effects: [{ type: 'readRecords', ids }],
+})
+
+const recordsRead: On<'recordsRead'> = (session, { bytes }) => ({
+  session,
+  effects: [{ type: 'sendBatch', bytes }],
+})
+
 const done: On<'done'> = (session) => closeInOrder(session, true)
 
 const stop: On<'stop'> = (session) =>
@@ -390,6 +410,8 @@ const NEVER_SENT = {
   ping: violation,
   pong: violation,
   ahead: violation,
+  ranges: violation,
+  records: violation,
 } as const
 
 /** What a sender's shell never reports. */
@@ -397,8 +419,14 @@ const NEVER_TOLD = {
   start: impossible,
   applied: impossible,
   joined: impossible,
+  behind: impossible,
+  compared: impossible,
+  repaired: impossible,
   moved: stay,
 } as const
+
+/** What a subscriber may ask for at any time once it was welcomed. */
+const ASKED = { compare, summarized, need, recordsRead } as const
 
 const COMMON = {
   ...NEVER_SENT,
@@ -411,6 +439,10 @@ const COMMON = {
   read: impossible,
   readOwn: impossible,
   holds: violation,
+  compare: violation,
+  need: violation,
+  summarized: impossible,
+  recordsRead: impossible,
   committed: stay,
   wrote: stay,
   relay: stay,
@@ -428,6 +460,7 @@ export const SEND_TABLE: TransitionTable<SendSession, SendPhase> = {
   // A commit that comes while a read is on order is seen by that read.
   reading: {
     ...COMMON,
+    ...ASKED,
     read,
     ack,
     holds,
@@ -438,6 +471,7 @@ export const SEND_TABLE: TransitionTable<SendSession, SendPhase> = {
   // What else was committed meanwhile is seen by the reading of our own; the rest has to be read again.
   pushing: {
     ...COMMON,
+    ...ASKED,
     readOwn,
     ack,
     holds,
@@ -446,12 +480,13 @@ export const SEND_TABLE: TransitionTable<SendSession, SendPhase> = {
   },
   waiting: {
     ...COMMON,
+    ...ASKED,
     ack: ackWhileWaiting,
     holds,
     committed: later('all'),
     wrote: later('own'),
     done,
   },
-  caughtUp: { ...COMMON, ack: ackWhileCaughtUp, committed, wrote, relay, holds, done },
+  caughtUp: { ...COMMON, ...ASKED, ack: ackWhileCaughtUp, committed, wrote, relay, holds, done },
   absent: { ...COMMON, done },
 }

@@ -5,10 +5,19 @@
  * store and of the channel. Effects are what the shell is to do, in their order.
  */
 import type { ErrorCode } from '../errors.ts'
-import type { ApplyResult, DeltaSource, ReplicaIdentity, ShardState } from '../store/types.ts'
+import type {
+  ApplyResult,
+  CompareMode,
+  Comparison,
+  DeltaSource,
+  IdRange,
+  RangeAnswer,
+  ReplicaIdentity,
+  ShardState,
+} from '../store/types.ts'
 import type { Delta } from './delta.ts'
 import type { CaughtUpFrame, ControlFrame, ShardDescriptor, SubscribeFrame } from './protocol.ts'
-import type { ActorId, VersionVector } from './types.ts'
+import type { ActorId, Change, VersionVector } from './types.ts'
 
 /** What a puller knows of its own side when it begins. */
 export interface LocalReplica {
@@ -48,6 +57,15 @@ export interface OwnRead {
 export type SessionEvent =
   | ControlFrame
   | { readonly type: 'batch'; readonly delta: Delta }
+  /** Whole records that were asked for by id. */
+  | { readonly type: 'records'; readonly delta: Delta }
+  /** The sender forgot deletes that we may have missed: its vector is not joined before rows are compared. */
+  | { readonly type: 'behind' }
+  | { readonly type: 'compared'; readonly comparison: Comparison }
+  | { readonly type: 'repaired'; readonly result: ApplyResult }
+  | { readonly type: 'summarized'; readonly answers: readonly RangeAnswer[] }
+  /** The RECORDS frame that answers NEED. */
+  | { readonly type: 'recordsRead'; readonly bytes: Uint8Array }
   /** The channel is open and the session may begin. */
   | { readonly type: 'start'; readonly local: LocalReplica }
   | { readonly type: 'applied'; readonly cursor: number; readonly result: ApplyResult }
@@ -92,8 +110,35 @@ export type SessionEffect =
       /** What to join in the same transaction; null for nothing. */
       readonly join: VersionVector | null
     }
-  /** Join the sender's vector; answered by `joined`. */
-  | { readonly type: 'join'; readonly source: DeltaSource; readonly versionVector: VersionVector }
+  /** Join the sender's vector; answered by `joined`, or by `behind`. */
+  | {
+      readonly type: 'join'
+      readonly source: DeltaSource
+      readonly versionVector: VersionVector
+      readonly gcFloor: VersionVector
+      readonly fingerprint: string | null
+      /** Rows were compared, so the sender's floor is no hindrance any more. */
+      readonly compared: boolean
+    }
+  /** Hold our rows against the sender's answers; answered by `compared`. */
+  | {
+      readonly type: 'compareRows'
+      readonly ranges: readonly IdRange[]
+      readonly answers: readonly RangeAnswer[]
+      readonly mode: CompareMode
+      readonly theirs: VersionVector
+    }
+  /** Merge records that the comparison asked for; answered by `repaired`. */
+  | {
+      readonly type: 'repair'
+      readonly changes: readonly Change[]
+      readonly mode: CompareMode
+      readonly theirs: VersionVector
+    }
+  /** Say what we hold of these ranges; answered by `summarized`. */
+  | { readonly type: 'summarize'; readonly ranges: readonly IdRange[] }
+  /** Read whole records by id and encode them; answered by `recordsRead`. */
+  | { readonly type: 'readRecords'; readonly ids: readonly string[] }
   /** Look the shard up; answered by `inspected`. */
   | { readonly type: 'inspect'; readonly shardId: string }
   /** Read and encode the next batch; answered by `read`. */
@@ -133,6 +178,10 @@ export type PullPhase =
   | 'streaming'
   | 'applying'
   | 'joining'
+  | 'comparing'
+  | 'differing'
+  | 'fetching'
+  | 'repairing'
   | 'live'
   | 'leaving'
 
@@ -146,6 +195,39 @@ export interface PullTally {
   readonly conflicts: number
   readonly quarantined: number
   readonly skewMsMax: number
+  /** Times that rows differed where they had to be equal. */
+  readonly divergences: number
+  /** Records dropped because the sender had deleted them and forgotten it. */
+  readonly dropped: number
+  /** Records that a comparison asked for and that changed ours. */
+  readonly repaired: number
+}
+
+/** What a puller asks its sender for besides the feed. */
+export type Inquiry =
+  /** Records of a batch whose embedding was left out and is not here. The batch is not in before they came. */
+  | {
+      readonly type: 'lacking'
+      readonly source: DeltaSource
+      readonly join: VersionVector | null
+      readonly ids: readonly string[]
+    }
+  /** What of the shard differs. */
+  | {
+      readonly type: 'comparison'
+      readonly mode: CompareMode
+      /** Asked about now, and to be asked about. */
+      readonly asked: readonly IdRange[]
+      readonly pending: readonly IdRange[]
+      readonly ids: readonly string[]
+    }
+
+/** What was compared since the last CAUGHT_UP. */
+export interface Compared {
+  readonly floor: boolean
+  readonly equal: boolean
+  /** Records that only we had. */
+  readonly extra: number
 }
 
 /** The side that wants data. */
@@ -156,6 +238,8 @@ export interface PullSession {
   readonly peer: string
   readonly shardId: string
   readonly live: boolean
+  /** Whether rows are compared even where fingerprints are equal. */
+  readonly verify: boolean
   readonly local: LocalReplica | null
   readonly peerNodeId: string | null
   readonly peerActor: ActorId | null
@@ -164,6 +248,8 @@ export interface PullSession {
   /** Committed up to here. */
   readonly cursor: number
   readonly caughtUp: CaughtUpFrame | null
+  readonly inquiry: Inquiry | null
+  readonly compared: Compared
   /** What may be joined with the next batch, which is ahead of the cursor; null when none is. */
   readonly ahead: VersionVector | null
   /** What the sender vouched for: it holds all of this. */

@@ -5,6 +5,7 @@ import * as fc from 'fast-check'
 
 import { HLC_LOGICAL_MAX, HLC_MS_MAX } from '../../../src/clock/hlc.ts'
 import { COUNTER_MAX, DIMENSION_MAX } from '../../../src/limits.ts'
+import type { RangeAnswer } from '../../../src/store/types.ts'
 import type { Delta } from '../../../src/sync/delta.ts'
 import type { ControlFrame } from '../../../src/sync/protocol.ts'
 import type {
@@ -124,6 +125,20 @@ const descriptor = fc.record({
   modelId: fc.option(name),
 })
 
+const answer: fc.Arbitrary<RangeAnswer> = fc.oneof(
+  fc.record({
+    type: fc.constant('list' as const),
+    records: fc.array(fc.record({ id: name, hash: hex(8) }), { maxLength: 16 }),
+  }),
+  fc.record({
+    type: fc.constant('parts' as const),
+    parts: fc.array(
+      fc.record({ to: fc.option(name), count: fc.maxSafeNat(), fingerprint: hex(8) }),
+      { maxLength: 16 },
+    ),
+  }),
+)
+
 export const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
   fc.record({ type: fc.constant('hello' as const), nodeId: name, actor }),
   fc.record({
@@ -149,7 +164,16 @@ export const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
     versionVector: vector,
     fingerprint: hex(8),
     recordCount: fc.maxSafeNat(),
+    gcFloor: vector,
   }),
+  fc.record({ type: fc.constant('need' as const), ids: fc.array(name, { maxLength: 5 }) }),
+  fc.record({
+    type: fc.constant('compare' as const),
+    ranges: fc.array(fc.record({ from: fc.oneof(name, fc.constant('')), to: fc.option(name) }), {
+      maxLength: 16,
+    }),
+  }),
+  fc.record({ type: fc.constant('ranges' as const), answers: fc.array(answer, { maxLength: 16 }) }),
   fc.record({
     type: fc.constant('ack' as const),
     cursor: fc.maxSafeNat(),

@@ -252,7 +252,7 @@ describe('decodeDelta() refuses', () => {
   test('a frame of another type', () => {
     const frame = frameOf(header(), DELETE, 'x')
 
-    expect(() => decodeDelta(sealFrame('ack', frame), 3)).toThrow(corrupt(/not a BATCH/))
+    expect(() => decodeDelta(sealFrame('ack', frame), 3)).toThrow(corrupt(/no frame with records/))
   })
 })
 

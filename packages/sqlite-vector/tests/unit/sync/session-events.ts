@@ -80,6 +80,7 @@ const RESULT: ApplyResult = {
   conflicts: 1,
   quarantined: 1,
   skewMsMax: 3,
+  lacking: [],
 }
 
 /** One event of every type, as it would come in good order. */
@@ -109,7 +110,20 @@ export const EVENTS: { readonly [T in SessionEventType]: SessionEvent & { readon
     versionVector: new Map([[ACTOR_B, 9]]),
     fingerprint: '00000000000000bb',
     recordCount: 9,
+    gcFloor: new Map(),
   },
+  need: { type: 'need', ids: ['first'] },
+  compare: { type: 'compare', ranges: [{ from: '', to: null }] },
+  ranges: { type: 'ranges', answers: [{ type: 'list', records: [] }] },
+  records: { type: 'records', delta: { through: 0, changes: [] } },
+  behind: { type: 'behind' },
+  compared: {
+    type: 'compared',
+    comparison: { descend: [], need: [], extra: 0, dropped: 2 },
+  },
+  repaired: { type: 'repaired', result: RESULT },
+  summarized: { type: 'summarized', answers: [] },
+  recordsRead: { type: 'recordsRead', bytes: new Uint8Array(8) },
   ack: { type: 'ack', cursor: 10, versionVector: null },
   error: { type: 'error', code: 'SYNC_SHARD_UNKNOWN', message: 'no such shard' },
   done: { type: 'done' },
@@ -163,6 +177,19 @@ export function newSender(shardId: string | null = null): SendSession {
   return createSender({ peer: PEER, shardId })
 }
 
+/** The comparison finds one record to ask for. */
+const toFetching: readonly SessionEvent[] = [
+  start,
+  welcome,
+  caughtUp,
+  EVENTS.behind,
+  EVENTS.ranges,
+  {
+    type: 'compared',
+    comparison: { descend: [], need: ['first'], extra: 0, dropped: 0 },
+  },
+]
+
 /** A puller in every phase. */
 export const PULLERS: Readonly<Record<PullSession['phase'], PullSession>> = {
   idle: newPuller(),
@@ -170,6 +197,10 @@ export const PULLERS: Readonly<Record<PullSession['phase'], PullSession>> = {
   streaming: after(newPuller(), start, welcome).session,
   applying: after(newPuller(), start, welcome, batch).session,
   joining: after(newPuller(), start, welcome, caughtUp).session,
+  comparing: after(newPuller(), start, welcome, caughtUp, EVENTS.behind).session,
+  differing: after(newPuller(), start, welcome, caughtUp, EVENTS.behind, EVENTS.ranges).session,
+  fetching: after(newPuller(), ...toFetching).session,
+  repairing: after(newPuller(), ...toFetching, EVENTS.records).session,
   live: after(newPuller(true), start, welcome, caughtUp, joined).session,
   leaving: after(newPuller(), start, welcome, caughtUp, joined).session,
   closed: after(newPuller(), start, EVENTS.error).session,

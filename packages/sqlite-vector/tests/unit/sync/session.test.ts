@@ -7,7 +7,7 @@ import { SqliteVectorError } from '../../../src/errors.ts'
 import { UNACKED_BATCHES_MAX } from '../../../src/limits.ts'
 import { step } from '../../../src/sync/session.ts'
 import type { PullSession, SendSession } from '../../../src/sync/session-types.ts'
-import { ACTOR_A, ACTOR_B } from './changes.ts'
+import { ACTOR_A, ACTOR_B, changeOf, dotOf, put } from './changes.ts'
 import {
   after,
   batchOf,
@@ -89,6 +89,9 @@ describe('a puller', () => {
         type: 'join',
         source: { peer: PEER, logId: LOG_THEIRS, cursor: 9 },
         versionVector: caughtUp.versionVector,
+        gcFloor: new Map(),
+        fingerprint: caughtUp.fingerprint,
+        compared: false,
       },
     ])
     expect(whole.session.complete).toBe(false)
@@ -135,6 +138,9 @@ describe('a puller', () => {
       conflicts: 1,
       quarantined: 1,
       skewMsMax: 3,
+      divergences: 0,
+      dropped: 0,
+      repaired: 0,
     })
   })
 
@@ -190,14 +196,68 @@ describe('a puller', () => {
     expect(codeOf(step(PULLERS.streaming, event).session)).toBe('SYNC_PROTOCOL_VIOLATION')
   })
 
-  test('reports equal vectors over unequal rows, on both sides', () => {
-    const { session, effects } = step(PULLERS.joining, {
-      ...joined,
-      state: stateOf({ versionVector: caughtUp.versionVector }),
-    })
+  const unequal = { ...joined, state: stateOf({ versionVector: caughtUp.versionVector }) }
+  const nothingFound = {
+    ...EVENTS.compared,
+    comparison: { descend: [], need: [], extra: 0, dropped: 0 },
+  }
+
+  test('compares rows when vectors are equal and fingerprints are not', () => {
+    const { session, effects } = step(PULLERS.joining, unequal)
+
+    expect([session.phase, session.tally.divergences]).toEqual(['comparing', 1])
+    expect(effects).toEqual([
+      { type: 'send', frame: { type: 'compare', ranges: [{ from: '', to: null }] } },
+    ])
+  })
+
+  test('reports equal vectors over unequal rows that no comparison mended, on both sides', () => {
+    const { session, effects } = after(
+      PULLERS.joining,
+      unequal,
+      EVENTS.ranges,
+      nothingFound,
+      unequal,
+    )
 
     expect(codeOf(session)).toBe('SYNC_DIVERGED')
-    expect(effects[0]).toMatchObject({ frame: { type: 'error', code: 'SYNC_DIVERGED' } })
+    expect(effects.at(-3)).toMatchObject({ frame: { type: 'error', code: 'SYNC_DIVERGED' } })
+  })
+
+  test('leaves it to the sender to take what only the puller has', () => {
+    const { session } = after(
+      PULLERS.joining,
+      unequal,
+      EVENTS.ranges,
+      { ...nothingFound, comparison: { ...nothingFound.comparison, extra: 1 } },
+      unequal,
+    )
+
+    expect([session.phase, session.error]).toEqual(['leaving', null])
+  })
+
+  test('asks for the records that lack their embedding before it acknowledges their batch', () => {
+    const lacking = { ...applied, result: { ...applied.result, lacking: ['first'] } }
+    const asking = after(PULLERS.applying, lacking)
+    const whole = after(asking.session, EVENTS.records, applied)
+
+    expect(asking.effects).toEqual([{ type: 'send', frame: { type: 'need', ids: ['first'] } }])
+    expect(whole.effects.map(({ type }) => type)).toEqual(['apply', 'send'])
+    expect(whole.effects[1]).toMatchObject({ frame: { type: 'ack', cursor: 9 } })
+  })
+
+  test('refuses records that it did not ask for, and answers that are none', () => {
+    const change = changeOf('second', [put(dotOf(ACTOR_A, 1))])
+    const unasked = { ...EVENTS.records, delta: { through: 0, changes: [change] } }
+    const short = { ...EVENTS.ranges, answers: [] }
+    const uncut = {
+      ...EVENTS.ranges,
+      answers: [{ type: 'parts' as const, parts: [] }],
+    }
+
+    expect(codeOf(step(PULLERS.fetching, unasked).session)).toBe('SYNC_PROTOCOL_VIOLATION')
+    expect(codeOf(step(PULLERS.comparing, short).session)).toBe('SYNC_PROTOCOL_VIOLATION')
+    expect(codeOf(step(PULLERS.comparing, uncut).session)).toBe('SYNC_PROTOCOL_VIOLATION')
   })
 
   test('is in order when vectors and fingerprints are equal', () => {

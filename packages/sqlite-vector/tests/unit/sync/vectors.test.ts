@@ -61,6 +61,36 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
     versionVector: VECTOR,
     fingerprint: '0123456789abcdef',
     recordCount: 301,
+    gcFloor: new Map(),
+  },
+  'caught-up-floor': {
+    type: 'caughtUp',
+    head: 70_001,
+    versionVector: VECTOR,
+    fingerprint: null,
+    recordCount: 301,
+    gcFloor: new Map([[ACTOR_B, 7]]),
+  },
+  need: { type: 'need', ids: ['first', 'Grüße'] },
+  compare: {
+    type: 'compare',
+    ranges: [
+      { from: '', to: 'm' },
+      { from: 'm', to: null },
+    ],
+  },
+  ranges: {
+    type: 'ranges',
+    answers: [
+      { type: 'list', records: [{ id: 'first', hash: '0123456789abcdef' }] },
+      {
+        type: 'parts',
+        parts: [
+          { to: 's', count: 17, fingerprint: '00000000000000aa' },
+          { to: null, count: 300, fingerprint: '00000000000000bb' },
+        ],
+      },
+    ],
   },
   'ack-batch': { type: 'ack', cursor: 100, versionVector: null },
   'ack-caught-up': { type: 'ack', cursor: 70_001, versionVector: VECTOR },

@@ -1,0 +1,270 @@
+/**
+ * Comparing a shard with a peer's by ranges of ids, and mending what differs.
+ *
+ * Not here: who asks whom, and when (sync/session-puller.ts). Only records with a put count, as in the
+ * fingerprint: tombstones are collected at different times on different replicas.
+ *
+ * Two reasons to compare, two rules:
+ * - `floor`: the sender forgot deletes that we never saw. What it covers and lacks was deleted there: we drop it.
+ *   A sibling of ours that it covers and has not was superseded there: we drop that, too.
+ * - `equal`: equal version vectors, different rows: something was lost. What either side has is restored.
+ */
+import { must } from '../assert.ts'
+import { CLOCK_DRIFT_MS_MAX, RANGE_LEAF_RECORDS, RANGE_PARTS } from '../limits.ts'
+import { receiveHlc, skewMs } from '../clock/hlc.ts'
+import { contextOf } from '../sync/conflict.ts'
+import type { Change, RecordState, VersionVector } from '../sync/types.ts'
+import { covers, EMPTY_VECTOR } from '../sync/version-vector.ts'
+import { applyWhole, type ApplyTally, emptyTally } from './apply.ts'
+import { raiseFloor } from './collect.ts'
+import type { StoreCore, WriteTransaction } from './core.ts'
+import { exchange, FINGERPRINT_ZERO, fingerprintToHex, recordHash } from './fingerprint.ts'
+import { changeOf } from './changelog.ts'
+import { guardOwnDots } from './own-writes.ts'
+import {
+  findRecord,
+  findStored,
+  removeRecord,
+  replaceRecord,
+  rowToState,
+  withPayload,
+} from './register.ts'
+import { loadShard, type OpenShard, ownVector, shardRow } from './shards.ts'
+import type { ChangelogRow } from './statements.ts'
+import type {
+  ApplyResult,
+  CompareMode,
+  Comparison,
+  IdRange,
+  RangeAnswer,
+  RangePart,
+  RecordsRead,
+} from './types.ts'
+
+interface RangeRow extends ChangelogRow {
+  readonly vector_id: string
+}
+
+/** Above every text. */
+const NO_BOUND: Uint8Array = new Uint8Array(0)
+
+/** All ids. */
+export const WHOLE_RANGE: IdRange = { from: '', to: null }
+
+/** What the shard holds of a range: all of it when that is little, else sums over parts of it. */
+export function summarize(core: StoreCore, shard: number, range: IdRange): RangeAnswer {
+  const count = countRange(core, shard, range)
+  if (count <= RANGE_LEAF_RECORDS) {
+    const list = [...iterate(core, shard, range)]
+    return {
+      type: 'list',
+      records: list.map(({ id, hash }) => ({ id, hash: fingerprintToHex(hash) })),
+    }
+  }
+  const perPart = Math.ceil(count / RANGE_PARTS)
+  const parts: RangePart[] = []
+  let sum = FINGERPRINT_ZERO
+  let held = 0
+  for (const { id, hash } of iterate(core, shard, range)) {
+    if (held === perPart && parts.length < RANGE_PARTS - 1) {
+      parts.push({ to: id, count: held, fingerprint: fingerprintToHex(sum) })
+      sum = FINGERPRINT_ZERO
+      held = 0
+    }
+    sum = exchange(sum, 0n, hash)
+    held += 1
+  }
+  parts.push({ to: range.to, count: held, fingerprint: fingerprintToHex(sum) })
+  return { type: 'parts', parts }
+}
+
+/** Holds our rows against a peer's answers about `asked`; drops what was deleted there where `mode` says so. */
+export function compareRanges(
+  transaction: WriteTransaction,
+  shardId: string,
+  asked: readonly IdRange[],
+  answers: readonly RangeAnswer[],
+  mode: CompareMode,
+  theirs: VersionVector,
+): Comparison {
+  const { core } = transaction
+  const shard = loadShard(transaction, shardId)
+  const descend: IdRange[] = []
+  const need: string[] = []
+  let extra = 0
+  let dropped = 0
+  for (const [index, range] of asked.entries()) {
+    const answer = must(answers[index], 'an answer for every range')
+    if (answer.type === 'parts') {
+      descend.push(...differingParts(core, shard.shard, range, answer.parts))
+      continue
+    }
+    const ours = new Map([...iterate(core, shard.shard, range)].map(({ id, hash }) => [id, hash]))
+    for (const { id, hash } of answer.records) {
+      const own = ours.get(id)
+      ours.delete(id)
+      if (own === undefined ? mode === 'equal' : fingerprintToHex(own) !== hash) need.push(id)
+    }
+    if (mode === 'equal') extra += ours.size
+    else for (const id of ours.keys()) dropped += dropCovered(transaction, shard, id, theirs, null)
+  }
+  if (dropped > 0) voidReaders(transaction, shard)
+  return { descend, need, extra, dropped }
+}
+
+/**
+ * Merges whole records that were asked for by id; see the head of this file for the two rules. Null when they
+ * show that somebody else writes under our name.
+ */
+export function repairRecords(
+  transaction: WriteTransaction,
+  shardId: string,
+  changes: readonly Change[],
+  mode: CompareMode,
+  theirs: VersionVector,
+  peer: string,
+): ApplyResult | null {
+  const shard = loadShard(transaction, shardId)
+  if (guardOwnDots(transaction, shard, changes)) return null
+  const tally = emptyTally()
+  let dropped = 0
+  for (const change of changes) {
+    for (const { stamp } of change.siblings) {
+      tally.skewMsMax = Math.max(tally.skewMsMax, skewMs(stamp, transaction.nowMs))
+      shard.clock = receiveHlc(shard.clock, stamp, transaction.nowMs, CLOCK_DRIFT_MS_MAX)
+    }
+    if (mode === 'floor') dropped += dropCovered(transaction, shard, change.id, theirs, change)
+    repairRecord(transaction, shard, change, mode, peer, tally)
+  }
+  if (dropped > 0) voidReaders(transaction, shard)
+  return { ...tally, lacking: [] }
+}
+
+function repairRecord(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  change: Change,
+  mode: CompareMode,
+  peer: string,
+  tally: ApplyTally,
+): void {
+  const known = mode === 'equal' ? EMPTY_VECTOR : ownVector(shard, transaction.actor)
+  applyWhole(transaction, shard, known, change, peer, tally)
+}
+
+/**
+ * Drops the siblings of a record that `theirs` covers and the peer does not hold: they were superseded or
+ * deleted there. 1 when anything went.
+ */
+function dropCovered(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  theirs: VersionVector,
+  held: RecordState | null,
+): number {
+  const { core } = transaction
+  const record = findRecord(core, shard, id)
+  if (record === null) return 0
+  const isHeld = ({ dot }: { dot: { actor: string; counter: number } }): boolean =>
+    held !== null &&
+    held.siblings.some(
+      (other) => other.dot.actor === dot.actor && other.dot.counter === dot.counter,
+    )
+  const kept = record.state.siblings.filter(
+    (sibling) => !covers(theirs, sibling.dot) || isHeld(sibling),
+  )
+  if (kept.length === record.state.siblings.length) return 0
+  if (kept.length === 0) {
+    removeRecord(transaction, shard, id, record)
+    return 1
+  }
+  const context = contextOf(record.state)
+  const whole = withPayload(core, record)
+  const siblings = whole.state.siblings.filter((sibling) =>
+    kept.some(
+      ({ dot }) =>
+        dot === sibling.dot ||
+        (dot.actor === sibling.dot.actor && dot.counter === sibling.dot.counter),
+    ),
+  )
+  replaceRecord(transaction, shard, id, record, { siblings, context })
+  return 1
+}
+
+/** Rows vanished without a row in the feed: readers of it in this file start anew. */
+function voidReaders(transaction: WriteTransaction, shard: OpenShard): void {
+  shard.head += 1
+  raiseFloor(transaction, shard, EMPTY_VECTOR, shard.head)
+}
+
+/** Whole records by id, tombstones included, as many as fit `bytesMax`; at least one when there is any. */
+export function readRecords(
+  core: StoreCore,
+  shardId: string,
+  ids: readonly string[],
+  bytesMax: number,
+): RecordsRead {
+  const row = shardRow(core, shardId)
+  const changes: Change[] = []
+  let bytes = 0
+  for (const id of ids) {
+    const record = findStored(core, row.shard, id)
+    if (record === null) continue
+    const change = changeOf(core, id, record)
+    bytes += change.bytes
+    if (changes.length > 0 && bytes > bytesMax) break
+    changes.push(change.change)
+  }
+  return { changes, dimension: row.dimension }
+}
+
+function differingParts(
+  core: StoreCore,
+  shard: number,
+  range: IdRange,
+  parts: readonly RangePart[],
+): IdRange[] {
+  const differing: IdRange[] = []
+  let { from } = range
+  for (const { to, count, fingerprint } of parts) {
+    const part = { from, to }
+    const ours = sumOf(core, shard, part)
+    if (ours.count !== count || fingerprintToHex(ours.sum) !== fingerprint) differing.push(part)
+    if (to === null) break
+    from = to
+  }
+  return differing
+}
+
+function sumOf(
+  core: StoreCore,
+  shard: number,
+  range: IdRange,
+): { readonly count: number; readonly sum: bigint } {
+  let count = 0
+  let sum = FINGERPRINT_ZERO
+  for (const { hash } of iterate(core, shard, range)) {
+    count += 1
+    sum = exchange(sum, 0n, hash)
+  }
+  return { count, sum }
+}
+
+function countRange(core: StoreCore, shard: number, { from, to }: IdRange): number {
+  return Number(core.sql.countRange.get(shard, from, to ?? NO_BOUND)?.['records'])
+}
+
+/** The records of the range that have a put, in the order of the bytes of their ids. */
+function* iterate(
+  core: StoreCore,
+  shard: number,
+  { from, to }: IdRange,
+): Generator<{ readonly id: string; readonly hash: bigint }> {
+  for (const row of core.sql.readRange.iterate(shard, from, to ?? NO_BOUND)) {
+    const { vector_id: id, ...change } = row as unknown as RangeRow
+    const { siblings } = rowToState(core, change)
+    const hash = recordHash(core.hash64, id, siblings)
+    if (siblings.some(({ value }) => value !== null)) yield { id, hash }
+  }
+}
