@@ -1,3 +1,6 @@
+/**
+ * Conflicts: what each strategy shows, deciding, and what is refused. How siblings come about is in apply.test.ts.
+ */
 import { describe, expect, test } from 'vitest'
 
 import type { ConflictStrategy } from '../../../src/store/types.ts'

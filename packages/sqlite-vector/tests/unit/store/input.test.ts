@@ -1,3 +1,6 @@
+/**
+ * Every rule for what callers give: the message names argument, rule and value, and the file stays as it was.
+ */
 import { describe, expect, test } from 'vitest'
 
 import {
@@ -355,6 +358,17 @@ describe('input', () => {
     expect(db.get('docs', long.id)).toMatchObject({ metadata: long.metadata, text: long.text })
     expect(db.get('docs', 'deep')?.metadata).toEqual(nested(METADATA_DEPTH_MAX))
     expect(db.search('docs', [1, 0, 0], { k: K_MAX })).toHaveLength(2)
+  })
+
+  test('a vector of another dimension is an operating error with a code', async () => {
+    using fixture = await open()
+
+    for (const call of [
+      () => fixture.db.insert('docs', { id: 'a', embedding: [1, 2, 3, 4] }),
+      () => fixture.db.search('docs', [1, 2]),
+    ]) {
+      expect(call).toThrow(expect.objectContaining({ code: 'STORE_DIMENSION_MISMATCH' }))
+    }
   })
 
   test('a vector of zeros is taken where the metric can place it', async () => {

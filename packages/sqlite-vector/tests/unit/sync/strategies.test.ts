@@ -1,3 +1,6 @@
+/**
+ * Strategies as pure views of siblings, and the merge of a replica that knows what it once held.
+ */
 import { describe, expect, test } from 'vitest'
 
 import { mergeKnown } from '../../../src/sync/conflict.ts'
