@@ -188,13 +188,19 @@ export async function clone(world: World): Promise<void> {
   observe(world.history, copy)
 }
 
-/** Nodes that are out of reach of nobody any more, with clocks that run. */
+/** All are in reach of each other again, with clocks that run; who listened in is gone. */
 export function heal(world: World): void {
   world.partitioned.clear()
   for (const node of world.nodes) node.clock.resume()
   world.trace('heals')
   for (const channel of world.channels) {
     if (channel.haunted) world.forget(channel)
-    else if (channel.subscription.live) channel.pulling.tell({ type: 'stop' })
+  }
+}
+
+/** Live subscriptions end in good order. */
+export function stopLive(world: World): void {
+  for (const channel of world.channels) {
+    if (channel.subscription.live) channel.stop()
   }
 }

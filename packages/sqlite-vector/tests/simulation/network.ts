@@ -7,11 +7,12 @@
  */
 import { unreachable } from '../../src/assert.ts'
 import { SqliteVectorError } from '../../src/errors.ts'
-import { type ChannelEffect, SessionDriver } from '../../src/sync/driver.ts'
+import { SessionDriver } from '../../src/sync/driver.ts'
 import { FRAME_TYPES } from '../../src/sync/frame.ts'
 import { createPuller } from '../../src/sync/session-puller.ts'
 import { createSender } from '../../src/sync/session-sender.ts'
 import type { PullSession, SendSession } from '../../src/sync/session-types.ts'
+import type { Running } from '../../src/sync/shell/session-runner.ts'
 import type { SimNode } from './node.ts'
 
 /** A frame on its way, or null: the peer finished. */
@@ -28,6 +29,8 @@ export interface Subscription {
 /** Something that can happen on a channel now. */
 export type Move = 'puller-works' | 'sender-works' | 'to-sender' | 'to-puller'
 
+type SimDriver = SessionDriver<PullSession> | SessionDriver<SendSession>
+
 export class SimChannel {
   readonly subscription: Subscription
   readonly pulling: SessionDriver<PullSession>
@@ -41,6 +44,8 @@ export class SimChannel {
   note = ''
   /** Nobody sits at the puller's end; see {@link haunt}. */
   haunted = false
+  readonly #puller: Running
+  readonly #sender: Running
   #toSender: Parcel[] = []
   #toPuller: Parcel[] = []
 
@@ -58,7 +63,10 @@ export class SimChannel {
       nodeId: sender.name,
       batchSize,
     })
+    this.#puller = running(this.pulling, puller)
+    this.#sender = running(this.sending, sender)
     this.pulling.start()
+    puller.hub.stepped(this.#puller)
   }
 
   get name(): string {
@@ -97,18 +105,32 @@ export class SimChannel {
     const { puller, sender } = this.subscription
     switch (move) {
       case 'puller-works':
-        return this.#carry(this.pulling.advance(), this.#toSender, true) ? null : puller
+        return puller.hub.whileApplying(() => this.#carry(this.#puller, this.pulling))
+          ? null
+          : puller
       case 'sender-works':
-        return this.#carry(this.sending.advance(), this.#toPuller, false) ? null : sender
+        return this.#carry(this.#sender, this.sending) ? null : sender
       case 'to-sender':
-        this.#deliver(this.sending, this.#toSender)
+        this.#deliver(this.#sender, this.sending, this.#toSender)
         return null
       case 'to-puller':
-        this.#deliver(this.pulling, this.#toPuller)
+        this.#deliver(this.#puller, this.pulling, this.#toPuller)
         return null
       default:
         return unreachable(move)
     }
+  }
+
+  /** The puller wants no more. */
+  stop(): void {
+    this.#puller.tell({ type: 'stop' })
+  }
+
+  /** Whoever still knows of the channel forgets it. */
+  close(): void {
+    const { puller, sender } = this.subscription
+    if (puller.isUp) puller.hub.drop(this.#puller)
+    if (sender.isUp) sender.hub.drop(this.#sender)
   }
 
   /** The channel is torn: what was on its way is lost, and both sides learn of it. */
@@ -116,7 +138,7 @@ export class SimChannel {
     this.#toSender = []
     this.#toPuller = []
     const error = new SqliteVectorError('TRANSPORT_ABORTED', 'torn by the simulation')
-    for (const driver of [this.pulling, this.sending]) driver.tell({ type: 'failed', error })
+    for (const side of [this.#puller, this.#sender]) side.tell({ type: 'failed', error })
   }
 
   /**
@@ -125,6 +147,7 @@ export class SimChannel {
    */
   haunt(frames: readonly Parcel[]): void {
     this.haunted = true
+    this.subscription.puller.hub.drop(this.#puller)
     this.#toSender = [...frames]
   }
 
@@ -141,16 +164,21 @@ export class SimChannel {
     return true
   }
 
-  #deliver(driver: SessionDriver<PullSession> | SessionDriver<SendSession>, queue: Parcel[]): void {
+  #deliver(side: Running, driver: SimDriver, queue: Parcel[]): void {
     const parcel = queue.shift()
     if (parcel === undefined) throw new Error('nothing to deliver')
     this.note = nameOf(parcel)
     if (parcel === null) driver.tell({ type: 'finished' })
     else driver.take(parcel)
+    this.#nodeOf(side).hub.stepped(side)
   }
 
   /** Puts what a driver sends on the way. False when it worked on its store instead. */
-  #carry(effect: ChannelEffect | null, queue: Parcel[], byPuller: boolean): boolean {
+  #carry(side: Running, driver: SimDriver): boolean {
+    const byPuller = side === this.#puller
+    const queue = byPuller ? this.#toSender : this.#toPuller
+    const effect = driver.advance()
+    this.#nodeOf(side).hub.stepped(side)
     this.note = 'store'
     if (effect === null) return false
     this.note = effect.type === 'send' ? nameOf(effect.bytes) : effect.type
@@ -162,6 +190,24 @@ export class SimChannel {
     queue.push(parcel)
     return true
   }
+
+  #nodeOf(side: Running): SimNode {
+    return side === this.#puller ? this.subscription.puller : this.subscription.sender
+  }
+}
+
+/** A session as the node's hub sees it. */
+function running(driver: SimDriver, node: SimNode): Running {
+  const side: Running = {
+    get session() {
+      return driver.session
+    },
+    tell(event) {
+      driver.tell(event)
+      node.hub.stepped(side)
+    },
+  }
+  return side
 }
 
 function nameOf(parcel: Parcel): string {

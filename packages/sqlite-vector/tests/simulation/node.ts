@@ -10,6 +10,7 @@ import { join } from 'node:path'
 
 import type { ConflictFunction, ReplicaStore, StoreEvent } from '../../src/store/types.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../src/store/vector-db.ts'
+import { LiveHub } from '../../src/sync/shell/live-hub.ts'
 import { cloneView, doubt, type NodeView, shardViewOf } from './history.ts'
 import type { Random } from './random.ts'
 import { longestMetadata, type SimStrategy } from './reference-view.ts'
@@ -36,6 +37,9 @@ export interface NodeSetup {
   readonly shows: ConflictFunction | null
 }
 
+/** How often a live subscription is checked though nothing happens. */
+export const CHECK_INTERVAL_MS = 1_000
+
 export class SimNode {
   readonly name: string
   readonly fingerprint: string
@@ -44,13 +48,15 @@ export class SimNode {
   view: NodeView = new Map()
   /** Store events since they were last looked at. */
   readonly events: StoreEvent[] = []
-  onCommit: (shardId: string) => void = () => undefined
   /** Shards whose feed moved, as the store announced it, since they were last looked at. */
   readonly moved = new Set<string>()
   readonly backups: Backup[] = []
+  /** What failed in the hub, with nobody waiting for it. */
+  readonly failures: unknown[] = []
   readonly #setup: NodeSetup
   #db: SQLiteVectorDB | null = null
   #store: ReplicaStore | null = null
+  #hub: LiveHub | null = null
   #path = ''
   #copies = 0
   #boots = 0
@@ -73,6 +79,16 @@ export class SimNode {
     return this.#store
   }
 
+  /** Wakes live sessions when something was committed; the one that ships. */
+  get hub(): LiveHub {
+    if (this.#hub === null) throw new Error(`${this.name} is down`)
+    return this.#hub
+  }
+
+  get isUp(): boolean {
+    return this.#db !== null
+  }
+
   get path(): string {
     return this.#path
   }
@@ -83,9 +99,17 @@ export class SimNode {
     this.#db = await this.openTwin()
     this.#db.replica.onCommit(({ shardId }) => {
       this.moved.add(shardId)
-      this.onCommit(shardId)
     })
     this.#store = this.#setup.wrap(this.#db.replica, this)
+    this.#hub = new LiveHub({
+      store: this.#store,
+      clock: this.clock,
+      relayDelayMs: 100,
+      checkIntervalMs: CHECK_INTERVAL_MS,
+      onError: (error) => {
+        this.failures.push(error)
+      },
+    })
     // Functions are not kept in files.
     for (const { shardId, strategy } of this.view.values()) {
       if (strategy === 'function' || this.#setup.shows !== null) this.show(shardId, strategy)
@@ -130,7 +154,7 @@ export class SimNode {
 
   /** A clean close, and open again. */
   async restart(): Promise<void> {
-    this.db.close()
+    this.close()
     await this.open(this.#path)
   }
 
@@ -151,6 +175,8 @@ export class SimNode {
   }
 
   close(): void {
+    this.#hub?.close()
+    this.#hub = null
     this.#db?.close()
     this.#db = null
     this.#store = null

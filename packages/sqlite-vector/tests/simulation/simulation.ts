@@ -10,12 +10,16 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 
 import { SqliteVectorError } from '../../src/errors.ts'
+import { dominates } from '../../src/sync/version-vector.ts'
 import * as accidents from './accidents.ts'
 import type { FaultName } from './faults.ts'
 import { shardViewOf, Violation } from './history.ts'
 import { audit, auditFile, observe } from './inspect.ts'
+import type { SimChannel } from './network.ts'
+import { CHECK_INTERVAL_MS } from './node.ts'
 import { drawProfile, type Features, type Weights } from './profile.ts'
 import { Random } from './random.ts'
 import { checkNothingNew, checkRest } from './rest.ts'
@@ -88,19 +92,24 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
         random.weighted([
           [6, 0],
           [6, 3],
-          [3, 200],
-          [1, 30_000],
+          [3, 100],
+          [0.5, 1_000],
+          [0.1, 30_000],
         ]),
       )
       await happen(world)
+      await turn(world)
     }
     accidents.heal(world)
-    drain(world)
+    await keepUp(world)
+    accidents.stopLive(world)
+    await drain(world)
+    checkEnded(world)
     for (const node of world.nodes) {
       for (const { shardId } of node.db.shards()) node.show(shardId, world.strategyOf(node))
       observe(world.history, node)
     }
-    settle(world)
+    await settle(world)
     check(world)
     const { nodes, history, step, counts } = world
     return { seed, nodes: nodes.length, steps: step, writes: history.writeCount, ...counts }
@@ -219,14 +228,52 @@ function auditOne(world: World): void {
   for (const shard of node.db.shards()) audit(node, shard)
 }
 
-/** Lets every channel come to its end. */
-function drain(world: World): void {
+/** A turn of the event loop, in which hubs wake sessions; nothing else in a simulation waits for one. */
+async function turn(world: World): Promise<void> {
+  await setImmediate()
+  for (const { name, failures } of world.nodes) {
+    const [failure] = failures
+    if (failure !== undefined) throw new Error(`the hub of ${name} failed`, { cause: failure })
+  }
+}
+
+/** Lets every channel go on until nothing moves. */
+async function drain(world: World): Promise<void> {
   for (;;) {
     world.sweep()
-    const movable = world.movable()
-    if (movable.length === 0) break
+    let movable = world.movable()
+    if (movable.length === 0) {
+      await turn(world)
+      movable = world.movable()
+    }
+    if (movable.length === 0) return
     world.move(world.random.weighted(movable))
   }
+}
+
+/** Left alone for a while, both ends of every live subscription hold the same, relayed writes included. */
+async function keepUp(world: World): Promise<void> {
+  const live = (): readonly SimChannel[] =>
+    world.channels.filter(
+      ({ subscription, pulling }) => subscription.live && pulling.session.phase === 'live',
+    )
+  await drain(world)
+  if (live().length === 0) return
+  for (let ms = 0; ms < 2 * CHECK_INTERVAL_MS; ms += 250) {
+    world.time.advance(500)
+    await drain(world)
+  }
+  for (const channel of live()) {
+    const { puller, sender, shardId } = channel.subscription
+    const ours = puller.db.replica.shardState(shardId).versionVector
+    const theirs = sender.db.replica.shardState(shardId).versionVector
+    if (!dominates(ours, theirs)) {
+      throw new Violation('a live subscription keeps up', `${channel.name} has fallen behind`)
+    }
+  }
+}
+
+function checkEnded(world: World): void {
   const [stuck] = world.channels
   if (stuck === undefined) return
   throw new Violation(
@@ -236,11 +283,11 @@ function drain(world: World): void {
 }
 
 /** Every pair syncs, round after round, until nothing is sent. */
-function settle(world: World): void {
+async function settle(world: World): Promise<void> {
   const roundsMax = world.nodes.length + 3
   for (let round = 1; ; round += 1) {
     world.trace(`round ${round}`)
-    const sent = syncAll(world)
+    const sent = await syncAll(world)
     if (sent === 0) return
     if (round === roundsMax) {
       throw new Violation('a network at rest has nothing to send', `${sent} after ${round} rounds`)
@@ -249,12 +296,13 @@ function settle(world: World): void {
 }
 
 /** Every pair syncs both ways; the number of changes that were sent. */
-function syncAll(world: World): number {
+async function syncAll(world: World): Promise<number> {
   let sent = 0
   for (const [a, b] of world.edges) {
     for (const { shardId } of world.shards) {
       const pair = [world.subscribe(a, b, shardId, false), world.subscribe(b, a, shardId, false)]
-      drain(world)
+      await drain(world)
+      checkEnded(world)
       for (const channel of pair) {
         sent += channel.sending.session.tally.sent
         const { error } = channel.pulling.session

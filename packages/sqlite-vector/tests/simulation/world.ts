@@ -97,9 +97,6 @@ export class World {
       wrap: this.#fault.store ?? ((store) => store),
       shows: this.#fault.shows?.() ?? null,
     })
-    node.onCommit = (shardId) => {
-      this.#committed(node, shardId)
-    }
     this.nodes.push(node)
     return node
   }
@@ -164,6 +161,7 @@ export class World {
   }
 
   forget(channel: SimChannel): void {
+    channel.close()
     this.channels = this.channels.filter((other) => other !== channel)
     this.counts.batches += channel.batchFrames
   }
@@ -187,14 +185,6 @@ export class World {
   strategyOf(node: SimNode): SimStrategy {
     const { strategies } = this.profile
     return must(strategies[this.nodes.indexOf(node) % strategies.length], 'a strategy')
-  }
-
-  #committed(node: SimNode, shardId: string): void {
-    for (const channel of this.channels) {
-      const { subscription } = channel
-      if (subscription.sender !== node || subscription.shardId !== shardId) continue
-      channel.sending.tell({ type: 'committed' })
-    }
   }
 }
 
