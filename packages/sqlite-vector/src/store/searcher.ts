@@ -7,12 +7,14 @@
 import { assert, must } from '../assert.ts'
 import { bytesToFloat32, compareUtf8 } from '../bytes.ts'
 import { type RowDistances, nearestApproximate } from '../search/approximate.ts'
+import { isTame } from '../search/arena.ts'
 import { type DistanceTo, distanceFrom, distanceToScore } from '../search/distance.ts'
 import { exactSearch } from '../search/exact.ts'
 import { type RankedRecord, type Ranking, nearestInArena } from '../search/exact-arena.ts'
 import { fuseRankings } from '../search/fusion.ts'
 import { pickByMmr } from '../search/mmr.ts'
 import { type Plan, planSearch } from '../search/planner.ts'
+import { norm } from '../search/quantizer.ts'
 import { countRecalled, recallOf } from '../search/recall.ts'
 import { EVERYTHING, type Selection, emptyMask, loadQuery } from '../search/scan.ts'
 import {
@@ -228,12 +230,14 @@ export class Searcher {
       distanceTo,
       compareIds: (a, b) => compareUtf8(this.#idOf(a), this.#idOf(b)),
     }
+    // Codes are made for queries of the range that float32 sums can hold.
+    const exact = plan.mode === 'exact' || !isTame(norm(query), shard.metric)
     let near: readonly RankedRecord[]
-    if (index === null || (plan.mode === 'exact' && !index.arena.rows.float32)) {
+    if (index === null || (exact && !index.arena.rows.float32)) {
       return this.#scanTable(shard, distanceTo, k, options.threshold, prepared.filter)
     }
     const loaded = loadQuery(index.arena, query)
-    if (plan.mode === 'exact') near = nearestInArena(index.arena, loaded, selection, k, ranking)
+    if (exact) near = nearestInArena(index.arena, loaded, selection, k, ranking)
     else {
       const fromTable = this.#fromTable(distanceTo)
       const { depths } = plan

@@ -89,6 +89,18 @@ export function searchContract(configuration: SearchConfiguration): void {
       expect(near.every(({ metadata }) => [1, 2].includes(metadata['tenth'] as number))).toBe(true)
     })
 
+    test('a query of any length finds k', () => {
+      const [query = new Float32Array(DIMENSION)] = QUERIES
+      const wanted = fixture.db.search('s', query, { exact: true }).map(({ id }) => id)
+
+      for (const scale of [1e-30, 1e-3, 1e3, 1e30]) {
+        const scaled = query.map((value) => value * scale)
+        const found = fixture.db.search('s', scaled).map(({ id }) => id)
+        expect(found).toHaveLength(10)
+        expect(found.filter((id) => wanted.includes(id)).length).toBeGreaterThanOrEqual(9)
+      }
+    })
+
     test('a record is found at once after its commit, and never again after its delete', async () => {
       const { db } = fixture
       const other = await fixture.open()
