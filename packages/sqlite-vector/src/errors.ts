@@ -37,6 +37,10 @@ export const ERRORS = {
   },
   STORE_RECORD_EXISTS: { retryable: false, hint: 'Use upsert() to replace a record.' },
   STORE_RECORD_UNKNOWN: { retryable: false, hint: 'Use insert() or upsert() for a new record.' },
+  STORE_QUARANTINE_UNKNOWN: {
+    retryable: false,
+    hint: 'The entry was applied, discarded or never there; list what is in quarantine.',
+  },
   STORE_CONFLICT_UNKNOWN: {
     retryable: false,
     hint: 'The conflict is decided already or the sibling is gone; list the siblings again.',

@@ -331,6 +331,7 @@ function isRefusal(error: unknown): boolean {
       error.code === 'STORE_SHARD_MISMATCH' ||
       error.code === 'STORE_DIMENSION_MISMATCH' ||
       error.code === 'STORE_RECORD_EXISTS' ||
+      error.code === 'STORE_QUARANTINE_UNKNOWN' ||
       error.code === 'STORE_RECORD_UNKNOWN' ||
       error.code === 'STORE_CONFLICT_UNKNOWN')
   )

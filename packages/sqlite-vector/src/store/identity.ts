@@ -16,6 +16,7 @@
  */
 import { bytesToHex, hexToBytes } from '../bytes.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
+import { exchangeToken } from './replaced.ts'
 import { flushShard } from './shards.ts'
 import type { ReplicaIdentity, StoreEvent } from './types.ts'
 
@@ -55,7 +56,13 @@ export function openSession(core: StoreCore, machine: Machine): Uint8Array {
   core.write((transaction) => {
     const rows = core.db.prepare('SELECT session, pid, boot_id FROM open_sessions').all()
     const stale = (rows as unknown as SessionRow[]).filter((row) => isStale(row, machine))
-    if (stale.length > 0) renewIdentity(transaction, 'unclean-open')
+    if (exchangeToken(core)) {
+      renewIdentity(transaction, 'file-replaced')
+      // All that the file holds was written before the copy was made: it stands under its names.
+      core.db.exec('DELETE FROM own_writes')
+    } else if (stale.length > 0) {
+      renewIdentity(transaction, 'unclean-open')
+    }
     for (const row of stale) {
       core.db.prepare('DELETE FROM open_sessions WHERE session = ?').run(row.session)
     }

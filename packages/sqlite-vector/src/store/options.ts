@@ -2,7 +2,13 @@
  * Options of the store: the only place where defaults meet what a caller gave. Past these functions
  * everything is complete, validated and frozen.
  */
-import { DIMENSION_MAX, LIST_LIMIT_MAX, MODEL_ID_BYTES_MAX, SHARD_ID_BYTES_MAX } from '../limits.ts'
+import {
+  DIMENSION_MAX,
+  LIST_LIMIT_MAX,
+  MODEL_ID_BYTES_MAX,
+  REPLICA_RETENTION_DAYS,
+  SHARD_ID_BYTES_MAX,
+} from '../limits.ts'
 import {
   booleanGiven,
   integerIn,
@@ -14,8 +20,10 @@ import {
 } from '../options.ts'
 import type {
   BatchOptions,
+  CollectOptions,
   ConflictListOptions,
   ListOptions,
+  QuarantineListOptions,
   ShardInfo,
   ShardOptions,
   StoreEvent,
@@ -87,6 +95,29 @@ export function resolveConflictListOptions(given: ConflictListOptions): Resolved
   objectGiven('listConflicts: options', given)
   rejectUnknownKeys('listConflicts', given, ['cursor', 'limit'])
   return resolveListOptions(given)
+}
+
+const DAY_MS = 86_400_000
+
+/** Checks the options of `collectTombstones()`; how long a silent peer is waited for, in milliseconds. */
+export function resolveCollectOptions(given: CollectOptions): number {
+  objectGiven('collectTombstones: options', given)
+  rejectUnknownKeys('collectTombstones', given, ['replicaRetentionMs'])
+  const { replicaRetentionMs = REPLICA_RETENTION_DAYS * DAY_MS } = given
+  integerIn('replicaRetentionMs', replicaRetentionMs, 0, 3_650 * DAY_MS)
+  return replicaRetentionMs
+}
+
+/** Checks the options of `listQuarantine()`. */
+export function resolveQuarantineListOptions(
+  given: QuarantineListOptions,
+): Required<QuarantineListOptions> {
+  objectGiven('listQuarantine: options', given)
+  rejectUnknownKeys('listQuarantine', given, ['after', 'limit'])
+  const { after = 0, limit = 100 } = given
+  integerIn('after', after, 0, Number.MAX_SAFE_INTEGER)
+  integerIn('limit', limit, 1, LIST_LIMIT_MAX)
+  return { after, limit }
 }
 
 /** Checks the options of `insertBatch()`. */

@@ -5,13 +5,16 @@
  * Invariant: the version vector of a shard does not cover a dot that lies here, so peers go on knowing
  * that we lack it.
  *
+ * Not here: applying it again (retry.ts).
+ *
  * The bytes are JSON, embeddings as base64: readable after any upgrade, and rarely many.
  */
-import { utf8ToBytes, viewToBytes } from '../bytes.ts'
-import type { ActorId, Change, RecordValue, VersionVector } from '../sync/types.ts'
+import { bytesToFloat32, utf8ToBytes, viewToBytes } from '../bytes.ts'
+import { SqliteVectorError } from '../errors.ts'
+import type { ActorId, Change, RecordValue, Sibling, VersionVector } from '../sync/types.ts'
 import { contextOf } from '../sync/conflict.ts'
 import { covers, dominates, encodeVector } from '../sync/version-vector.ts'
-import type { WriteTransaction } from './core.ts'
+import type { StoreCore, WriteTransaction } from './core.ts'
 import { peerKey } from './peers.ts'
 import { type OpenShard, ownVector, storedVector } from './shards.ts'
 
@@ -102,4 +105,74 @@ function valueToJson(value: RecordValue): object {
   const { embedding, ...rest } = value
   if (embedding === null) return { ...rest, embedding: null }
   return { ...rest, embedding: Buffer.from(viewToBytes(embedding)).toString('base64') }
+}
+
+/** What lies in quarantine. */
+export interface QuarantineRow {
+  readonly entry: number
+  readonly peer: string
+  readonly change: Change
+  readonly reason: string
+  readonly atMs: number
+}
+
+/** Entries of the shard above `after`, in the order in which they were put aside. */
+export function quarantined(
+  core: StoreCore,
+  shard: number,
+  after: number,
+  limit: number,
+): readonly QuarantineRow[] {
+  return core.sql.listQuarantine.all(shard, after, limit).map((row) => ({
+    entry: Number(row['quarantine']),
+    peer: String(row['fingerprint']),
+    change: bytesToChange(row['bytes'] as Uint8Array),
+    reason: String(row['reason']),
+    atMs: Number(row['at']),
+  }))
+}
+
+/** Takes the entry out. @throws SqliteVectorError `STORE_QUARANTINE_UNKNOWN` */
+export function takeOut(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  entry: number,
+): QuarantineRow {
+  const { core } = transaction
+  const [row] = quarantined(core, shard.shard, entry - 1, 1)
+  if (row?.entry !== entry) {
+    throw new SqliteVectorError(
+      'STORE_QUARANTINE_UNKNOWN',
+      `shard ${JSON.stringify(shard.shardId)} has no entry ${entry} in quarantine`,
+    )
+  }
+  core.sql.dropQuarantine.run(entry)
+  shard.quarantineCount -= 1
+  return row
+}
+
+interface StoredSibling extends Omit<Sibling, 'value'> {
+  readonly value: (Omit<RecordValue, 'embedding'> & { readonly embedding: string | null }) | null
+}
+
+interface StoredChange {
+  readonly id: string
+  readonly siblings: readonly StoredSibling[]
+  readonly context: readonly [ActorId, number][] | null
+}
+
+function bytesToChange(bytes: Uint8Array): Change {
+  const stored = JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredChange
+  const siblings = stored.siblings.map(({ value, ...rest }) => {
+    if (value === null) return { ...rest, value }
+    const { embedding } = value
+    if (embedding === null) return { ...rest, value: { ...value, embedding } }
+    const floats = bytesToFloat32(new Uint8Array(Buffer.from(embedding, 'base64')))
+    return { ...rest, value: { ...value, embedding: floats } }
+  })
+  return {
+    id: stored.id,
+    siblings,
+    context: stored.context === null ? null : new Map(stored.context),
+  }
 }

@@ -9,6 +9,7 @@ import type { ActorId, Change, VersionVector } from '../sync/types.ts'
 import { dominates, EMPTY_VECTOR } from '../sync/version-vector.ts'
 import { applyDelta, joinVector } from './apply.ts'
 import { readDelta } from './changelog.ts'
+import { collectTombstones } from './collect.ts'
 import { compareRanges, readRecords, repairRecords, summarize } from './compare.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
 import { correctCounts, recomputeFingerprint, recount } from './fingerprints.ts'
@@ -54,6 +55,7 @@ import type {
 /** The `ReplicaStore` of one open file. */
 export class Replica implements ReplicaStore {
   readonly #core: StoreCore
+  readonly #reportListeners = new Set<(shardId: string, peer: string) => void>()
   #dataVersion: number
 
   constructor(core: StoreCore) {
@@ -125,6 +127,7 @@ export class Replica implements ReplicaStore {
       return this.#core.read(() => this.#state(shardId))
     })
     if (state === null) throw identityRenewed(shardId)
+    this.#reported(shardId, source.peer)
     return state
   }
 
@@ -212,6 +215,18 @@ export class Replica implements ReplicaStore {
       recordAck(transaction, shardId, peer, cursor, versionVector),
     )
     if (renewed) throw identityRenewed(shardId)
+    this.#reported(shardId, peer)
+  }
+
+  onReport(listener: (shardId: string, peer: string) => void): () => void {
+    this.#core.assertOpen()
+    const own = (shardId: string, peer: string): void => listener(shardId, peer)
+    this.#reportListeners.add(own)
+    return () => this.#reportListeners.delete(own)
+  }
+
+  collectTombstones(shardId: string, replicaRetentionMs: number): number {
+    return collectTombstones(this.#core, shardId, replicaRetentionMs)
   }
 
   peerCursor(shardId: string, peer: string): PeerCursor | null {
@@ -251,6 +266,10 @@ export class Replica implements ReplicaStore {
 
   saveSyncState(key: string, value: string | null): void {
     this.#core.write(() => writeSyncState(this.#core, key, value))
+  }
+
+  #reported(shardId: string, peer: string): void {
+    for (const listener of this.#reportListeners) listener(shardId, peer)
   }
 
   #hasUnconfirmed(shardId: string): boolean {

@@ -210,6 +210,10 @@ const SQL = {
 
   addQuarantine: `INSERT INTO sync_quarantine (shard, peer, vector_id, reason, dots, bytes, at)
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (shard, vector_id, dots) DO NOTHING`,
+  listQuarantine: `SELECT q.quarantine, p.fingerprint, q.reason, q.bytes, q.at
+    FROM sync_quarantine q JOIN peers p USING (peer)
+    WHERE q.shard = ? AND q.quarantine > ? ORDER BY q.quarantine LIMIT ?`,
+  dropQuarantine: 'DELETE FROM sync_quarantine WHERE quarantine = ?',
   quarantineDots: 'SELECT dots FROM sync_quarantine WHERE shard = ?',
 } as const
 

@@ -406,6 +406,13 @@ export interface ReplicaStore {
    * file when the two show that it was restored or cloned; true then.
    */
   meet(shardId: string, actor: ActorId, versionVector: VersionVector): boolean
+  /** Forgets deletes that every known replica has; how many. */
+  collectTombstones(shardId: string, replicaRetentionMs: number): number
+  /**
+   * Calls `listener` when a peer said what it durably holds of a shard, in this process; returns the
+   * unsubscriber. What another process heard is in {@link peerCursors}.
+   */
+  onReport(listener: (shardId: string, peer: string) => void): () => void
   /** A peer says what it durably holds. */
   recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void
   peerCursor(shardId: string, peer: string): PeerCursor | null
@@ -475,6 +482,48 @@ export interface ConflictPage {
   readonly conflicts: readonly ConflictInfo[]
   /** Give it to the next `listConflicts()`; null when none follows. */
   readonly nextCursor: string | null
+}
+
+/** Options of `collectTombstones()`. */
+export interface CollectOptions {
+  /**
+   * Peers that were not heard of for longer are not waited for; when they come back, they compare their rows.
+   * Integer, 0 to 10 years in milliseconds. @defaultValue 30 days
+   */
+  readonly replicaRetentionMs?: number
+}
+
+/** A change that could not be applied. */
+export interface QuarantineEntry {
+  /** Names the entry for `retryQuarantine()` and `discardQuarantine()`. */
+  readonly entry: number
+  /** The record. */
+  readonly id: string
+  /** Fingerprint of the peer that sent it. */
+  readonly peer: string
+  readonly reason: string
+  /** Milliseconds since 1970. */
+  readonly atMs: number
+}
+
+/** Options of `listQuarantine()`. */
+export interface QuarantineListOptions {
+  /** Only entries above this one. @defaultValue `0` */
+  readonly after?: number
+  /** Most entries. Integer, 1 to 10,000. @defaultValue `100` */
+  readonly limit?: number
+}
+
+/** What `retryQuarantine()` did. */
+export interface QuarantineRetry {
+  readonly applied: number
+  /** Entries of the shard that are still in quarantine. */
+  readonly left: number
+}
+
+/** Options of `snapshot()`. */
+export interface SnapshotOptions {
+  readonly signal?: AbortSignal
 }
 
 /** What happened inside the store that its caller did not ask for. */

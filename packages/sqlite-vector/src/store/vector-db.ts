@@ -17,6 +17,7 @@ import type { Clock } from '../clock/types.ts'
 import { ID_BYTES_MAX } from '../limits.ts'
 import { nameGiven, objectGiven, oneOf, rejectUnknownKeys, shown } from '../options.ts'
 import { insertBatch } from './batch.ts'
+import { vacuum } from './collect.ts'
 import { StoreCore, type WriteTransaction } from './core.ts'
 import {
   conflictSiblings,
@@ -36,8 +37,10 @@ import {
 import { metadataToText, prepareRecord, prepareText, prepareVector } from './input.ts'
 import {
   functionGiven,
+  resolveCollectOptions,
   resolveConflictListOptions,
   resolveListOptions,
+  resolveQuarantineListOptions,
   type ResolvedVectorDBOptions,
   resolveShardOptions,
   resolveVectorDBOptions,
@@ -45,7 +48,10 @@ import {
 import { getRecord, listRecords } from './queries.ts'
 import { type FindOptions, VectorQuery } from './query-builder.ts'
 import { createMetadataIndex, dropMetadataIndex, metadataIndexes } from './metadata-index.ts'
+import { quarantined } from './quarantine.ts'
 import { Replica } from './replica.ts'
+import { discardEntry, retryAfterUpgrade, retryEntry, retryShard } from './retry.ts'
+import { snapshot } from './snapshot.ts'
 import { migrate } from './schema.ts'
 import type {
   Embedder,
@@ -69,6 +75,7 @@ import {
 import { openSqlite, withSqliteErrors } from './sqlite.ts'
 import type {
   BatchOptions,
+  CollectOptions,
   ConflictChoice,
   ConflictListOptions,
   ConflictPage,
@@ -76,13 +83,18 @@ import type {
   ConflictStrategy,
   ListOptions,
   ListPage,
+  QuarantineEntry,
+  QuarantineListOptions,
+  QuarantineRetry,
   RecordInput,
   RecordUpdate,
+  Recount,
   ReplicaStore,
   SearchOptions,
   SearchResult,
   ShardInfo,
   ShardOptions,
+  SnapshotOptions,
   StoreStats,
   VectorDBOptions,
   VectorInput,
@@ -131,7 +143,9 @@ export async function createVectorDB(
         onEvent: resolved.onEvent,
       })
     })
-    return new SQLiteVectorDB(core, resolved, openSession(core, machine))
+    const session = openSession(core, machine)
+    retryAfterUpgrade(core)
+    return new SQLiteVectorDB(core, resolved, session)
   } catch (error) {
     db.close()
     throw error
@@ -406,6 +420,62 @@ export class SQLiteVectorDB {
       if (dropped) renewIdentity(transaction, 'shard-dropped')
       return dropped
     })
+  }
+
+  /**
+   * Forgets deletes that every known replica has, and returns how many. Their pages are free then; `vacuum()`
+   * gives them back to the file system.
+   */
+  collectTombstones(shardId: string, options: CollectOptions = {}): number {
+    return this.replica.collectTombstones(shardId, resolveCollectOptions(options))
+  }
+
+  /** Gives free pages back to the file system; how many bytes the file shrank. */
+  vacuum(): number {
+    return vacuum(this.#core)
+  }
+
+  /** Counts the shard anew from its rows, and puts right what was kept wrongly; `correct` says whether anything was. */
+  recount(shardId: string): Recount {
+    return this.replica.recount(shardId)
+  }
+
+  /** Changes of peers that could not be applied, oldest first. */
+  listQuarantine(shardId: string, options: QuarantineListOptions = {}): readonly QuarantineEntry[] {
+    const { after, limit } = resolveQuarantineListOptions(options)
+    return this.#core.read(() => {
+      const { shard } = shardRow(this.#core, shardId)
+      return quarantined(this.#core, shard, after, limit).map(
+        ({ entry, change, peer, reason, atMs }) => ({ entry, id: change.id, peer, reason, atMs }),
+      )
+    })
+  }
+
+  /** Applies an entry, or every entry of the shard, again. @throws `STORE_QUARANTINE_UNKNOWN` */
+  retryQuarantine(shardId: string, entry?: number): QuarantineRetry {
+    return this.#write(shardId, (transaction, shard) => {
+      if (entry === undefined) return retryShard(transaction, shard)
+      const applied = retryEntry(transaction, shard, entry) ? 1 : 0
+      return { applied, left: shard.quarantineCount }
+    })
+  }
+
+  /**
+   * Decides that an entry shall not stand: what the record is here now supersedes it, on all replicas; where there
+   * is no such record, it is a delete. @throws `STORE_QUARANTINE_UNKNOWN`
+   */
+  discardQuarantine(shardId: string, entry: number): void {
+    this.#write(shardId, (transaction, shard) => discardEntry(transaction, shard, entry))
+  }
+
+  /**
+   * Copies the file to `path` while it is in use, and checks the copy. Opened, the copy writes under an identity
+   * of its own. Resolves with its bytes. @throws `STORE_IO` when `path` exists
+   */
+  snapshot(path: string, options: SnapshotOptions = {}): Promise<number> {
+    nameGiven('path', path, 4_096)
+    rejectUnknownKeys('snapshot', options, ['signal'])
+    return snapshot(this.#core, path, options.signal)
   }
 
   /** Counts and sizes, read from the file. */

@@ -124,7 +124,7 @@ export function supersede(
 }
 
 /** Strictly after every stamp of the shard that its clock has absorbed. */
-function nextStamp(transaction: WriteTransaction, shard: OpenShard): Hlc {
+export function nextStamp(transaction: WriteTransaction, shard: OpenShard): Hlc {
   shard.clock = tickHlc(shard.clock, transaction.nowMs)
   return shard.clock
 }

@@ -56,7 +56,7 @@ function siblingFault(
 }
 
 function valueFault(sibling: Sibling, value: RecordValue): string | null {
-  if (value.embedding === null && value.embeddingDot === sibling.dot) {
+  if (value.embedding === null && compareDots(value.embeddingDot, sibling.dot) === 0) {
     return 'the embedding is missing'
   }
   if (longerThan(value.metadata, METADATA_BYTES_MAX)) {

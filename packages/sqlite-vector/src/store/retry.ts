@@ -1,0 +1,87 @@
+/**
+ * What becomes of quarantined changes: applied again, by command or after an upgrade, or discarded.
+ *
+ * Discarding is a write: what the record is here now supersedes the change that could not be applied, on all
+ * replicas. Merely to forget it here would leave equal version vectors over different rows for ever.
+ */
+import { contextOf } from '../sync/conflict.ts'
+import { joinVectors, withDot } from '../sync/version-vector.ts'
+import { applyWhole, emptyTally } from './apply.ts'
+import type { StoreCore, WriteTransaction } from './core.ts'
+import { quarantined, takeOut } from './quarantine.ts'
+import { addRecord, findRecord, replaceRecord, withPayload } from './register.ts'
+import { SCHEMA_VERSION } from './schema.ts'
+import { loadShard, nextDot, type OpenShard, ownVector, type ShardRow } from './shards.ts'
+import { nextStamp } from './writes.ts'
+
+/** Entries looked at in one go. */
+const PAGE_ROWS = 100
+
+/** What {@link retryEntry} is held against: raised when a release applies what an earlier one refused. */
+const RULES_VERSION = 1
+
+/** Applies the entry again; false when it came back into quarantine. */
+export function retryEntry(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  entry: number,
+): boolean {
+  const { peer, change } = takeOut(transaction, shard, entry)
+  const tally = emptyTally()
+  applyWhole(transaction, shard, ownVector(shard, transaction.actor), change, peer, tally)
+  return tally.quarantined === 0
+}
+
+/** Lets the record stand as it is here, over the change that could not be applied. */
+export function discardEntry(transaction: WriteTransaction, shard: OpenShard, entry: number): void {
+  const { core } = transaction
+  const { change } = takeOut(transaction, shard, entry)
+  const record = findRecord(core, shard, change.id)
+  const dot = nextDot(transaction, shard)
+  const stamp = nextStamp(transaction, shard)
+  if (record === null) {
+    const context = withDot(contextOf(change), dot)
+    addRecord(transaction, shard, change.id, { siblings: [{ dot, stamp, value: null }], context })
+    return
+  }
+  const state = withPayload(core, record).state
+  const context = withDot(joinVectors(contextOf(state), contextOf(change)), dot)
+  const [only] = state.siblings
+  // A record in conflict stays in conflict: nothing was decided but that the change is void.
+  const siblings =
+    state.siblings.length === 1 && only !== undefined ? [{ ...only, dot, stamp }] : state.siblings
+  replaceRecord(transaction, shard, change.id, record, { siblings, context })
+}
+
+/** Applies everything in quarantine again when the file was last open under another release. */
+export function retryAfterUpgrade(core: StoreCore): void {
+  const release = `${SCHEMA_VERSION}.${RULES_VERSION}`
+  const before = core.db.prepare('SELECT release FROM database_metadata').get()?.['release']
+  if (before === release) return
+  core.write((transaction) => {
+    core.db.prepare('UPDATE database_metadata SET release = ?').run(release)
+    for (const row of core.sql.listShards.all() as unknown as ShardRow[]) {
+      if (row.quarantine_count > 0) retryShard(transaction, loadShard(transaction, row.shard_id))
+    }
+  })
+}
+
+/** Applies every entry of the shard again; how many were applied, and how many are left. */
+export function retryShard(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+): { readonly applied: number; readonly left: number } {
+  const entries = allEntries(transaction.core, shard.shard)
+  let applied = 0
+  for (const entry of entries) if (retryEntry(transaction, shard, entry)) applied += 1
+  return { applied, left: shard.quarantineCount }
+}
+
+function allEntries(core: StoreCore, shard: number): number[] {
+  const entries: number[] = []
+  for (;;) {
+    const page = quarantined(core, shard, entries.at(-1) ?? 0, PAGE_ROWS)
+    entries.push(...page.map(({ entry }) => entry))
+    if (page.length < PAGE_ROWS) return entries
+  }
+}

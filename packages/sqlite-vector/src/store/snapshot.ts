@@ -1,0 +1,71 @@
+/**
+ * A copy of an open file, taken while others read and write it: SQLite's online backup.
+ *
+ * Not here: how the copy behaves when it is opened. It is another file, so it gets a writing identity and a log of
+ * its own at its first open (replaced.ts).
+ *
+ * The copy appears under its name only when it is whole and was checked.
+ */
+import { randomBytes } from 'node:crypto'
+import { existsSync, renameSync, rmSync } from 'node:fs'
+import { backup, DatabaseSync } from 'node:sqlite'
+
+import { SqliteVectorError } from '../errors.ts'
+import { confirmOwnWrites } from './own-writes.ts'
+import type { StoreCore } from './core.ts'
+import { APPLICATION_ID } from './schema.ts'
+import { loadShard, type ShardRow } from './shards.ts'
+import { withSqliteErrors } from './sqlite.ts'
+
+/** Pages copied between two turns of the event loop. */
+const PAGES_PER_TURN = 256
+
+const TOKEN_BYTES = 16
+
+/**
+ * Copies the file to `path`. Resolves with the bytes of the copy.
+ * @throws SqliteVectorError `STORE_IO` when there is a file already, `STORE_CORRUPT` when the copy is not sound
+ */
+export async function snapshot(
+  core: StoreCore,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  core.assertOpen()
+  signal?.throwIfAborted()
+  if (existsSync(path)) throw new SqliteVectorError('STORE_IO', `${path} exists`)
+  // Whoever opens the copy will pass our writes on: they are ours alone no longer.
+  core.write((transaction) => {
+    for (const row of core.sql.listShards.all() as unknown as ShardRow[]) {
+      confirmOwnWrites(transaction, loadShard(transaction, row.shard_id))
+    }
+  })
+  const partial = `${path}.${randomBytes(4).toString('hex')}.partial`
+  try {
+    await backup(core.db, partial, {
+      rate: PAGES_PER_TURN,
+      progress: () => signal?.throwIfAborted(),
+    })
+    signal?.throwIfAborted()
+    const bytes = withSqliteErrors(partial, () => finish(partial))
+    renameSync(partial, path)
+    return bytes
+  } finally {
+    for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(partial + suffix, { force: true })
+  }
+}
+
+/** Marks the copy as one, and checks it. */
+function finish(path: string): number {
+  using db = new DatabaseSync(path)
+  const value = (pragma: string): unknown =>
+    Object.values(db.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]
+  if (value('application_id') !== APPLICATION_ID || value('integrity_check') !== 'ok') {
+    throw new SqliteVectorError('STORE_CORRUPT', `${path}: the copy is not sound`)
+  }
+  // One file that can be moved as it is; the first open goes back to write-ahead logging.
+  db.exec('PRAGMA journal_mode = DELETE')
+  db.exec('DELETE FROM open_sessions')
+  db.prepare('UPDATE database_metadata SET open_token = ?').run(randomBytes(TOKEN_BYTES))
+  return Number(value('page_count')) * Number(value('page_size'))
+}
