@@ -5,7 +5,8 @@
  *   a peer's write         others are told that we hold it after HOLDS_DELAY_MS; it is relayed after
  *                          `relayDelayMs` to those who by then neither sent nor announced it
  *   another process        noticed by polling, then as our own and as a peer's: it may be either
- *   nothing                every `checkIntervalMs` each sender says what it has; the peer compares
+ *   nothing                every `checkIntervalMs` the side that began the sync says what it has; the peer compares,
+ *                          and sends what that lacks
  *
  * Decides when, never what: that is session-sender.ts. Invariants: a shard's queue holds at most RELAY_MARKS_MAX
  * marks, whatever the traffic; without live sessions and watchers there is no timer.
@@ -44,6 +45,10 @@ interface Link {
   puller: Running | null
   /** Since when the peer lacks something that we have; null when it does not. */
   lackingSinceMs: number | null
+  /** Whether we began one of the sessions: then the regular check is ours to make. */
+  isOurs: boolean
+  /** The newest CAUGHT_UP that the peer sent. */
+  caughtUp: object | null
 }
 
 interface LiveShard {
@@ -93,15 +98,19 @@ export class LiveHub {
   }
 
   /** After a step of any session: takes it up once it is live, lets go of it when it is closed. */
-  readonly stepped = (running: Running): void => {
+  readonly stepped = (running: Running, isOurs: boolean): void => {
     const { session } = running
     if (session.phase === 'closed') {
       this.drop(running)
       return
     }
-    if (this.#placed.has(running)) return
+    const placed = this.#placed.get(running)
+    if (placed !== undefined) {
+      if (session.role === 'puller') this.#heardOf(session, placed)
+      return
+    }
     const isLive = session.role === 'puller' ? session.live : session.subscription?.live === true
-    if (isLive) this.#place(running)
+    if (isLive) this.#place(running, isOurs)
   }
 
   /** Forgets a session. */
@@ -113,7 +122,7 @@ export class LiveHub {
     const { peer, role } = running.session
     const link = shard?.links.get(peer)
     if (shard === undefined || link === undefined || link[role] !== running) return
-    link[role] = null
+    link[role] = this.#latest(shardId, peer, role)
     if (link.sender === null && link.puller === null) shard.links.delete(peer)
     if (shard.links.size === 0) this.#shards.delete(shardId)
   }
@@ -141,7 +150,16 @@ export class LiveHub {
     this.#cancels.clear()
   }
 
-  #place(running: Running): void {
+  /** A peer that says what it has may lack something, or have missed to be told: looked at once things settle. */
+  #heardOf({ peer, caughtUp, cursor, complete }: PullSession, shardId: string): void {
+    const shard = this.#shards.get(shardId)
+    const link = shard?.links.get(peer)
+    if (shard === undefined || link === undefined || !complete || link.caughtUp === caughtUp) return
+    link.caughtUp = caughtUp
+    this.#mark(shard, cursor)
+  }
+
+  #place(running: Running, isOurs: boolean): void {
     const { session } = running
     const shardId =
       session.role === 'puller'
@@ -149,17 +167,24 @@ export class LiveHub {
         : must(session.subscription, 'a live sender was subscribed to').shardId
     const shard = this.#shards.get(shardId) ?? newShard(shardId)
     this.#shards.set(shardId, shard)
-    const link = shard.links.get(session.peer) ?? {
-      sender: null,
-      puller: null,
-      lackingSinceMs: null,
-    }
+    const link = shard.links.get(session.peer) ?? newLink()
     shard.links.set(session.peer, link)
     // A peer that comes back may be here before we notice that it went: the newer session counts.
     link[session.role] = running
+    link.isOurs ||= isOurs
     this.#placed.set(running, shardId)
     this.#keepPolling()
     this.#keepChecking()
+  }
+
+  /** The newest of several: when it ends, one that it took the place of may still be there. */
+  #latest(shardId: string, peer: string, role: 'sender' | 'puller'): Running | null {
+    let latest: Running | null = null
+    for (const [running, placedIn] of this.#placed) {
+      const { session } = running
+      if (placedIn === shardId && session.peer === peer && session.role === role) latest = running
+    }
+    return latest
   }
 
   #committed({ shardId, head }: CommitNotice): void {
@@ -282,7 +307,9 @@ export class LiveHub {
       this.#checking = false
       if (this.#placed.size === 0) return
       for (const shard of this.#shards.values()) {
-        for (const { sender } of shard.links.values()) sender?.tell({ type: 'committed' })
+        for (const { sender, isOurs } of shard.links.values()) {
+          if (isOurs) sender?.tell({ type: 'committed' })
+        }
         this.#announce(shard)
       }
       this.#keepChecking()
@@ -326,6 +353,10 @@ export class LiveHub {
       this.#setup.onError(error)
     }
   }
+}
+
+function newLink(): Link {
+  return { sender: null, puller: null, lackingSinceMs: null, isOurs: false, caughtUp: null }
 }
 
 function newShard(shardId: string): LiveShard {

@@ -1,0 +1,90 @@
+/**
+ * Who hears of a commit, over real stores and without a network: what the simulator found.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+
+import { systemClock } from '../../../src/clock/system-clock.ts'
+import { createVectorDB, type SQLiteVectorDB } from '../../../src/store/vector-db.ts'
+import { SessionDriver } from '../../../src/sync/driver.ts'
+import { createPuller } from '../../../src/sync/session-puller.ts'
+import { createSender } from '../../../src/sync/session-sender.ts'
+import { LiveHub } from '../../../src/sync/shell/live-hub.ts'
+import type { Running } from '../../../src/sync/shell/session-runner.ts'
+
+const SHARD = 'notes'
+const PEER = 'ab'.repeat(32)
+
+let folder: string
+let db: SQLiteVectorDB
+let hub: LiveHub
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'hub-'))
+  db = await createVectorDB({ path: join(folder, 'a.db'), durability: 'normal' })
+  db.createShard(SHARD, { dimension: 2, metric: 'l2' })
+  hub = new LiveHub({
+    store: db.replica,
+    clock: systemClock,
+    relayDelayMs: 10,
+    checkIntervalMs: 60_000,
+    onError: (error) => {
+      throw error
+    },
+  })
+})
+
+afterEach(() => {
+  hub.close()
+  db.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** A peer subscribes live to everything we have; our side of it, caught up and with nothing left to do. */
+function subscribed(): { readonly sender: Running; readonly driver: SessionDriver } {
+  const setup = { store: db.replica, nodeId: 'node', batchSize: 8 }
+  const driver: SessionDriver = new SessionDriver(
+    createSender({ peer: PEER, shardId: SHARD }),
+    setup,
+  )
+  const sender: Running = {
+    get session() {
+      return driver.session
+    },
+    tell(event) {
+      driver.tell(event)
+      hub.stepped(sender)
+    },
+  }
+  // The puller's first frames are those of a real one; its store is of no account.
+  const pulling = new SessionDriver(createPuller({ peer: PEER, shardId: SHARD, live: true }), setup)
+  pulling.start()
+  while (pulling.busy) {
+    const effect = pulling.advance()
+    if (effect?.type === 'send') driver.take(effect.bytes)
+  }
+  while (driver.busy) driver.advance()
+  hub.stepped(sender)
+  return { sender, driver }
+}
+
+describe('the hub of live sessions', () => {
+  test('wakes the session that a newer one took the place of and left behind', async () => {
+    const first = subscribed()
+    const second = subscribed()
+    second.sender.tell({ type: 'stop' })
+    expect(first.driver.session.phase).toBe('caughtUp')
+    expect(second.driver.session.phase).toBe('closed')
+
+    db.insert(SHARD, { id: 'one', embedding: [1, 2] })
+    await nextTurn()
+    await nextTurn()
+
+    expect(first.driver.busy).toBe(true)
+    expect(hub.find(SHARD, PEER, 'sender')).toBe(first.sender)
+  })
+})
