@@ -1,0 +1,231 @@
+/**
+ * Files that were set back to a backup or cloned, and write on: noticed, nothing lost, no dot for two writes.
+ */
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+
+import { folder, open, record, shown } from '../store/fixture.ts'
+import { type Peer, peers, pullFrom, syncBoth } from './drive.ts'
+
+/** Copies a database as it lies on the disk, its log included. */
+function copyFile(from: string, to: string): void {
+  copyFileSync(from, to)
+  if (existsSync(`${from}-wal`)) copyFileSync(`${from}-wal`, `${to}-wal`)
+}
+
+/** Syncs as often as a retry loop would, until both are content. */
+function settle(...all: readonly Peer[]): void {
+  for (let round = 0; round < 4; round += 1) {
+    for (const a of all) for (const b of all) if (a !== b) pullFrom(a, b)
+  }
+}
+
+function idsOf(peer: Peer): readonly string[] {
+  return peer.fixture.db.list('docs').records.map(({ id }) => id)
+}
+
+interface Restored extends Disposable {
+  readonly peer: Peer
+  readonly restored: Peer
+}
+
+/**
+ * `peer` has `kept`, `lost-1`, `lost-2` of a file; the file was set back to `kept`, and wrote the records of
+ * `since` before it met anybody.
+ */
+async function restored(since: readonly string[]): Promise<Restored> {
+  const place = folder()
+  const peer = { name: 'peer', fixture: await open({ path: place.file('peer.db') }) }
+  const original = { name: 'node', fixture: await open({ path: place.file('node.db') }) }
+  original.fixture.db.insert('docs', record('kept'))
+  syncBoth(original, peer)
+  copyFile(place.file('node.db'), place.file('backup.db'))
+  original.fixture.db.insert('docs', record('lost-1'))
+  original.fixture.db.insert('docs', record('lost-2'))
+  syncBoth(original, peer)
+  original.fixture[Symbol.dispose]()
+  const back = { name: 'node', fixture: await open({ path: place.file('backup.db') }) }
+  back.fixture.clock.ms += 1_000
+  for (const id of since) back.fixture.db.insert('docs', record(id, { since: true }))
+  const dispose = (): void => {
+    peer.fixture[Symbol.dispose]()
+    back.fixture[Symbol.dispose]()
+    place[Symbol.dispose]()
+  }
+  return { peer, restored: back, [Symbol.dispose]: dispose }
+}
+
+describe('a file that was restored from an older backup', () => {
+  test.each([
+    ['nothing', []],
+    ['less than was lost', ['new-1']],
+    ['as much as was lost', ['new-1', 'new-2']],
+    ['more than was lost', ['new-1', 'new-2', 'new-3', 'new-4']],
+    ['records of the same ids', ['lost-1', 'lost-2', 'new-1']],
+  ])('and wrote %s: all is on both sides afterwards', async (_, since) => {
+    using world = await restored(since)
+
+    settle(world.restored, world.peer)
+
+    const wanted = [...new Set(['kept', 'lost-1', 'lost-2', ...since])].sort()
+    expect(idsOf(world.restored)).toEqual(wanted)
+    expect(shown(world.restored.fixture.db)).toEqual(shown(world.peer.fixture.db))
+    for (const id of since) {
+      const values = world.peer.fixture.db.conflictSiblings('docs', id)
+      expect(values.some(({ value }) => value?.metadata['since'] === true)).toBe(true)
+    }
+  })
+
+  test('writes under a new actor and log, and says why', async () => {
+    using world = await restored(['new-1'])
+    const { replica } = world.restored.fixture.db
+    const before = replica.identity()
+
+    settle(world.restored, world.peer)
+
+    expect(replica.identity().actor).not.toBe(before.actor)
+    expect(replica.identity().logId).not.toBe(before.logId)
+    expect(world.restored.fixture.events).toContainEqual(
+      expect.objectContaining({ type: 'identity-renewed', reason: 'own-writes-unknown' }),
+    )
+  })
+
+  test('keeps the stamps of what it wrote since', async () => {
+    using world = await restored(['new-1'])
+    const before = world.restored.fixture.db.conflictSiblings('docs', 'new-1')[0]?.stamp
+
+    settle(world.restored, world.peer)
+
+    expect(world.peer.fixture.db.conflictSiblings('docs', 'new-1')[0]?.stamp).toEqual(before)
+  })
+
+  test('the pull that notices ends with a code that says: sync again', async () => {
+    using world = await restored(['new-1', 'new-2', 'new-3'])
+
+    const { error } = pullFrom(world.restored, world.peer)
+
+    expect(error).toMatchObject({ code: 'SYNC_IDENTITY_RENEWED', retryable: true })
+    expect(pullFrom(world.restored, world.peer).error).toBeNull()
+  })
+
+  test('is noticed at open where a node lives beside it', async () => {
+    using place = folder()
+    mkdirSync(place.file('node.db-node'))
+    const path = place.file('node.db')
+    const original = await open({ path })
+    original.db.insert('docs', record('kept'))
+    original.db.close()
+    copyFile(path, place.file('backup.db'))
+    const again = await open({ path })
+    again.db.insert('docs', record('lost'))
+    const { actor } = again.db.replica.identity()
+    again.db.close()
+    const ordinary = await open({ path })
+    expect(ordinary.events).toEqual([])
+    ordinary.db.close()
+
+    copyFile(place.file('backup.db'), path)
+    using back = await open({ path })
+
+    expect(back.db.replica.identity().actor).not.toBe(actor)
+    expect(back.events).toContainEqual(
+      expect.objectContaining({ type: 'identity-renewed', reason: 'file-replaced' }),
+    )
+  })
+})
+
+describe('a file that was cloned', () => {
+  test('and both copies write and meet a third: all is everywhere', async () => {
+    using place = folder()
+    const third = { name: 'third', fixture: await open({ path: place.file('third.db') }) }
+    const one = { name: 'one', fixture: await open({ path: place.file('one.db') }) }
+    one.fixture.db.insert('docs', record('common'))
+    syncBoth(one, third)
+    copyFile(place.file('one.db'), place.file('two.db'))
+    const two = { name: 'two', fixture: await open({ path: place.file('two.db') }) }
+    one.fixture.db.insert('docs', record('by-one'))
+    two.fixture.db.insert('docs', record('by-two'))
+
+    settle(one, third)
+    settle(two, third)
+    settle(one, two, third)
+
+    for (const peer of [one, two, third]) {
+      expect(idsOf(peer)).toEqual(['by-one', 'by-two', 'common'])
+      peer.fixture[Symbol.dispose]()
+    }
+  })
+
+  test('and the copies meet each other: both keep what each wrote', async () => {
+    using place = folder()
+    const one = { name: 'one', fixture: await open({ path: place.file('one.db') }) }
+    one.fixture.db.insert('docs', record('common'))
+    copyFile(place.file('one.db'), place.file('two.db'))
+    const two = { name: 'two', fixture: await open({ path: place.file('two.db') }) }
+    one.fixture.db.insert('docs', record('by-one'))
+    two.fixture.db.insert('docs', record('by-two'))
+
+    settle(one, two)
+
+    expect(idsOf(one)).toEqual(['by-one', 'by-two', 'common'])
+    expect(shown(one.fixture.db)).toEqual(shown(two.fixture.db))
+    expect(one.fixture.db.replica.identity().actor).not.toBe(
+      two.fixture.db.replica.identity().actor,
+    )
+    one.fixture[Symbol.dispose]()
+    two.fixture[Symbol.dispose]()
+  })
+})
+
+describe('a snapshot', () => {
+  test('is a whole file under an identity of its own, also while somebody writes', async () => {
+    using place = folder()
+    const source = { name: 'source', fixture: await open({ path: place.file('source.db') }) }
+    for (let n = 0; n < 50; n += 1) source.fixture.db.insert('docs', record(`r${n}`))
+
+    const taking = source.fixture.db.snapshot(place.file('copy.db'))
+    source.fixture.db.insert('docs', record('meanwhile'))
+    const bytes = await taking
+    const copy = { name: 'copy', fixture: await open({ path: place.file('copy.db') }) }
+
+    expect(bytes).toBeGreaterThan(0)
+    expect(copy.fixture.db.count('docs')).toBeGreaterThanOrEqual(50)
+    expect(copy.fixture.db.replica.identity()).not.toEqual(source.fixture.db.replica.identity())
+    copy.fixture.db.insert('docs', record('after'))
+    settle(source, copy)
+    expect(source.fixture.db.replica.shardState('docs').conflictCount).toBe(0)
+    expect(idsOf(copy)).toEqual(idsOf(source))
+    source.fixture[Symbol.dispose]()
+    copy.fixture[Symbol.dispose]()
+  })
+
+  test('refuses a name that is taken, and leaves nothing behind when it is aborted', async () => {
+    using place = folder()
+    using source = await open({ path: place.file('source.db') })
+    const abort = new AbortController()
+    abort.abort(new Error('enough'))
+
+    await expect(source.db.snapshot(place.file('source.db'))).rejects.toMatchObject({
+      code: 'STORE_IO',
+    })
+    await expect(
+      source.db.snapshot(place.file('copy.db'), { signal: abort.signal }),
+    ).rejects.toThrow('enough')
+    expect(existsSync(place.file('copy.db'))).toBe(false)
+  })
+})
+
+test('peers that are what they say never renew anything', async () => {
+  using all = await peers('a', 'b', 'c')
+  const [a, b, c] = all
+  for (const peer of [a, b, c]) {
+    peer.fixture.db.insert('docs', record(peer.name))
+    peer.fixture.db.insert('docs', record('shared'))
+  }
+
+  settle(a, b, c)
+  for (const peer of [a, b, c]) peer.fixture.db.update('docs', 'shared', { metadata: { n: 1 } })
+  settle(a, b, c)
+
+  for (const { fixture } of [a, b, c]) expect(fixture.events).toEqual([])
+})
