@@ -306,31 +306,17 @@ export class VectorSync {
     }
   }
 
-  /** Both directions at once; a shard that we do not have yet is pulled first, then there is one to push. */
+  /**
+   * First what the peer has, then what we have. At once would be a round trip shorter, but the peer may claim its
+   * latest writes only after it has sent them, so we would send it some of them back.
+   */
   async #bothWays(
     connection: Connection,
     shardId: string,
     signal: AbortSignal,
   ): Promise<[RunResult<PullSession>, RunResult<SendSession>]> {
-    if (stateOrNull(this.#db.replica, shardId) === null) {
-      const pulled = await this.#sessions.pull(connection, shardId, signal)
-      return [pulled, await this.#sessions.push(connection, shardId, signal)]
-    }
-    const failing = new AbortController()
-    const both = AbortSignal.any([signal, failing.signal])
-    const stopOther = (error: unknown): never => {
-      failing.abort(error)
-      throw error
-    }
-    const [pulled, pushed] = await Promise.allSettled([
-      this.#sessions.pull(connection, shardId, both).catch(stopOther),
-      this.#sessions.push(connection, shardId, both).catch(stopOther),
-    ])
-    // The first failure ended the other side, whose own error says no more than that.
-    failing.signal.throwIfAborted()
-    if (pulled.status === 'rejected') throw pulled.reason
-    if (pushed.status === 'rejected') throw pushed.reason
-    return [pulled.value, pushed.value]
+    const pulled = await this.#sessions.pull(connection, shardId, signal)
+    return [pulled, await this.#sessions.push(connection, shardId, signal)]
   }
 
   #open(): Promise<Connections> {

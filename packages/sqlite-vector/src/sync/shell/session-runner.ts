@@ -2,8 +2,8 @@
  * Runs one session over one channel: the frames of a {@link SessionDriver} over the network. Decides
  * nothing about the protocol (session.ts does) and touches no store (the driver does).
  *
- * Awaiting a send is back-pressure: a slow peer stops the reading of the feed, and memory holds one
- * batch at a time. Invariant: one loop takes frames and one carries effects out; both end before `run` does.
+ * A frame is sent while the next effect is carried out, and the frame after it waits: so the next batch is read while
+ * one travels, a slow peer stops the reading of the feed, and memory holds two batches at most. Invariant: one loop takes frames and one carries effects out; both end before `run` does.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../../clock/types.ts'
@@ -62,6 +62,8 @@ class SessionRunner<S extends Session> implements Running {
   readonly #setup: RunnerSetup
   #carrying: Promise<void> = Promise.resolve()
   #isCarrying = false
+  /** The frame under way; never rejects. */
+  #sending: Promise<void> = Promise.resolve()
   #leaving: (() => void) | null = null
   #bug: unknown = null
   #changes = 0
@@ -93,6 +95,7 @@ class SessionRunner<S extends Session> implements Running {
         else await this.#receive()
       }
       await this.#carrying
+      await this.#sending
       if (this.#bug !== null) throw this.#bug
       await this.#hearOut()
     } catch (error) {
@@ -147,12 +150,14 @@ class SessionRunner<S extends Session> implements Running {
     }
     if (!this.#isCarrying && this.#driver.busy) {
       this.#isCarrying = true
-      this.#carrying = this.#carryOut().catch((error: unknown) => {
-        // A bug of ours: `run` rejects with it; the channel must not keep `run` waiting.
-        this.#bug = error
-        this.#setup.channel.abort('the session failed')
-      })
+      this.#carrying = this.#carryOut().catch((error: unknown) => this.#noteBug(error))
     }
+  }
+
+  /** A bug of ours: `run` rejects with it; the channel must not keep `run` waiting. */
+  #noteBug(error: unknown): void {
+    this.#bug = error
+    this.#setup.channel.abort('the session failed')
   }
 
   async #carryOut(): Promise<void> {
@@ -160,19 +165,30 @@ class SessionRunner<S extends Session> implements Running {
     while (driver.busy) {
       const effect = this.#advance()
       this.#react()
-      if (effect === null) {
-        // A transaction blocks the thread; the network gets its turn before the next one.
-        await nextTurn()
-        continue
+      if (effect?.type === 'send') {
+        await this.#sending
+        this.#sending = this.#handle(this.#send(effect.bytes))
+      } else if (effect?.type === 'finish') {
+        await this.#sending
+        await this.#handle(this.#setup.channel.finish())
       }
-      try {
-        if (effect.type === 'send') await this.#send(effect.bytes)
-        if (effect.type === 'finish') await this.#setup.channel.finish()
-      } catch (error) {
-        this.#fail(error)
-      }
+      // A transaction blocks the thread; the network gets its turn before the next one.
+      await nextTurn()
     }
     this.#isCarrying = false
+  }
+
+  /** Waits for the channel; what goes wrong there ends the session. */
+  async #handle(task: Promise<void>): Promise<void> {
+    try {
+      await task
+    } catch (error) {
+      try {
+        this.#fail(error)
+      } catch (bug) {
+        this.#noteBug(bug)
+      }
+    }
   }
 
   #advance(): ChannelEffect | null {
