@@ -6,21 +6,35 @@
  * `LIVE_FLOOD_SECONDS` and `LIVE_FREEZE_SECONDS` make those parts longer.
  */
 import { bar, type Bar, type BenchOptions } from '../bar.ts'
-import { Fleet, quantile, until, agree } from './fleet.ts'
+import { coordinatorFigures } from './coordinator.ts'
+import { agree, Fleet, quantile, until } from './fleet.ts'
 
 export const title = 'live sync: commit here, visible there; two processes, QUIC on loopback'
 
 const DIMENSION = 384
 const SHARD = 'live'
 
+type Part = (options: BenchOptions) => Promise<readonly Bar[]>
+
+/** The parts in their order; `LIVE_PARTS=latency,flood` runs some of them. */
+const PARTS: Readonly<Record<string, Part>> = {
+  latency,
+  flood,
+  idle: idleCheck,
+  shards: manyShards,
+  frozen: frozenPeer,
+  coordinator,
+}
+
 export async function bars(options: BenchOptions): Promise<readonly Bar[]> {
-  return [
-    ...(await latency(options)),
-    ...(await flood(options)),
-    ...(await idleCheck(options)),
-    ...(await manyShards(options)),
-    ...(await frozenPeer(options)),
-  ]
+  const wanted = process.env['LIVE_PARTS']?.split(',') ?? Object.keys(PARTS)
+  const measured: Bar[] = []
+  for (const name of wanted) {
+    const part = PARTS[name]
+    if (part === undefined) throw new RangeError(`LIVE_PARTS: no part ${name}`)
+    measured.push(...(await part(options)))
+  }
+  return measured
 }
 
 async function livePair(options: {
@@ -61,7 +75,7 @@ async function latencies(
 ): Promise<number[]> {
   const writer = fleet.get(0).handle
   const reader = fleet.get(readerIndex).handle
-  await reader.call('watchSearch', { shardId: SHARD, dimension: DIMENSION, k: 10 })
+  await reader.call('watchSearch', { shardId: SHARD, dimension: DIMENSION, k: 100 })
   const from = (await writer.call('state', { shardId: SHARD }))?.records ?? 0
   const committed = await writer.call('writeSteadily', {
     shardId: SHARD,
@@ -247,5 +261,21 @@ async function frozenPeer({ quick, log }: BenchOptions): Promise<readonly Bar[]>
       'MiB',
     ),
     bar('the frozen peer goes on: time until it has all', caughtUpMs, 'none', 'ms'),
+  ]
+}
+
+/** What a coordinator costs before any network: peers, tasks, and restoring what a file remembers. */
+async function coordinator({ log }: BenchOptions): Promise<readonly Bar[]> {
+  log('coordinator bookkeeping')
+  const figures = await coordinatorFigures(DIMENSION)
+  return [
+    bar('100 peers registered, median of 20', figures.registerMs, '<= 1', 'ms'),
+    bar('1,000 tasks scheduled, median of 20', figures.scheduleMs, '<= 2', 'ms'),
+    bar(
+      'session of 100 shards x 10 peers restored, median of 20',
+      figures.restoreMs,
+      '<= 20',
+      'ms',
+    ),
   ]
 }

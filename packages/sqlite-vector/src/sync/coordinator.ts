@@ -236,9 +236,9 @@ export class ShardCoordinator {
     const { replica } = this.#db
     const cursors = Map.groupBy(replica.peerCursors(), ({ shardId }) => shardId)
     return new Map(
-      replica.shards().map(({ shardId }) => {
-        const peers = cursors.get(shardId) ?? []
-        return [shardId, { state: replica.shardState(shardId), peers }]
+      replica.shardStates().map((state) => {
+        const { shardId } = state
+        return [shardId, { state, peers: cursors.get(shardId) ?? [] }]
       }),
     )
   }
@@ -305,7 +305,7 @@ export class ShardCoordinator {
   /** What is kept of peers, cursors, vectors, conflicts and counts. Costs no network. */
   getSession(): CoordinatorSession {
     const { replica } = this.#db
-    const states = replica.shards().map(({ shardId }) => replica.shardState(shardId))
+    const states = replica.shardStates()
     return {
       ...this.sync.getSession(),
       registered: this.#book.list(),

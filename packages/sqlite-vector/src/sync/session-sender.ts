@@ -70,6 +70,7 @@ export function createSender(request: SendRequest): SendSession {
     until: null,
     known: EMPTY_VECTOR,
     sentThrough: 0,
+    cursorSent: 0,
     ackedThrough: 0,
     unacked: [],
     complete: false,
@@ -136,6 +137,7 @@ const inspected: On<'inspected'> = (session, { nodeId, identity, state }) => {
       logId,
       actor,
       sentThrough: cursor,
+      cursorSent: cursor,
       ackedThrough: cursor,
     },
     effects: [
@@ -163,6 +165,7 @@ const read: On<'read'> = (session, { batch }) => {
     ...session,
     unacked,
     sentThrough: batch.atHead ? batch.state.head : batch.through,
+    cursorSent: unacked.at(-1)?.through ?? session.cursorSent,
     tally: {
       batches: tally.batches + (batch.bytes === null ? 0 : 1),
       sent: tally.sent + batch.changeCount,
@@ -226,7 +229,7 @@ function pushOn(session: SendSession, before: readonly SessionEffect[]): Step<Se
         known: session.known,
         actor: must(session.actor, 'a pushing sender looked at the shard'),
         above: own.counter,
-        through: session.sentThrough,
+        through: session.cursorSent,
       },
     ],
   }
@@ -244,7 +247,7 @@ const readOwn: On<'readOwn'> = (session, { batch }) => {
     if (isAll) effects.push({ type: 'send', frame: { type: 'ahead', versionVector: holds } })
     effects.push({ type: 'sendBatch', bytes: batch.bytes })
     unacked.push({
-      through: session.sentThrough,
+      through: session.cursorSent,
       changeCount: batch.changeCount,
       caughtUp: false,
       holds: isAll ? holds : null,

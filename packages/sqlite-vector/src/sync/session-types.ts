@@ -322,7 +322,10 @@ export interface SendSession {
   readonly until: number | null
   /** What the subscriber is known to hold. */
   readonly known: VersionVector
+  /** Everything up to here was sent or skipped. */
   readonly sentThrough: number
+  /** Where the peer's cursor is once it took what is on the way: what was only skipped did not move it. */
+  readonly cursorSent: number
   readonly ackedThrough: number
   readonly unacked: readonly Unacked[]
   /** True once the peer acknowledged a CAUGHT_UP. */

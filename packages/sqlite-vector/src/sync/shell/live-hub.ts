@@ -98,7 +98,7 @@ export class LiveHub {
   }
 
   /** After a step of any session: takes it up once it is live, lets go of it when it is closed. */
-  readonly stepped = (running: Running, isOurs: boolean): void => {
+  readonly stepped = (running: Running, isOurs = false): void => {
     const { session } = running
     if (session.phase === 'closed') {
       this.drop(running)

@@ -50,9 +50,11 @@ export class NodeSessions {
     connection: Connection,
     shardId: string,
     signal: AbortSignal,
+    verify = false,
   ): Promise<RunResult<PullSession>> {
     const channel = await connection.openChannel({ signal })
-    const session = createPuller({ peer: connection.peer.fingerprint, shardId, live: false })
+    const peer = connection.peer.fingerprint
+    const session = createPuller({ peer, shardId, live: false, verify })
     return orThrow(await this.#run(session, channel, signal, null))
   }
 
@@ -172,7 +174,7 @@ export class NodeSessions {
           this.#tellOfApplied(now, tally)
           tally = now.tally
         }
-        hub.stepped(running)
+        hub.stepped(running, onStep !== undefined)
         onStep?.(running)
       }
       const { whileApplying } = hub

@@ -2,7 +2,7 @@
  * The types of `createVectorSync()`: its options, results and events. Types only.
  */
 import type { ReplicaStore, ShardState, PeerCursor } from '../../store/types.ts'
-import type { ConnectionStats, PeerAddress, Transport, WaitOptions } from '../../transport/types.ts'
+import type { PeerAddress, Transport, WaitOptions } from '../../transport/types.ts'
 import type { ConflictStrategyName } from '../types.ts'
 
 /** What is synced: an open database, seen through its replica. */
@@ -194,6 +194,34 @@ export interface EventOptions {
   readonly signal?: AbortSignal
 }
 
+/** What a comparison with one peer showed. */
+export interface VerifyResult {
+  readonly shardId: string
+  readonly address: PeerAddress
+  readonly peer: string
+  /** True when our counts and fingerprint were those of our rows. They are now. */
+  readonly correct: boolean
+  /** False when version vectors differed, as under constant writing: then rows could not be compared. */
+  readonly compared: boolean
+  /** True when vectors and fingerprints are equal now. */
+  readonly equal: boolean
+  /** Times that fingerprints differed over equal vectors. */
+  readonly divergences: number
+  /** Records that were fetched. */
+  readonly repaired: number
+  /** Records that were dropped because the peer had deleted them and forgotten it. */
+  readonly dropped: number
+  /** Records that the peer lacks, until it compares. */
+  readonly onlyHere: number
+  readonly state: ShardState
+}
+
+/** Options of {@link VectorSync.waitForPeers}. */
+export interface WaitForPeersOptions extends WaitOptions {
+  /** How many peers. Integer, 1 to 1,024. */
+  readonly acks: number
+}
+
 /** Options of {@link VectorSync.sync}. */
 export type SyncOptions = WaitOptions
 
@@ -211,7 +239,7 @@ export interface SyncSession {
     readonly remoteAddress: PeerAddress
     readonly dialled: boolean
   }[]
-  /** Bytes that all connections moved since the start, as {@link ConnectionStats} counts wire bytes. */
+  /** Bytes that all connections moved since the start, of UDP payload over QUIC. */
   readonly wire: { readonly bytesSent: number; readonly bytesReceived: number }
   /** Sessions under way, in either direction and whoever began them. */
   readonly sessionsActive: number

@@ -127,6 +127,17 @@ describe('a live sender', () => {
     expect(effects.map(({ type }) => type)).toEqual(['read'])
   })
 
+  test('pushes at the cursor that the peer has, also after a relay that skipped everything', () => {
+    const state = stateOf({ head: 40 })
+    const { effects } = after(
+      liveSender(),
+      relay,
+      { type: 'read', batch: batchOf({ bytes: null, changeCount: 0, through: 31, state }) },
+      wrote,
+    )
+    expect(effects.at(-1)).toMatchObject({ type: 'readOwn', through: 30 })
+  })
+
   test.each([
     ['wrote', wrote, 'readOwn'],
     ['committed', committed, 'read'],
