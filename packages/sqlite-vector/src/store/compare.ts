@@ -13,7 +13,7 @@ import { must } from '../assert.ts'
 import { CLOCK_DRIFT_MS_MAX, RANGE_LEAF_RECORDS, RANGE_PARTS } from '../limits.ts'
 import { receiveHlc, skewMs } from '../clock/hlc.ts'
 import { contextOf } from '../sync/conflict.ts'
-import type { Change, RecordState, VersionVector } from '../sync/types.ts'
+import type { Change, RecordState, VersionVector, Sibling } from '../sync/types.ts'
 import { covers, EMPTY_VECTOR } from '../sync/version-vector.ts'
 import { applyWhole, type ApplyTally, emptyTally } from './apply.ts'
 import { raiseFloor } from './collect.ts'
@@ -154,7 +154,8 @@ function repairRecord(
 
 /**
  * Drops the siblings of a record that `theirs` covers and the peer does not hold: they were superseded or
- * deleted there. 1 when anything went.
+ * deleted there. 1 when anything went. `held` null: the peer has no put of the record; it may well have the
+ * same deletes as we, as those are not compared.
  */
 function dropCovered(
   transaction: WriteTransaction,
@@ -166,11 +167,12 @@ function dropCovered(
   const { core } = transaction
   const record = findRecord(core, shard, id)
   if (record === null) return 0
-  const isHeld = ({ dot }: { dot: { actor: string; counter: number } }): boolean =>
-    held !== null &&
-    held.siblings.some(
-      (other) => other.dot.actor === dot.actor && other.dot.counter === dot.counter,
-    )
+  const isHeld = ({ dot, value }: Sibling): boolean =>
+    held === null
+      ? value === null
+      : held.siblings.some(
+          (other) => other.dot.actor === dot.actor && other.dot.counter === dot.counter,
+        )
   const kept = record.state.siblings.filter(
     (sibling) => !covers(theirs, sibling.dot) || isHeld(sibling),
   )

@@ -5,9 +5,10 @@
 import { DatabaseSync } from 'node:sqlite'
 
 import { unreachable } from '../../src/assert.ts'
-import { cloneView, doubt, Violation } from './history.ts'
+import { doubt, shardViewOf, Violation } from './history.ts'
 import { observe, observeShard } from './inspect.ts'
 import { SimChannel } from './network.ts'
+import type { SimNode } from './node.ts'
 import { STRATEGIES } from './profile.ts'
 import { isCode, OPERATION_WEIGHTS, work } from './workload.ts'
 import { pairName, type World } from './world.ts'
@@ -112,6 +113,48 @@ export function changeStrategy(world: World): void {
   world.trace(`${node.name}: shows ${shardId} by ${strategy}`)
 }
 
+/** A node forgets the deletes that every replica it waits for has. */
+export function collect(world: World): void {
+  const { history, random, counts } = world
+  const node = random.pick(world.nodes)
+  const shards = node.db.shards()
+  if (shards.length === 0) return
+  const { shardId } = random.pick(shards)
+  const view = shardViewOf(node.view, shardId)
+  const before = new Map(view.records)
+  const retention = random.pick([20_000, 3_600_000, 30 * 86_400_000])
+  const awaited = world.nodes.filter(
+    (other) => other !== node && isAwaited(node, other, shardId, retention),
+  )
+  const count = node.db.collectTombstones(shardId, { replicaRetentionMs: retention })
+  node.moved.add(shardId)
+  observeShard(history, node, shardId, 'sync')
+  world.trace(`${node.name}: collects ${count} tombstones of ${shardId}`)
+  const gone = [...before].filter(([id]) => !view.records.has(id))
+  if (gone.length !== count) {
+    throw new Violation('counts are earned', `${node.name} collected ${gone.length}, not ${count}`)
+  }
+  counts.collected += count
+  // A node that was set back holds less than it once reported: that is what the floor is for.
+  if (counts.restored + counts.cloned > 0) return
+  for (const [, { siblings }] of gone) {
+    for (const write of siblings) {
+      for (const other of awaited) {
+        if (history.accounted(shardViewOf(other.view, shardId), write)) continue
+        throw new Violation(
+          'a tombstone goes only below the stable cut',
+          `${node.name} forgot ${history.name(write)}, which ${other.name} does not have`,
+        )
+      }
+    }
+  }
+}
+
+function isAwaited(node: SimNode, other: SimNode, shardId: string, retentionMs: number): boolean {
+  const cursor = node.db.replica.peerCursor(shardId, other.fingerprint)
+  return cursor !== null && node.clock.nowMs() - cursor.lastContactMs <= retentionMs
+}
+
 /** Another process holds the write lock: a write says so and changes nothing, a session ends. */
 export async function lock(world: World): Promise<void> {
   const node = world.random.pick(world.nodes)
@@ -158,17 +201,26 @@ export async function writeFromOutside(world: World): Promise<void> {
 
 export function backUp(world: World): void {
   const node = world.random.pick(world.nodes)
-  node.backups.push(node.backUp())
-  world.trace(`${node.name}: backed up`)
+  const folder = world.random.chance(0.5)
+  node.backups.push(node.backUp(folder))
+  world.trace(`${node.name}: backed up${folder ? ' with its folder' : ''}`)
+}
+
+/** The product copies its file while it is in use. */
+export async function snapshot(world: World): Promise<void> {
+  const node = world.random.pick(world.nodes)
+  node.backups.push(await node.snapshot())
+  world.trace(`${node.name}: snapshot`)
 }
 
 /** A node goes on with an older copy of its file. */
 export async function restore(world: World): Promise<void> {
   const node = world.random.pick(world.nodes.filter(({ backups }) => backups.length > 0))
-  world.trace(`${node.name}: restored from a backup`)
+  const backup = world.random.pick(node.backups)
+  world.trace(`${node.name}: restored from a backup${backup.folder ? ' with its folder' : ''}`)
   world.counts.restored += 1
   world.disconnect(node)
-  await node.restore(world.random.pick(node.backups))
+  await node.restore(backup)
   observe(world.history, node)
 }
 
@@ -176,10 +228,10 @@ export async function restore(world: World): Promise<void> {
 export async function clone(world: World): Promise<void> {
   const original = world.random.pick(world.nodes)
   const copy = world.addNode()
-  world.trace(`${copy.name}: a clone of ${original.name}`)
+  const folder = world.random.chance(0.5)
+  world.trace(`${copy.name}: a clone of ${original.name}${folder ? ' with its folder' : ''}`)
   world.counts.cloned += 1
-  const backup = original.backUp()
-  await copy.restore({ ...backup, view: cloneView(backup.view) })
+  await copy.restore(original.backUp(folder))
   for (const view of original.view.values()) doubt(view)
   for (const [a, b] of world.edges.filter((edge) => edge.includes(original))) {
     world.edges.push([copy, a === original ? b : a])

@@ -5,7 +5,7 @@
  * A kill is a copy of the file and its write-ahead log as they lie on the disk, opened in place of the
  * original: everything in memory is gone, no close took place. What SQLite acknowledged is in those two.
  */
-import { copyFileSync, existsSync, rmSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { ConflictFunction, ReplicaStore, StoreEvent } from '../../src/store/types.ts'
@@ -23,7 +23,8 @@ export type StoreWrapper = (store: ReplicaStore, node: SimNode) => ReplicaStore
 export interface Backup {
   readonly path: string
   readonly view: NodeView
-  readonly fingerprint: string
+  /** Whether the folder beside the file was copied along: then the file cannot tell that it is a copy. */
+  readonly folder: boolean
 }
 
 export interface NodeSetup {
@@ -96,6 +97,8 @@ export class SimNode {
   /** Opens a new file, or the copy that was put in its place. */
   async open(path: string = this.#nextPath()): Promise<void> {
     this.#path = path
+    // Where a node lives, its key and certificate lie beside the file.
+    mkdirSync(`${path}-node`, { recursive: true })
     this.#db = await this.openTwin()
     this.#db.replica.onCommit(({ shardId }) => {
       this.moved.add(shardId)
@@ -147,6 +150,7 @@ export class SimNode {
   async crash(reboot: boolean): Promise<void> {
     const path = this.#nextPath()
     copyDatabase(this.#path, path)
+    copyFolder(this.#path, path)
     this.#abandon()
     if (reboot) this.#boots += 1
     await this.open(path)
@@ -158,16 +162,27 @@ export class SimNode {
     await this.open(this.#path)
   }
 
-  backUp(): Backup {
+  /** A copy of the file as it lies there, with or without the folder beside it. */
+  backUp(folder: boolean): Backup {
     const path = this.#nextPath()
     copyDatabase(this.#path, path)
-    return { path, view: cloneView(this.view), fingerprint: this.fingerprint }
+    if (folder) copyFolder(this.#path, path)
+    return { path, view: cloneView(this.view), folder }
+  }
+
+  /** A copy that the product makes of itself while it is in use. */
+  async snapshot(): Promise<Backup> {
+    const path = this.#nextPath()
+    await this.db.snapshot(path)
+    return { path, view: cloneView(this.view), folder: false }
   }
 
   /** Goes on with an older copy, of this node or (a clone) of another. */
   async restore(backup: Backup): Promise<void> {
     const path = this.#nextPath()
     copyDatabase(backup.path, path)
+    if (backup.folder) copyFolder(backup.path, path)
+    else if (this.#db !== null) copyFolder(this.#path, path)
     if (this.#db !== null) this.#abandon()
     this.view = cloneView(backup.view)
     for (const shard of this.view.values()) doubt(shard)
@@ -200,6 +215,11 @@ function copyDatabase(from: string, to: string): void {
   if (existsSync(`${from}-wal`)) copyFileSync(`${from}-wal`, `${to}-wal`)
 }
 
+function copyFolder(from: string, to: string): void {
+  cpSync(`${from}-node`, `${to}-node`, { recursive: true })
+}
+
 function removeDatabase(path: string): void {
-  for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
+  for (const suffix of ['', '-wal', '-shm', '-node'])
+    rmSync(`${path}${suffix}`, { force: true, recursive: true })
 }

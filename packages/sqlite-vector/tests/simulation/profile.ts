@@ -26,6 +26,8 @@ export interface Profile {
 
 /** What the product claims to survive, and a seed may therefore do. */
 export interface Features {
+  /** Nodes forget deletes that all others have. */
+  readonly collect: boolean
   /** A node goes on with an older copy of its file. */
   readonly restore: boolean
   /** A copy of a node's file becomes a node beside it. */
@@ -48,7 +50,10 @@ export interface Weights {
   readonly lock: number
   /** Another process writes to the file. */
   readonly foreign: number
+  /** A node forgets deletes. */
+  readonly collect: number
   readonly backup: number
+  readonly snapshot: number
   readonly restore: number
   readonly clone: number
   /** A node changes how it shows conflicts. */
@@ -86,7 +91,9 @@ export function drawProfile(random: Random, steps: number | null, features: Feat
       damage: often(1),
       lock: often(1),
       foreign: often(1),
+      collect: features.collect ? often(random.between(1, 4)) : 0,
       backup: often(features.restore || features.clone ? 2 : 0),
+      snapshot: often(features.restore ? 0.5 : 0),
       restore: features.restore ? 1 : 0,
       clone: features.clone ? 0.3 : 0,
       strategy: often(1),

@@ -5,7 +5,7 @@
  *   npm run simulate -- --seed 17 --trace          one seed, every step told
  *   --steps K        so many steps instead of what the seed draws
  *   --fault NAME     with a fault planted (faults.ts), to see that it is found
- *   --with LIST      features that are off by default, separated by commas: restore, clone
+ *   --with LIST      features that are off by default, separated by commas
  *   --keep-going     all seeds, also after one failed
  *
  * Exit code 1 when a seed broke an invariant.

@@ -66,7 +66,7 @@ export class SimulationFailure extends Error {
 }
 
 /** What every seed may do, unless told otherwise. */
-export const FEATURES: Features = { restore: false, clone: false }
+export const FEATURES: Features = { collect: true, restore: false, clone: false }
 
 const TAIL_LINES = 25
 const CHANNELS_MAX = 8
@@ -165,7 +165,9 @@ async function happen(world: World): Promise<void> {
     [weights.partition, 'partition'],
     [weights.lock, 'lock'],
     [weights.foreign, 'foreign'],
+    [weights.collect, 'collect'],
     [weights.backup, 'backup'],
+    [weights.snapshot, 'snapshot'],
     [
       only(
         world.nodes.some(({ backups }) => backups.length > 0),
@@ -196,7 +198,9 @@ const EVENTS: Readonly<Record<Exclude<keyof Weights, 'move'>, Event>> = {
   partition: accidents.partition,
   lock: accidents.lock,
   foreign: accidents.writeFromOutside,
+  collect: accidents.collect,
   backup: accidents.backUp,
+  snapshot: accidents.snapshot,
   restore: accidents.restore,
   clone: accidents.clone,
   strategy: accidents.changeStrategy,

@@ -24,6 +24,7 @@ export interface Counts {
   locked: number
   restored: number
   cloned: number
+  collected: number
 }
 
 export class World {
@@ -50,6 +51,7 @@ export class World {
     locked: 0,
     restored: 0,
     cloned: 0,
+    collected: 0,
   }
   readonly #directory: string
   readonly #fault: Fault

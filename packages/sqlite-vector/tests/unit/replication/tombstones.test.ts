@@ -95,6 +95,29 @@ describe('a peer that comes back behind the floor', () => {
     )
   })
 
+  test('keeps a delete that the sender still remembers beside its own write', async () => {
+    using all = await peers('a', 'b')
+    const [a, b] = all
+    a.fixture.db.insert('docs', record('disputed'))
+    a.fixture.db.insert('docs', record('dead'))
+    syncBoth(a, b)
+    a.fixture.db.delete('docs', 'dead')
+    a.fixture.clock.ms += 31 * DAY_MS
+    expect(a.fixture.db.collectTombstones('docs')).toBe(1)
+    a.fixture.db.delete('docs', 'disputed')
+    b.fixture.db.update('docs', 'disputed', { metadata: { edited: true } })
+
+    const { frames } = pullFrom(b, a)
+    syncBoth(a, b)
+
+    expect(frames).toContain('> compare')
+    for (const { fixture } of [a, b]) {
+      const siblings = fixture.db.conflictSiblings('docs', 'disputed')
+      expect(siblings.map(({ value }) => value?.metadata ?? null)).toContainEqual(null)
+      expect(siblings.map(({ value }) => value?.metadata ?? null)).toContainEqual({ edited: true })
+    }
+  })
+
   test('brings nothing back when it is the first to send', async () => {
     using all = await peers('a', 'b')
     const [a, b] = all
