@@ -1,0 +1,78 @@
+/**
+ * One end of one protocol in a process of its own: `process.ts server|client DRIVER`, told what to do over IPC.
+ */
+import { http2Driver } from './drivers/http2.ts'
+import { quicWorkerDriver } from './drivers/quic-worker.ts'
+import { quicDriver } from './drivers/quic.ts'
+import { tlsDriver } from './drivers/tls.ts'
+import type { Driver, DriverClient, DriverName, Keys, Usage, Work } from './messages.ts'
+
+const DRIVERS: Readonly<Record<DriverName, Driver>> = {
+  quic: quicDriver(null),
+  'quic-1350': quicDriver(1_350),
+  'quic-worker': quicWorkerDriver,
+  tls: tlsDriver,
+  http2: http2Driver,
+}
+
+const CHUNK_BYTES = 65_536
+
+const [role, name] = process.argv.slice(2) as ['server' | 'client', DriverName]
+const driver = DRIVERS[name]
+let client: DriverClient | null = null
+
+process.on('message', (message: unknown) => {
+  void answer(message as Keys & { address?: string } & Work)
+})
+
+async function answer(message: (Keys & { readonly address?: string }) | Work): Promise<void> {
+  if ('keyPem' in message) {
+    if (role === 'server') process.send?.({ address: await driver.serve(message) })
+    else {
+      client = await driver.client(message, message.address ?? '')
+      process.send?.({ ready: true })
+    }
+    return
+  }
+  process.send?.({ times: await run(message), usage: usage() })
+}
+
+async function run(work: Work): Promise<readonly number[]> {
+  if (work.type === 'usage') return []
+  if (client === null) throw new Error('a server runs no workloads')
+  switch (work.type) {
+    case 'requests': {
+      const payload = new Uint8Array(work.bytes).fill(7)
+      const times: number[] = []
+      for (let index = 0; index < work.count; index += 1) {
+        const startedMs = performance.now()
+        const length = await client.request(payload)
+        times.push(performance.now() - startedMs)
+        if (length !== work.bytes) throw new Error(`${length} of ${work.bytes} bytes came back`)
+      }
+      return times
+    }
+    case 'upload': {
+      const startedMs = performance.now()
+      const counted = await client.upload(new Uint8Array(CHUNK_BYTES).fill(7), work.bytes)
+      if (counted !== work.bytes) throw new Error(`${counted} of ${work.bytes} bytes arrived`)
+      return [performance.now() - startedMs]
+    }
+    case 'first-answer': {
+      const tookMs = await client.firstAnswer(work.how)
+      return tookMs === null ? [] : [tookMs]
+    }
+    default:
+      throw new Error('unknown work')
+  }
+}
+
+function usage(): Usage {
+  const { user, system } = process.cpuUsage()
+  // Kilobytes on every platform.
+  return {
+    cpuSeconds: (user + system) / 1e6,
+    mainBusyMs: performance.eventLoopUtilization().active,
+    peakRssBytes: process.resourceUsage().maxRSS * 1_024,
+  }
+}
