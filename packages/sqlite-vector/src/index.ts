@@ -6,3 +6,4 @@ export { createVectorDB, SQLiteVectorDB, type VectorDBEnvironment } from './stor
 export type * from './store/types.ts'
 export { VectorQuery, type WhereOperator } from './store/query-builder.ts'
 export type * from './store/search-types.ts'
+export { watch, type WatchOptions, type WatchQuery, type WatchableDatabase } from './store/watch.ts'

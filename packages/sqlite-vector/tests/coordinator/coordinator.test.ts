@@ -210,7 +210,7 @@ describe('peers', () => {
           dialled.push(address)
           return Promise.reject(new Error('restoring dials nobody'))
         },
-      } as Transport,
+      },
     })
     const session = again.getSession()
     expect(session.registered).toEqual([peer])

@@ -7,6 +7,8 @@ function task(shardId: string, peer: string, priority = 0): SyncTask {
   return { shardId, peer, priority }
 }
 
+const key = ({ shardId, peer }: SyncTask): string => `${peer}/${shardId}`
+
 /** Starts what may start now. */
 function start(queue: TaskQueue, nowMs = 0): SyncTask[] {
   const started: SyncTask[] = []
@@ -120,7 +122,6 @@ describe('limits', () => {
           const active: SyncTask[] = []
           const wanted = new Set<string>()
           const done = new Set<string>()
-          const key = ({ shardId, peer }: SyncTask): string => `${peer}/${shardId}`
           const take = (): void => {
             const next = queue.next(0)
             if (next === null) return
