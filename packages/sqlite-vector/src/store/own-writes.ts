@@ -190,7 +190,8 @@ function abandonActor(
   reason: RenewalReason,
 ): void {
   const { core } = transaction
-  if (own.actor === transaction.actor) renewIdentity(transaction, reason)
+  // Also for an actor of earlier days: sessions under way are void, and a new actor tells them so.
+  renewIdentity(transaction, reason)
   reissue(transaction, shard, own.actor, own.confirmed)
   const vector = new Map(ownVector(shard, transaction.actor))
   if ((vector.get(own.actor) ?? 0) > own.confirmed) {

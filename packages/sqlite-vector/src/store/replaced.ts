@@ -45,6 +45,12 @@ export function exchangeToken(core: StoreCore): boolean {
   return inFile !== beside
 }
 
+/** The first token of a file whose folder was made after the file was opened. */
+export function keepToken(core: StoreCore): void {
+  const row = core.db.prepare('SELECT open_token FROM database_metadata').get()
+  if (row?.['open_token'] === null) exchangeToken(core)
+}
+
 function readToken(path: string): string | null {
   return existsSync(path) ? readFileSync(path, 'utf8').trim() : null
 }

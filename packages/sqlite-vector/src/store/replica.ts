@@ -3,6 +3,7 @@
  *
  * Not here: what the methods do (changelog.ts, apply.ts, peers.ts). Nothing above knows SQLite.
  */
+import { hexToBytes } from '../bytes.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { shown } from '../options.ts'
 import type { ActorId, Change, VersionVector } from '../sync/types.ts'
@@ -23,6 +24,7 @@ import {
   leaveActor,
 } from './own-writes.ts'
 import { peerCursor, peerCursors, recordAck } from './peers.ts'
+import { keepToken } from './replaced.ts'
 import {
   ensureShard,
   loadShard,
@@ -45,6 +47,7 @@ import type {
   PeerCursor,
   RangeAnswer,
   RecordsRead,
+  RepairResult,
   Recount,
   ReplicaIdentity,
   ReplicaStore,
@@ -73,6 +76,13 @@ export class Replica implements ReplicaStore {
 
   shards(): readonly ShardInfo[] {
     return this.#core.read(() => this.#rows().map(rowToInfo))
+  }
+
+  shardStates(): readonly ShardState[] {
+    return this.#core.read(() => {
+      const { logId } = this.#core.identity()
+      return this.#rows().map((row) => rowToState(row, logId))
+    })
   }
 
   shardState(shardId: string): ShardState {
@@ -151,11 +161,8 @@ export class Replica implements ReplicaStore {
     ranges: readonly IdRange[],
     answers: readonly RangeAnswer[],
     mode: CompareMode,
-    theirs: VersionVector,
   ): Comparison {
-    return this.#core.write((transaction) =>
-      compareRanges(transaction, shardId, ranges, answers, mode, theirs),
-    )
+    return this.#core.read(() => compareRanges(this.#core, shardId, ranges, answers, mode))
   }
 
   readRecords(shardId: string, ids: readonly string[], bytesMax: number): RecordsRead {
@@ -170,12 +177,13 @@ export class Replica implements ReplicaStore {
   repairRecords(
     shardId: string,
     changes: readonly Change[],
+    gone: readonly string[],
     mode: CompareMode,
     theirs: VersionVector,
     peer: string,
-  ): ApplyResult {
+  ): RepairResult {
     const result = this.#core.write((transaction) =>
-      repairRecords(transaction, shardId, changes, mode, theirs, peer),
+      repairRecords(transaction, shardId, changes, gone, mode, theirs, peer),
     )
     if (result === null) throw identityRenewed(shardId)
     return result
@@ -223,6 +231,24 @@ export class Replica implements ReplicaStore {
     const own = (shardId: string, peer: string): void => listener(shardId, peer)
     this.#reportListeners.add(own)
     return () => this.#reportListeners.delete(own)
+  }
+
+  nameActor(actor: ActorId, nodeId: string): void {
+    if (this.nodeOf(actor) === nodeId) return
+    this.#core.write(({ core }) => core.sql.nameActor.run(hexToBytes(actor), nodeId))
+  }
+
+  nodeOf(actor: ActorId): string | null {
+    return this.#core.read(() => {
+      const row = this.#core.sql.nodeOf.get(hexToBytes(actor))
+      return (row?.['node_id'] as string | null | undefined) ?? null
+    })
+  }
+
+  keepToken(): void {
+    this.#core.write(({ core }) => {
+      keepToken(core)
+    })
   }
 
   collectTombstones(shardId: string, replicaRetentionMs: number): number {

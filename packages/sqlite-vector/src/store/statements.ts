@@ -74,6 +74,9 @@ const SQL = {
     JOIN actors a ON a.actor = d.actor`,
   setIdentity: 'UPDATE database_metadata SET actor = ?, log_id = ?',
   resetAcks: 'UPDATE sync_cursors SET acked_cursor = 0',
+  nameActor: `INSERT INTO actors (actor_id, node_id) VALUES (?1, ?2)
+    ON CONFLICT (actor_id) DO UPDATE SET node_id = ?2`,
+  nodeOf: 'SELECT node_id FROM actors WHERE actor_id = ?',
   findActor: 'SELECT actor FROM actors WHERE actor_id = ?',
   getActor: 'SELECT actor_id FROM actors WHERE actor = ?',
   addActor: 'INSERT INTO actors (actor_id) VALUES (?) RETURNING actor',

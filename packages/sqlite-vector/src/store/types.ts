@@ -300,7 +300,11 @@ export interface Comparison {
   readonly need: readonly string[]
   /** Records that only we have, and keep. */
   readonly extra: number
-  /** Records that were dropped, whole or in part. */
+}
+
+/** What merging records that a comparison asked for did. */
+export interface RepairResult extends ApplyResult {
+  /** Records that were dropped, whole or in part, because the peer had deleted them. */
   readonly dropped: number
 }
 
@@ -349,6 +353,8 @@ export interface ReplicaStore {
   shards(): readonly ShardInfo[]
   /** @throws SqliteVectorError `STORE_SHARD_UNKNOWN` */
   shardState(shardId: string): ShardState
+  /** Of all shards, as one consistent read. */
+  shardStates(): readonly ShardState[]
   /** Creates the shard as a peer describes it, or checks that ours is the same. @throws `STORE_SHARD_MISMATCH` */
   ensureShard(info: ShardInfo): void
   readDelta(shardId: string, query: DeltaQuery): DeltaRead
@@ -379,24 +385,27 @@ export interface ReplicaStore {
   behindFloor(shardId: string, gcFloor: VersionVector, fingerprint: string | null): boolean
   /** What we hold of these ranges, for a peer that compares. */
   summarizeRanges(shardId: string, ranges: readonly IdRange[]): readonly RangeAnswer[]
-  /** Holds our rows against a peer's answers; in mode `floor`, drops what was deleted there. */
+  /** Holds our rows against a peer's answers. */
   compareRanges(
     shardId: string,
     ranges: readonly IdRange[],
     answers: readonly RangeAnswer[],
     mode: CompareMode,
-    theirs: VersionVector,
   ): Comparison
   /** Whole records, as many as fit, at least one of those there are; in the order of `ids`. */
   readRecords(shardId: string, ids: readonly string[], bytesMax: number): RecordsRead
-  /** Merges records that a comparison asked for. */
+  /**
+   * Merges records that a comparison asked for; `gone` are those that the peer has no trace of: in mode
+   * `floor`, what its vector `theirs` covers of them is dropped.
+   */
   repairRecords(
     shardId: string,
     changes: readonly Change[],
+    gone: readonly string[],
     mode: CompareMode,
     theirs: VersionVector,
     peer: string,
-  ): ApplyResult
+  ): RepairResult
   /** Counts the shard anew from its rows and puts right what was kept wrongly. */
   recount(shardId: string): Recount
   /** What we may say to a peer that we hold: without own writes that somebody else may have made, too. */
@@ -406,6 +415,15 @@ export interface ReplicaStore {
    * file when the two show that it was restored or cloned; true then.
    */
   meet(shardId: string, actor: ActorId, versionVector: VersionVector): boolean
+  /** Notes what a peer calls itself, for {@link nodeOf}. */
+  nameActor(actor: ActorId, nodeId: string): void
+  /** What the node that wrote as `actor` last called itself to us; null when it never did. */
+  nodeOf(actor: ActorId): string | null
+  /**
+   * Notes in the file and in the folder beside it, once there is one, that they belong together: see
+   * {@link StoreEvent}, `file-replaced`.
+   */
+  keepToken(): void
   /** Forgets deletes that every known replica has; how many. */
   collectTombstones(shardId: string, replicaRetentionMs: number): number
   /**

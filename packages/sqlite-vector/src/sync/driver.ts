@@ -221,6 +221,9 @@ export class SessionDriver<S extends Session = Session> {
       if (dominates(state.versionVector, versionVector)) return state
     }
     const verified = session.role === 'puller' && !session.complete
+    if (session.peerActor !== null && session.peerNodeId !== null) {
+      store.nameActor(session.peerActor, session.peerNodeId)
+    }
     return store.joinVector(shardId, { ...this.#from(source), verified }, versionVector, gcFloor)
   }
 
@@ -234,6 +237,7 @@ export class SessionDriver<S extends Session = Session> {
     if (session.role === 'puller' || session.subscription === null) return
     if (session.peerActor === null || stateOrNull(store, shardId) === null) return
     store.meet(shardId, session.peerActor, session.subscription.versionVector)
+    if (session.peerNodeId !== null) store.nameActor(session.peerActor, session.peerNodeId)
   }
 
   #compare(effect: EffectOf<'compareRows' | 'repair' | 'summarize' | 'readRecords'>): void {
@@ -241,18 +245,19 @@ export class SessionDriver<S extends Session = Session> {
     const shardId = this.#shardId()
     switch (effect.type) {
       case 'compareRows': {
-        const { ranges, answers, mode, theirs } = effect
+        const { ranges, answers, mode } = effect
         // Before rows are blamed: is what we keep about them true?
         if (mode === 'equal' && ranges.some(({ from, to }) => from === '' && to === null)) {
           store.recount(shardId)
         }
-        const comparison = store.compareRanges(shardId, ranges, answers, mode, theirs)
+        const comparison = store.compareRanges(shardId, ranges, answers, mode)
         this.tell({ type: 'compared', comparison })
         return
       }
       case 'repair': {
-        const { changes, mode, theirs } = effect
-        const result = store.repairRecords(shardId, changes, mode, theirs, this.#session.peer)
+        const { changes, gone, mode, theirs } = effect
+        const { peer } = this.#session
+        const result = store.repairRecords(shardId, changes, gone, mode, theirs, peer)
         this.tell({ type: 'repaired', result })
         return
       }

@@ -2,6 +2,17 @@
  * The sync's public face: keep shards in step with peers.
  */
 export { createVectorSync, VectorSync } from './quic-sync.ts'
+export {
+  ConflictResolver,
+  ConflictTracker,
+  type ConflictDatabase,
+  type ConflictPreview,
+  type Decision,
+  type Resolution,
+  type TrackedConflict,
+  type TrackedPage,
+  type TrackedSibling,
+} from './conflict-tracker.ts'
 export type * from './shell/types.ts'
 export type * from './types.ts'
 export {

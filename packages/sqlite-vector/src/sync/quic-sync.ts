@@ -8,6 +8,7 @@
  */
 import { join, dirname, basename } from 'node:path'
 
+import { vectorsEqual } from './version-vector.ts'
 import { systemClock } from '../clock/system-clock.ts'
 import type { Clock } from '../clock/types.ts'
 import { SqliteVectorError } from '../errors.ts'
@@ -17,6 +18,7 @@ import {
   EVENT_BUFFER_MAX,
   NODE_ID_BYTES_MAX,
   SHARD_ID_BYTES_MAX,
+  TRUST_ENTRIES_MAX,
 } from '../limits.ts'
 import { integerIn, nameGiven, objectGiven, rejectUnknownKeys } from '../options.ts'
 import type { ShardState } from '../store/types.ts'
@@ -33,6 +35,7 @@ import { LiveHub } from './shell/live-hub.ts'
 import { NodeSessions } from './shell/node-sessions.ts'
 import type { RunResult } from './shell/session-runner.ts'
 import { SharedTask } from './shell/shared-task.ts'
+import { waitForPeers } from './shell/wait-for-peers.ts'
 import { type ResolvedSyncConfig, resolveSyncConfig } from './shell/options.ts'
 import type {
   EventOptions,
@@ -42,6 +45,8 @@ import type {
   SyncResult,
   SyncSession,
   VectorSyncConfig,
+  VerifyResult,
+  WaitForPeersOptions,
 } from './shell/types.ts'
 
 /** Longest wait for a sign of life, in milliseconds. */
@@ -99,6 +104,8 @@ export class VectorSync {
     this.#config = config
     this.#clock = clock
     this.#node = config.transport === null ? openNode(db.replica.path, nodeId) : null
+    // The folder is there now: from here on the file can tell whether it was replaced.
+    if (this.#node !== null) db.replica.keepToken()
     const { replica: store } = db
     const emit = (event: SyncEvent): void => this.#emit(event)
     const { signal } = this.#ending
@@ -222,6 +229,56 @@ export class VectorSync {
     return this.#events.read(bufferMax, signal)
   }
 
+  /**
+   * Syncs, counts our rows anew, and compares them with the peer's, whatever the fingerprints say. What is missing on
+   * our side is fetched; what the peer lacks, it fetches when it verifies.
+   * @throws what {@link sync} throws; `SYNC_DIVERGED` when rows still differ and nothing explains it
+   */
+  async verify(
+    shardId: string,
+    address: PeerAddress,
+    options: SyncOptions = {},
+  ): Promise<VerifyResult> {
+    const { correct } = this.#db.replica.recount(shardId)
+    await this.sync(shardId, address, options)
+    const connections = await this.#open()
+    const signal = this.#waitSignal(options.signal)
+    const connection = await connections.get(address, signal)
+    const { session } = await this.#sessions.pull(connection, shardId, signal, true)
+    const state = this.#db.replica.shardState(shardId)
+    const { divergences, repaired, dropped } = session.tally
+    const equal =
+      session.caughtUp?.fingerprint === state.fingerprint &&
+      vectorsEqual(session.caughtUp.versionVector, state.versionVector)
+    const { compared } = session
+    return {
+      shardId,
+      address,
+      peer: connection.peer.fingerprint,
+      correct,
+      compared: compared.equal,
+      equal,
+      divergences,
+      repaired,
+      dropped,
+      onlyHere: compared.extra,
+      state,
+    }
+  }
+
+  /**
+   * Waits until `acks` peers durably hold everything that the shard holds now. Does not sync by itself.
+   * Resolves with their fingerprints. @throws the signal's reason; `SYNC_CLOSED`
+   */
+  async waitForPeers(shardId: string, options: WaitForPeersOptions): Promise<readonly string[]> {
+    nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
+    objectGiven('waitForPeers: options', options)
+    rejectUnknownKeys('waitForPeers', options, ['acks', 'signal'])
+    integerIn('acks', options.acks, 1, TRUST_ENTRIES_MAX)
+    this.#throwIfClosed()
+    return waitForPeers(this.#db.replica, shardId, options.acks, this.#waitSignal(options.signal))
+  }
+
   /** Asks the peer for a sign of life; its round-trip time in milliseconds. @throws what hinders it */
   async ping(address: PeerAddress, options: SyncOptions = {}): Promise<number> {
     nameGiven('address', address, ADDRESS_BYTES_MAX)
@@ -290,7 +347,7 @@ export class VectorSync {
     try {
       const connection = await connections.get(address, signal)
       const wireBefore = wireBytes(connection)
-      const [pulled, pushed] = await this.#bothWays(connection, shardId, signal)
+      const [pulled, pushed] = await this.#twiceIfRenewed(connection, shardId, signal)
       return {
         ...tally(pulled, pushed),
         shardId,
@@ -303,6 +360,22 @@ export class VectorSync {
       }
     } catch (error) {
       throw this.#ending.signal.aborted ? closedError() : error
+    }
+  }
+
+  /** A file that turns out to be a copy gets a new name on the way, and goes on under it. */
+  async #twiceIfRenewed(
+    connection: Connection,
+    shardId: string,
+    signal: AbortSignal,
+  ): Promise<[RunResult<PullSession>, RunResult<SendSession>]> {
+    try {
+      return await this.#bothWays(connection, shardId, signal)
+    } catch (error) {
+      if (!(error instanceof SqliteVectorError) || error.code !== 'SYNC_IDENTITY_RENEWED') {
+        throw error
+      }
+      return await this.#bothWays(connection, shardId, signal)
     }
   }
 

@@ -17,8 +17,6 @@ async function wide(name: string): Promise<Peer> {
 test('a metadata-only update travels without its embedding', async () => {
   const a = await wide('a')
   const b = await wide('b')
-  using _a = a.fixture
-  using _b = b.fixture
   const embedding = Float32Array.from({ length: WIDE }, (_, n) => Math.sin(n))
   a.fixture.db.insert('wide', { id: 'x', embedding })
   syncBoth(a, b, { shardId: 'wide' })
@@ -28,6 +26,8 @@ test('a metadata-only update travels without its embedding', async () => {
 
   expect(bytes).toBeLessThan(WIDE)
   expect(b.fixture.db.get('wide', 'x')).toEqual(a.fixture.db.get('wide', 'x'))
+  a.fixture[Symbol.dispose]()
+  b.fixture[Symbol.dispose]()
 })
 
 test('who lost the embedding to another write asks for the record, before it acknowledges', async () => {
