@@ -58,11 +58,12 @@ export async function* watch(
   const run = runnerOf(db, shardId, query)
   const { signal } = options
   const changes = new Changes(db.replica, shardId, systemClock)
-  const end = (): void => changes.wake()
+  const end = (): void => changes.end()
+  if (signal?.aborted === true) end()
   signal?.addEventListener('abort', end, { once: true })
   try {
     let last: readonly (VectorRecord | SearchResult)[] | null = null
-    while (signal?.aborted !== true) {
+    while (!changes.isOver) {
       // Before the query runs: a commit during it makes another round.
       changes.isPending = false
       const result = run()
@@ -70,7 +71,7 @@ export async function* watch(
         last = result
         yield result
       }
-      if (!changes.isPending && signal?.aborted !== true) await changes.next()
+      await changes.next()
     }
   } finally {
     signal?.removeEventListener('abort', end)
@@ -104,7 +105,9 @@ class Changes {
   readonly #stopListening: () => void
   #waiting: (() => void) | null = null
   #cancelPoll: (() => void) | null = null
+  /** Whether the shard changed since this was last set to false. */
   isPending = false
+  isOver = false
 
   constructor(replica: WatchableDatabase['replica'], shardId: string, clock: Clock) {
     this.#replica = replica
@@ -121,9 +124,18 @@ class Changes {
     waiting?.()
   }
 
-  /** Resolves at the next change. @throws what polling throws: the file was closed, or its disk fails */
+  end(): void {
+    this.isOver = true
+    this.wake()
+  }
+
+  /** Resolves at the next change, at once when there was one. @throws what polling throws: the file was closed, or its disk fails */
   next(): Promise<void> {
     return new Promise((resolve, reject) => {
+      if (this.isPending || this.isOver) {
+        resolve()
+        return
+      }
       this.#waiting = resolve
       this.#pollSoon(reject)
     })
