@@ -5,8 +5,9 @@
  * fingerprint: tombstones are collected at different times on different replicas.
  *
  * Two reasons to compare, two rules:
- * - `floor`: the sender forgot deletes that we never saw. What it covers and lacks was deleted there: we drop it.
- *   A sibling of ours that it covers and has not was superseded there: we drop that, too.
+ * - `floor`: the sender forgot deletes that we never saw. A record of which it lists no put is asked for: it may
+ *   be deleted there and not forgotten. What it covers and then does not have at all was deleted there: we drop
+ *   it. A sibling of ours that it covers and has not was superseded there: we drop that, too.
  * - `equal`: equal version vectors, different rows: something was lost. What either side has is restored.
  */
 import { must } from '../assert.ts'
@@ -32,13 +33,13 @@ import {
 import { loadShard, type OpenShard, ownVector, shardRow } from './shards.ts'
 import type { ChangelogRow } from './statements.ts'
 import type {
-  ApplyResult,
   CompareMode,
   Comparison,
   IdRange,
   RangeAnswer,
   RangePart,
   RecordsRead,
+  RepairResult,
 } from './types.ts'
 
 interface RangeRow extends ChangelogRow {
@@ -78,52 +79,49 @@ export function summarize(core: StoreCore, shard: number, range: IdRange): Range
   return { type: 'parts', parts }
 }
 
-/** Holds our rows against a peer's answers about `asked`; drops what was deleted there where `mode` says so. */
+/** Holds our rows against a peer's answers about `asked`. */
 export function compareRanges(
-  transaction: WriteTransaction,
+  core: StoreCore,
   shardId: string,
   asked: readonly IdRange[],
   answers: readonly RangeAnswer[],
   mode: CompareMode,
-  theirs: VersionVector,
 ): Comparison {
-  const { core } = transaction
-  const shard = loadShard(transaction, shardId)
+  const { shard } = shardRow(core, shardId)
   const descend: IdRange[] = []
   const need: string[] = []
   let extra = 0
-  let dropped = 0
   for (const [index, range] of asked.entries()) {
     const answer = must(answers[index], 'an answer for every range')
     if (answer.type === 'parts') {
-      descend.push(...differingParts(core, shard.shard, range, answer.parts))
+      descend.push(...differingParts(core, shard, range, answer.parts))
       continue
     }
-    const ours = new Map([...iterate(core, shard.shard, range)].map(({ id, hash }) => [id, hash]))
+    const ours = new Map([...iterate(core, shard, range)].map(({ id, hash }) => [id, hash]))
     for (const { id, hash } of answer.records) {
       const own = ours.get(id)
       ours.delete(id)
       if (own === undefined ? mode === 'equal' : fingerprintToHex(own) !== hash) need.push(id)
     }
     if (mode === 'equal') extra += ours.size
-    else for (const id of ours.keys()) dropped += dropCovered(transaction, shard, id, theirs, null)
+    else need.push(...ours.keys())
   }
-  if (dropped > 0) voidReaders(transaction, shard)
-  return { descend, need, extra, dropped }
+  return { descend, need, extra }
 }
 
 /**
- * Merges whole records that were asked for by id; see the head of this file for the two rules. Null when they
- * show that somebody else writes under our name.
+ * Merges whole records that were asked for by id; `gone` are those that the peer has not even a delete of. See
+ * the head of this file for the two rules. Null when they show that somebody else writes under our name.
  */
 export function repairRecords(
   transaction: WriteTransaction,
   shardId: string,
   changes: readonly Change[],
+  gone: readonly string[],
   mode: CompareMode,
   theirs: VersionVector,
   peer: string,
-): ApplyResult | null {
+): RepairResult | null {
   const shard = loadShard(transaction, shardId)
   if (guardOwnDots(transaction, shard, changes)) return null
   const tally = emptyTally()
@@ -136,8 +134,11 @@ export function repairRecords(
     if (mode === 'floor') dropped += dropCovered(transaction, shard, change.id, theirs, change)
     repairRecord(transaction, shard, change, mode, peer, tally)
   }
+  if (mode === 'floor') {
+    for (const id of gone) dropped += dropCovered(transaction, shard, id, theirs, null)
+  }
   if (dropped > 0) voidReaders(transaction, shard)
-  return { ...tally, lacking: [] }
+  return { ...tally, lacking: [], dropped }
 }
 
 function repairRecord(
@@ -154,8 +155,8 @@ function repairRecord(
 
 /**
  * Drops the siblings of a record that `theirs` covers and the peer does not hold: they were superseded or
- * deleted there. 1 when anything went. `held` null: the peer has no put of the record; it may well have the
- * same deletes as we, as those are not compared.
+ * deleted there. 1 when anything went. `held` null: the peer has no such record. Our deletes of it stay then,
+ * beside writes that they have not met.
  */
 function dropCovered(
   transaction: WriteTransaction,
@@ -167,12 +168,10 @@ function dropCovered(
   const { core } = transaction
   const record = findRecord(core, shard, id)
   if (record === null) return 0
+  // What their context covers, and they do not hold, merging takes away.
+  const context = held === null ? EMPTY_VECTOR : contextOf(held)
   const isHeld = ({ dot, value }: Sibling): boolean =>
-    held === null
-      ? value === null
-      : held.siblings.some(
-          (other) => other.dot.actor === dot.actor && other.dot.counter === dot.counter,
-        )
+    held === null ? value === null : covers(context, dot)
   const kept = record.state.siblings.filter(
     (sibling) => !covers(theirs, sibling.dot) || isHeld(sibling),
   )
@@ -181,7 +180,6 @@ function dropCovered(
     removeRecord(transaction, shard, id, record)
     return 1
   }
-  const context = contextOf(record.state)
   const whole = withPayload(core, record)
   const siblings = whole.state.siblings.filter((sibling) =>
     kept.some(
@@ -190,7 +188,7 @@ function dropCovered(
         (dot.actor === sibling.dot.actor && dot.counter === sibling.dot.counter),
     ),
   )
-  replaceRecord(transaction, shard, id, record, { siblings, context })
+  replaceRecord(transaction, shard, id, record, { siblings, context: contextOf(record.state) })
   return 1
 }
 

@@ -359,10 +359,9 @@ const ranges: On<'ranges'> = (session, { answers }) => {
     answers.length === asked.length &&
     answers.every((answer, index) => fits(answer, must(asked[index], 'a range that was asked')))
   if (!isWhole) return refuse(session, violationError('answers that are not those to the question'))
-  const theirs = must(session.caughtUp, 'comparing follows CAUGHT_UP').versionVector
   return {
     session: { ...session, phase: 'differing' },
-    effects: [{ type: 'compareRows', ranges: asked, answers, mode, theirs }],
+    effects: [{ type: 'compareRows', ranges: asked, answers, mode }],
   }
 }
 
@@ -378,13 +377,9 @@ const comparedRows: On<'compared'> = (session, { comparison }) => {
   if (pending.length > PENDING_MAX) {
     return refuse(session, violationError('a comparison without end'))
   }
-  const { compared, tally } = session
+  const { compared } = session
   return ask(
-    {
-      ...session,
-      compared: { ...compared, extra: compared.extra + comparison.extra },
-      tally: { ...tally, dropped: tally.dropped + comparison.dropped },
-    },
+    { ...session, compared: { ...compared, extra: compared.extra + comparison.extra } },
     { ...inquiry, pending, ids: comparison.need },
   )
 }
@@ -398,12 +393,16 @@ const records: On<'records'> = (session, { delta }) => {
     if (last < 0) return refuse(session, violationError('records that were not asked for'))
   }
   // What was left out before the last one given is gone; when none is given, all are.
-  const ids = inquiry.ids.slice(last < 0 ? asked.length : last + 1)
+  const end = last < 0 ? asked.length : last + 1
+  const ids = inquiry.ids.slice(end)
   if (inquiry.type === 'comparison') {
+    const given = new Set(delta.changes.map(({ id }) => id))
+    const gone = asked.slice(0, end).filter((id) => !given.has(id))
+    const { mode } = inquiry
     const theirs = must(session.caughtUp, 'comparing follows CAUGHT_UP').versionVector
     return {
       session: { ...session, phase: 'repairing', inquiry: { ...inquiry, ids } },
-      effects: [{ type: 'repair', changes: delta.changes, mode: inquiry.mode, theirs }],
+      effects: [{ type: 'repair', changes: delta.changes, gone, mode, theirs }],
     }
   }
   // The cursor moves, and the vector is joined, with the last of them.
@@ -419,7 +418,14 @@ const repaired: On<'repaired'> = (session, { result }) => {
   const inquiry = comparisonOf(session)
   const tally = tallyOf(session, result)
   return ask(
-    { ...session, tally: { ...tally, repaired: tally.repaired + result.applied } },
+    {
+      ...session,
+      tally: {
+        ...tally,
+        repaired: tally.repaired + result.applied,
+        dropped: tally.dropped + result.dropped,
+      },
+    },
     inquiry,
   )
 }

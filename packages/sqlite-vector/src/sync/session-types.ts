@@ -12,6 +12,7 @@ import type {
   DeltaSource,
   IdRange,
   RangeAnswer,
+  RepairResult,
   ReplicaIdentity,
   ShardState,
 } from '../store/types.ts'
@@ -62,7 +63,7 @@ export type SessionEvent =
   /** The sender forgot deletes that we may have missed: its vector is not joined before rows are compared. */
   | { readonly type: 'behind' }
   | { readonly type: 'compared'; readonly comparison: Comparison }
-  | { readonly type: 'repaired'; readonly result: ApplyResult }
+  | { readonly type: 'repaired'; readonly result: RepairResult }
   | { readonly type: 'summarized'; readonly answers: readonly RangeAnswer[] }
   /** The RECORDS frame that answers NEED. */
   | { readonly type: 'recordsRead'; readonly bytes: Uint8Array }
@@ -126,12 +127,13 @@ export type SessionEffect =
       readonly ranges: readonly IdRange[]
       readonly answers: readonly RangeAnswer[]
       readonly mode: CompareMode
-      readonly theirs: VersionVector
     }
   /** Merge records that the comparison asked for; answered by `repaired`. */
   | {
       readonly type: 'repair'
       readonly changes: readonly Change[]
+      /** Asked for, and not there. */
+      readonly gone: readonly string[]
       readonly mode: CompareMode
       readonly theirs: VersionVector
     }

@@ -42,11 +42,13 @@ export interface PullOptions {
   readonly verify?: boolean
   /** Ends the transfer before this frame of the sender arrives. */
   readonly cutBefore?: FrameType
+  /** Called before a frame of this type arrives. */
+  readonly before?: Partial<Record<FrameType, () => void>>
 }
 
 /** `puller` pulls the shard from `sender` until it is caught up, or until it fails. */
 export function pullFrom(puller: Peer, sender: Peer, options: PullOptions = {}): Pulled {
-  const { shardId = 'docs', batchSize = 100, verify = false, cutBefore } = options
+  const { shardId = 'docs', batchSize = 100, verify = false, cutBefore, before = {} } = options
   const pulling: SessionDriver<PullSession> = new SessionDriver(
     createPuller({ peer: sender.name, shardId, live: false, verify }),
     { store: puller.fixture.db.replica, nodeId: puller.name, batchSize },
@@ -77,6 +79,7 @@ export function pullFrom(puller: Peer, sender: Peer, options: PullOptions = {}):
         for (const driver of [pulling, sending]) driver.tell({ type: 'failed', error })
         return
       }
+      before[type]?.()
       to.take(effect.bytes.slice())
       if (from === sending) carry(pulling, sending, '>')
     }

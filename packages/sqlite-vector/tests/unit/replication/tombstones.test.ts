@@ -118,6 +118,26 @@ describe('a peer that comes back behind the floor', () => {
     }
   })
 
+  test('learns of a delete that is made while it compares', async () => {
+    using all = await peers('a', 'b')
+    const [a, b] = all
+    a.fixture.db.insert('docs', record('late'))
+    a.fixture.db.insert('docs', record('dead'))
+    syncBoth(a, b)
+    a.fixture.db.delete('docs', 'dead')
+    a.fixture.clock.ms += 31 * DAY_MS
+    expect(a.fixture.db.collectTombstones('docs')).toBe(1)
+
+    const { tally } = pullFrom(b, a, {
+      before: { compare: () => a.fixture.db.delete('docs', 'late') },
+    })
+
+    // The vector that b joined covers `late`, so b must hold it or the delete, not nothing.
+    expect(b.fixture.db.conflictSiblings('docs', 'late').map(({ value }) => value)).toEqual([null])
+    expect(b.fixture.db.get('docs', 'dead')).toBeNull()
+    expect(tally.dropped).toBe(1)
+  })
+
   test('brings nothing back when it is the first to send', async () => {
     using all = await peers('a', 'b')
     const [a, b] = all

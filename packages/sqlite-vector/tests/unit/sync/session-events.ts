@@ -119,9 +119,9 @@ export const EVENTS: { readonly [T in SessionEventType]: SessionEvent & { readon
   behind: { type: 'behind' },
   compared: {
     type: 'compared',
-    comparison: { descend: [], need: [], extra: 0, dropped: 2 },
+    comparison: { descend: [], need: [], extra: 0 },
   },
-  repaired: { type: 'repaired', result: RESULT },
+  repaired: { type: 'repaired', result: { ...RESULT, dropped: 2 } },
   summarized: { type: 'summarized', answers: [] },
   recordsRead: { type: 'recordsRead', bytes: new Uint8Array(8) },
   ack: { type: 'ack', cursor: 10, versionVector: null },
@@ -186,7 +186,7 @@ const toFetching: readonly SessionEvent[] = [
   EVENTS.ranges,
   {
     type: 'compared',
-    comparison: { descend: [], need: ['first'], extra: 0, dropped: 0 },
+    comparison: { descend: [], need: ['first'], extra: 0 },
   },
 ]
 
