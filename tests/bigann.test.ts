@@ -82,5 +82,5 @@ test.skipIf(!present)(
       rmSync(folder, { recursive: true, force: true })
     }
   },
-  60_000,
+  120_000,
 )

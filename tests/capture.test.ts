@@ -107,5 +107,5 @@ test.skipIf(lo === null)(
       rmSync(folder, { recursive: true, force: true })
     }
   },
-  60_000,
+  120_000,
 )

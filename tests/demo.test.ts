@@ -68,7 +68,7 @@ test('both files end equal, B answers with text and source, and the exit code is
   expect(stats.shards).toMatchObject([
     { recordCount: 60, conflictCount: 1, fingerprint: b.fingerprint },
   ])
-}, 60_000)
+}, 120_000)
 
 test('a folder without text is refused with a sentence, and the exit code is 1', async () => {
   const empty = join(folder, 'empty')
@@ -81,7 +81,7 @@ test('a folder without text is refused with a sentence, and the exit code is 1',
 
   expect(failure?.code).toBe(1)
   expect(failure?.stderr).toContain('0 passages of text or Markdown')
-}, 60_000)
+}, 120_000)
 
 test('questions typed until an empty line are answered, and the story goes on', () => {
   const { status, stdout } = spawnSync(
@@ -102,7 +102,7 @@ test('questions typed until an empty line are answered, and the story goes on', 
     'volcano.md',
     'railway.md',
   ])
-}, 60_000)
+}, 120_000)
 
 test('files of an earlier run are left alone, and the exit code is 1', () => {
   const { status, stderr } = spawnSync(

@@ -37,7 +37,7 @@ beforeAll(async () => {
     metric: 'cosine',
   })
   await sender.close()
-}, 60_000)
+}, 120_000)
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 

@@ -3,11 +3,12 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { createVectorDB } from '@agentic-flow/sqlite-vector'
+import { openIdentity, TrustList } from '@agentic-flow/sqlite-vector/transport'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { hashedNgramEmbedder } from '../src/demo/embedder.ts'
 
@@ -41,17 +42,27 @@ function run(...args: string[]) {
   return { status, stdout, stderr }
 }
 
+/** The certificate of the node of a database, in a file as an operator would hand it over. */
+function pem(path: string): string {
+  const file = `${path}.pem`
+  writeFileSync(file, openIdentity(`${path}-node`).certificatePem)
+  return file
+}
+
 test('--help lists the commands and --version is that of the package', () => {
-  expect(run('--help')).toMatchObject({ status: 0, stderr: '' })
-  expect(run('--help').stdout).toContain('trust')
+  const help = run('--help')
+
+  expect(help).toMatchObject({ status: 0, stderr: '' })
+  expect(help.stdout).toContain('trust')
   expect(run('--version').stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
 })
 
 test('no command, an unknown one and a missing argument are usage errors', () => {
   expect(run()).toMatchObject({ status: 2, stdout: '' })
   expect(run('tell').stderr).toContain('no command tell')
-  expect(run('stats')).toMatchObject({ status: 2 })
-  expect(run('stats').stderr).toContain('DATABASE is missing')
+  const incomplete = run('stats')
+  expect(incomplete.status).toBe(2)
+  expect(incomplete.stderr).toContain('DATABASE is missing')
 })
 
 test('stats counts the records of every shard', () => {
@@ -96,14 +107,10 @@ test('an error of the library is said with its code and what to do', () => {
 test('two nodes that pinned each other sync; a third that nobody pinned is refused by name', async () => {
   const b = join(folder, 'b.db')
   const stranger = join(folder, 'stranger.db')
-  const pem = (path: string): string => {
-    const file = `${path}.pem`
-    writeFileSync(file, run('fingerprint', path, '--certificate').stdout)
-    return file
-  }
   const pinned = run('trust', 'add', database, pem(b), '--name', 'b').stdout.trim()
-  run('trust', 'add', b, pem(database), '--name', 'a')
-  run('trust', 'add', stranger, pem(database))
+  for (const other of [b, stranger]) {
+    TrustList.open(`${other}-node`).add(openIdentity(`${database}-node`).certificatePem)
+  }
   const listening = spawn(
     process.execPath,
     ['--conditions=source', MAIN, 'listen', database, '127.0.0.1:0'],
@@ -117,15 +124,15 @@ test('two nodes that pinned each other sync; a third that nobody pinned is refus
     const refused = run('sync', stranger, 'notes', address)
 
     expect(run('trust', 'list', database).stdout).toBe(`${pinned}  b\n`)
-    expect(run('fingerprint', b).stdout.trim()).toBe(pinned)
+    expect(run('fingerprint', b).stdout).toBe(`${pinned}\n`)
+    expect(run('fingerprint', b, '--certificate').stdout).toBe(readFileSync(pem(b), 'utf8'))
     expect(JSON.parse(synced.stdout)).toMatchObject({ applied: 2, sent: 0 })
-    expect(run('search', b, 'notes', 'ripe apples', '--k', '1').stdout).toContain('note-1')
     expect(refused.status).toBe(1)
     expect(refused.stderr).toContain('TRANSPORT_REFUSED_BY_PEER')
-    expect(refused.stderr).toContain(run('fingerprint', stranger).stdout.trim())
+    expect(refused.stderr).toContain(openIdentity(`${stranger}-node`).fingerprint)
   } finally {
     listening.kill('SIGTERM')
     const [code] = (await once(listening, 'exit')) as [number | null]
     expect(code).toBe(0)
   }
-}, 30_000)
+}, 120_000)

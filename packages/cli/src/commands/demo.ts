@@ -3,7 +3,6 @@
  */
 import { createInterface } from 'node:readline'
 import { count, flag, text, texts, UsageError, type Command } from '../command.ts'
-import { DEFAULT_QUESTIONS, runDemo } from '../demo/demo.ts'
 import { reporterFor, silentReporter } from '../terminal.ts'
 
 export const demoCommand: Command = {
@@ -26,6 +25,7 @@ export const demoCommand: Command = {
     '--json              print one JSON object instead of the story',
   ],
   async run(positionals, values) {
+    const { DEFAULT_QUESTIONS, runDemo } = await import('../demo/demo.ts')
     const [folder, surplus] = positionals
     if (surplus !== undefined) throw new UsageError(`${surplus} is one argument too many`)
     const questions = texts(values, 'question')

@@ -1,7 +1,6 @@
 /**
  * `sqlite-vector stats` and `sqlite-vector search`: look into a database file.
  */
-import { createVectorDB } from '@agentic-flow/sqlite-vector'
 import { count, existingFile, flag, take, UsageError, type Command } from '../command.ts'
 import { hashedNgramEmbedder } from '../demo/embedder.ts'
 import { formatCount, formatTable } from '../terminal.ts'
@@ -14,7 +13,9 @@ export const statsCommand: Command = {
   optionHelp: ['--json  print one JSON object'],
   async run(positionals, values) {
     const { database } = take(positionals, 'database')
-    using db = await createVectorDB({ path: existingFile(database) })
+    const path = existingFile(database)
+    const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
+    using db = await createVectorDB({ path })
     const stats = db.stats()
     const { shards } = stats
     if (flag(values, 'json')) {
@@ -60,7 +61,9 @@ export const searchCommand: Command = {
   async run(positionals, values) {
     const { database, shard, query } = take(positionals, 'database', 'shard', 'query')
     const k = count(values, 'k', 5)
-    using db = await createVectorDB({ path: existingFile(database) })
+    const path = existingFile(database)
+    const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
+    using db = await createVectorDB({ path })
     const { modelId } = db.replica.shardState(shard)
     // Vectors of another model would give an answer too, and it would mean nothing.
     if (modelId !== hashedNgramEmbedder.modelId) {

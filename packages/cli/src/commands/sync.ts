@@ -2,8 +2,6 @@
  * `sqlite-vector listen` and `sqlite-vector sync`: a node that takes connections, and one that dials.
  */
 import { once } from 'node:events'
-import { createVectorDB } from '@agentic-flow/sqlite-vector'
-import { createVectorSync } from '@agentic-flow/sqlite-vector/sync'
 import { flag, take, text, type Command } from '../command.ts'
 import { formatBytes, formatCount, formatMs } from '../terminal.ts'
 
@@ -16,6 +14,7 @@ export const listenCommand: Command = {
   optionHelp: ['--node NAME  what peers call this node (node)'],
   async run(positionals, values) {
     const { database, address } = take(positionals, 'database', 'address')
+    const { createVectorDB, createVectorSync } = await library()
     using db = await createVectorDB({ path: database })
     await using sync = createVectorSync(db, text(values, 'node') ?? 'node', {})
     process.stdout.write(`${sync.fingerprint} listens at ${await sync.listen(address)}\n`)
@@ -35,6 +34,7 @@ export const syncCommand: Command = {
   ],
   async run(positionals, values) {
     const { database, shard, address } = take(positionals, 'database', 'shard', 'address')
+    const { createVectorDB, createVectorSync } = await library()
     using db = await createVectorDB({ path: database })
     await using sync = createVectorSync(db, text(values, 'node') ?? 'node', {})
     const result = await sync.sync(shard, address)
@@ -46,4 +46,11 @@ export const syncCommand: Command = {
     )
     return 0
   },
+}
+
+/** Loaded when it is needed: `--help` must not wait for a database engine and a network. */
+async function library() {
+  const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
+  const { createVectorSync } = await import('@agentic-flow/sqlite-vector/sync')
+  return { createVectorDB, createVectorSync }
 }

@@ -4,7 +4,7 @@
  * Both work on the folder `<database>-node/`; a running node notices changes of its trust list.
  */
 import { readFileSync } from 'node:fs'
-import { openIdentity, TrustList } from '@agentic-flow/sqlite-vector/transport'
+import type { TrustList } from '@agentic-flow/sqlite-vector/transport'
 import { flag, take, text, UsageError, type Command } from '../command.ts'
 
 /** The folder of keys and trust that belongs to a database file. */
@@ -18,13 +18,14 @@ export const fingerprintCommand: Command = {
   summary: 'Print the fingerprint of a node, or its certificate for others to pin.',
   options: { certificate: { type: 'boolean' } },
   optionHelp: ['--certificate  print the certificate (PEM) instead'],
-  run(positionals, values) {
+  async run(positionals, values) {
     const { database } = take(positionals, 'database')
+    const { openIdentity } = await import('@agentic-flow/sqlite-vector/transport')
     const identity = openIdentity(nodeFolder(database))
     process.stdout.write(
       flag(values, 'certificate') ? identity.certificatePem : `${identity.fingerprint}\n`,
     )
-    return Promise.resolve(0)
+    return 0
   },
 }
 
@@ -37,34 +38,39 @@ export const trustCommand: Command = {
     'CERTIFICATE  a PEM file, as `fingerprint --certificate` prints it on the peer; - reads stdin',
     '--name NAME  what to call the peer',
   ],
-  run([action, ...rest], values) {
+  async run([action, ...rest], values) {
     const name = text(values, 'name') ?? null
-    if (action === 'add') return Promise.resolve(add(rest, name))
-    if (action === 'list') return Promise.resolve(list(rest))
-    if (action === 'remove') return Promise.resolve(remove(rest))
+    if (action === 'add') return add(rest, name)
+    if (action === 'list') return list(rest)
+    if (action === 'remove') return remove(rest)
     throw new UsageError('say add, list or remove')
   },
 }
 
-function add(positionals: readonly string[], name: string | null): number {
+async function add(positionals: readonly string[], name: string | null): Promise<number> {
   const { database, certificate } = take(positionals, 'database', 'certificate')
   const pem = readFileSync(certificate === '-' ? 0 : certificate, 'utf8')
-  const entry = TrustList.open(nodeFolder(database)).add(pem, name)
+  const entry = (await trustOf(database)).add(pem, name)
   process.stdout.write(`${entry.fingerprint}\n`)
   return 0
 }
 
-function list(positionals: readonly string[]): number {
+async function list(positionals: readonly string[]): Promise<number> {
   const { database } = take(positionals, 'database')
-  for (const { fingerprint, nodeId } of TrustList.open(nodeFolder(database)).list()) {
+  for (const { fingerprint, nodeId } of (await trustOf(database)).list()) {
     process.stdout.write(`${fingerprint}  ${nodeId ?? ''}`.trimEnd() + '\n')
   }
   return 0
 }
 
-function remove(positionals: readonly string[]): number {
+async function remove(positionals: readonly string[]): Promise<number> {
   const { database, fingerprint } = take(positionals, 'database', 'fingerprint')
-  const removed = TrustList.open(nodeFolder(database)).remove(fingerprint)
+  const removed = (await trustOf(database)).remove(fingerprint)
   if (!removed) process.stderr.write(`no peer ${fingerprint} is pinned\n`)
   return removed ? 0 : 1
+}
+
+async function trustOf(database: string): Promise<TrustList> {
+  const transport = await import('@agentic-flow/sqlite-vector/transport')
+  return transport.TrustList.open(nodeFolder(database))
 }
