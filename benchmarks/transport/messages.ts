@@ -2,12 +2,12 @@
  * What the benchmark and its two processes per driver say to each other. Types only.
  */
 
-export type DriverName = 'quic' | 'quic-1350' | 'quic-worker' | 'tls' | 'http2'
+export type DriverName = 'quic' | 'quic-1350' | 'quic-cubic' | 'quic-worker' | 'tls' | 'http2'
 
 /** One workload for a client. */
 export type Work =
   | { readonly type: 'requests'; readonly bytes: number; readonly count: number }
-  | { readonly type: 'upload'; readonly bytes: number }
+  | { readonly type: 'upload'; readonly bytes: number; readonly timeoutMs?: number }
   | { readonly type: 'first-answer'; readonly how: 'full' | 'resumed' | 'early' }
   | { readonly type: 'usage' }
 
@@ -35,7 +35,7 @@ export interface Keys {
 /** A protocol under test. */
 export interface Driver {
   /** Echoes requests and counts uploads; resolves with its address. */
-  serve(keys: Keys): Promise<string>
+  serve(keys: Keys, host: string): Promise<string>
   client(keys: Keys, address: string): Promise<DriverClient>
 }
 

@@ -8,8 +8,9 @@ import { tlsDriver } from './drivers/tls.ts'
 import type { Driver, DriverClient, DriverName, Keys, Usage, Work } from './messages.ts'
 
 const DRIVERS: Readonly<Record<DriverName, Driver>> = {
-  quic: quicDriver(null),
-  'quic-1350': quicDriver(1_350),
+  quic: quicDriver({}),
+  'quic-1350': quicDriver({ datagramBytes: 1_350 }),
+  'quic-cubic': quicDriver({ congestionControl: 'cubic' }),
   'quic-worker': quicWorkerDriver,
   tls: tlsDriver,
   http2: http2Driver,
@@ -17,7 +18,11 @@ const DRIVERS: Readonly<Record<DriverName, Driver>> = {
 
 const CHUNK_BYTES = 65_536
 
-const [role, name] = process.argv.slice(2) as ['server' | 'client', DriverName]
+const [role, name, host = '127.0.0.1'] = process.argv.slice(2) as [
+  'server' | 'client',
+  DriverName,
+  string?,
+]
 const driver = DRIVERS[name]
 let client: DriverClient | null = null
 
@@ -27,7 +32,7 @@ process.on('message', (message: unknown) => {
 
 async function answer(message: (Keys & { readonly address?: string }) | Work): Promise<void> {
   if ('keyPem' in message) {
-    if (role === 'server') process.send?.({ address: await driver.serve(message) })
+    if (role === 'server') process.send?.({ address: await driver.serve(message, host) })
     else {
       client = await driver.client(message, message.address ?? '')
       process.send?.({ ready: true })
@@ -54,7 +59,9 @@ async function run(work: Work): Promise<readonly number[]> {
     }
     case 'upload': {
       const startedMs = performance.now()
-      const counted = await client.upload(new Uint8Array(CHUNK_BYTES).fill(7), work.bytes)
+      const upload = client.upload(new Uint8Array(CHUNK_BYTES).fill(7), work.bytes)
+      const counted = await Promise.race([upload, timeUp(work.timeoutMs)])
+      if (counted === null) return []
       if (counted !== work.bytes) throw new Error(`${counted} of ${work.bytes} bytes arrived`)
       return [performance.now() - startedMs]
     }
@@ -65,6 +72,13 @@ async function run(work: Work): Promise<readonly number[]> {
     default:
       throw new Error('unknown work')
   }
+}
+
+/** Null after a while; never without a limit. */
+function timeUp(timeoutMs: number | undefined): Promise<null> {
+  return new Promise((resolve) => {
+    if (timeoutMs !== undefined) setTimeout(resolve, timeoutMs, null).unref()
+  })
 }
 
 function usage(): Usage {

@@ -12,7 +12,7 @@ import { once } from 'node:events'
 import type { Driver, DriverClient, Keys } from '../messages.ts'
 
 export const http2Driver: Driver = {
-  async serve(keys) {
+  async serve(keys, host) {
     const server = createSecureServer({
       ...secrets(keys),
       requestCert: true,
@@ -25,9 +25,9 @@ export const http2Driver: Driver = {
       if (headers[':path'] === '/upload') countUpload(stream)
       else echo(stream)
     })
-    server.listen(0, '127.0.0.1')
+    server.listen(0, host)
     await once(server, 'listening')
-    return `127.0.0.1:${(server.address() as AddressInfo).port}`
+    return `${host}:${(server.address() as AddressInfo).port}`
   },
   async client(keys, address) {
     return http2Client(await open(keys, address), keys, address)

@@ -23,7 +23,7 @@ type FromWorker =
   | { readonly type: 'taken' }
 
 export const quicWorkerDriver: Driver = {
-  serve: (keys) => quicDriver(null).serve(keys),
+  serve: (keys, host) => quicDriver({}).serve(keys, host),
   async client(keys, address) {
     const worker = new Worker(new URL(import.meta.url), {
       workerData: { keys, address },
@@ -78,9 +78,9 @@ function say(message: FromWorker): void {
 }
 
 /** The worker's side. */
-async function host(): Promise<void> {
+async function hostTransport(): Promise<void> {
   const { keys, address } = workerData as { keys: Keys; address: string }
-  const client = await quicDriver(null).client(keys, address)
+  const client = await quicDriver({}).client(keys, address)
   const chunks: Uint8Array[] = []
   let wake: (() => void) | null = null
   parentPort?.on('message', (message: ToWorker) => {
@@ -107,4 +107,4 @@ async function host(): Promise<void> {
   say({ type: 'ready' })
 }
 
-if (!isMainThread && parentPort !== null) await host()
+if (!isMainThread && parentPort !== null) await hostTransport()

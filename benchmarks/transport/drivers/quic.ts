@@ -7,6 +7,7 @@ import {
   type Connection,
   NodeIdentity,
   QuicTransport,
+  type QuicTransportOptions,
   TicketStore,
   TrustList,
 } from '@agentic-flow/sqlite-vector/transport'
@@ -25,21 +26,23 @@ export interface QuicDriver extends Driver {
 /** The first frame of a channel that is an upload; anything else is a request. */
 const UPLOAD = Uint8Array.of(1)
 
-export function quicDriver(datagramBytes: number | null): QuicDriver {
+export function quicDriver(
+  options: Pick<QuicTransportOptions, 'datagramBytes' | 'congestionControl'>,
+): QuicDriver {
   const open = (keys: Keys, tickets = TicketStore.inMemory()): Promise<QuicTransport> => {
     const trust = TrustList.inMemory()
     trust.add(keys.peerPem)
     const identity = new NodeIdentity(createPrivateKey(keys.keyPem), keys.certificatePem)
-    return QuicTransport.create({ identity, trust, tickets, datagramBytes })
+    return QuicTransport.create({ identity, trust, tickets, ...options })
   }
   return {
-    async serve(keys) {
+    async serve(keys, host) {
       const transport = await open(keys)
       const accept = async (): Promise<void> => {
         for await (const connection of transport.accept()) void serveConnection(connection)
       }
       void accept()
-      return transport.listen('127.0.0.1:0')
+      return transport.listen(`${host}:0`)
     },
     async client(keys, address) {
       const transport = await open(keys)

@@ -13,14 +13,14 @@ const KIND = { request: 0, chunk: 1, end: 2 } as const
 const HEADER_BYTES = 5
 
 export const tlsDriver: Driver = {
-  async serve(keys) {
+  async serve(keys, host) {
     const server = createServer(
       { ...secrets(keys), requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' },
       serveSocket,
     )
-    server.listen(0, '127.0.0.1')
+    server.listen(0, host)
     await once(server, 'listening')
-    return `127.0.0.1:${(server.address() as AddressInfo).port}`
+    return `${host}:${(server.address() as AddressInfo).port}`
   },
   async client(keys, address) {
     const [socket] = await open(keys, address, undefined)
