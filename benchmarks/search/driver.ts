@@ -7,7 +7,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Dataset, GROUP, GROUPS, K, cosineDistance, makeDataset, row } from './data.ts'
+import { type Dataset, GROUPS, K, groupOf, cosineDistance, makeDataset, row } from './data.ts'
 import type { Engine, EngineFactory, EngineReport } from './engine.ts'
 
 const [engineName = '', dataFolder = '', countText = '', queriesText = ''] = process.argv.slice(2)
@@ -33,7 +33,7 @@ async function measure(engine: Engine): Promise<EngineReport> {
   const filteredRun =
     filtered === null
       ? null
-      : await timed(data, data.groupTruth, (query) => filtered(query, K), inGroup)
+      : await timed(data, data.groupTruth, (query, q) => filtered(query, K, groupOf(q)), inGroup)
   const diskBytes = engine.diskBytes()
   const writes = await timedWrites(engine)
   await engine.close()
@@ -63,8 +63,8 @@ function everything(): boolean {
   return true
 }
 
-function inGroup(index: number): boolean {
-  return index % GROUPS === GROUP
+function inGroup(index: number, query: number): boolean {
+  return index % GROUPS === groupOf(query)
 }
 
 interface Timed {
@@ -76,8 +76,8 @@ interface Timed {
 async function timed(
   from: Dataset,
   truth: Dataset['truth'],
-  search: (query: Float32Array) => Promise<readonly number[]> | readonly number[],
-  allowed: (index: number) => boolean,
+  search: (query: Float32Array, index: number) => Promise<readonly number[]> | readonly number[],
+  allowed: (index: number, query: number) => boolean,
 ): Promise<Timed> {
   const times: number[] = []
   let found = 0
@@ -85,11 +85,11 @@ async function timed(
     for (let q = 0; q < from.queryCount; q += 1) {
       const query = row(from.queries, q)
       const start = performance.now()
-      const answer = await search(query)
+      const answer = await search(query, q)
       const ms = performance.now() - start
       // The first round warms the code; its answers are checked all the same, once.
       if (round === 1) times.push(ms)
-      else found += hits(from, query, answer, truth[q] ?? [], allowed)
+      else found += hits(from, query, answer, truth[q] ?? [], (index) => allowed(index, q))
     }
   }
   times.sort((a, b) => a - b)

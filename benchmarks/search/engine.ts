@@ -13,9 +13,13 @@ export interface Engine {
   readonly exact:
     | ((query: Float32Array, k: number) => Promise<readonly number[]> | readonly number[])
     | null
-  /** The `k` nearest of group 7 (2 %); null where the engine has no filter. */
+  /** The `k` nearest of one group (2 %); null where the engine has no filter. */
   readonly filtered:
-    | ((query: Float32Array, k: number) => Promise<readonly number[]> | readonly number[])
+    | ((
+        query: Float32Array,
+        k: number,
+        group: number,
+      ) => Promise<readonly number[]> | readonly number[])
     | null
   insert(index: number, vector: Float32Array): Promise<void> | void
   update(index: number, vector: Float32Array): Promise<void> | void

@@ -3,7 +3,7 @@
  */
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { GROUP, GROUPS, K, row } from '../data.ts'
+import { GROUPS, K, row } from '../data.ts'
 import type { Engine } from '../engine.ts'
 import { competitor } from './competitor.ts'
 
@@ -54,7 +54,8 @@ export async function open(folder: string): Promise<Engine> {
     },
     search: (query, k) => ids(ask(table, query, k).refineFactor(10)),
     exact: (query, k) => ids(ask(table, query, k).bypassVectorIndex()),
-    filtered: (query, k) => ids(ask(table, query, k).where(`grp = ${GROUP}`).refineFactor(10)),
+    filtered: (query, k, group) =>
+      ids(ask(table, query, k).where(`grp = ${group}`).refineFactor(10)),
     insert: async (index, vector) => {
       await table.add([record(index, vector)])
     },

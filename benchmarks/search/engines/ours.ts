@@ -5,7 +5,7 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { createVectorDB, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
-import { GROUP, GROUPS, K, row } from '../data.ts'
+import { GROUPS, K, row } from '../data.ts'
 import type { Engine } from '../engine.ts'
 
 const INTO = 10_000
@@ -29,7 +29,7 @@ export async function open(folder: string): Promise<Engine> {
     },
     search: (query, k) => ids(db.search('s', query, { k })),
     exact: (query, k) => ids(db.search('s', query, { k, exact: true })),
-    filtered: (query, k) => ids(db.search('s', query, { k, filter: { group: GROUP } })),
+    filtered: (query, k, group) => ids(db.search('s', query, { k, filter: { group } })),
     insert: (index, embedding) => db.insert('s', { id: String(index), embedding }),
     update: (index, embedding) => db.update('s', String(index), { embedding }),
     remove: (index) => {

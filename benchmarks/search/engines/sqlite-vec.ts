@@ -4,7 +4,7 @@
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { K, GROUP, GROUPS, row } from '../data.ts'
+import { K, GROUPS, row } from '../data.ts'
 import type { Engine } from '../engine.ts'
 import { competitor } from './competitor.ts'
 
@@ -24,7 +24,7 @@ export async function open(folder: string): Promise<Engine> {
   const insert = db.prepare('INSERT INTO v (rowid, embedding, grp) VALUES (?, ?, ?)')
   const all = 'SELECT rowid AS id FROM v WHERE embedding MATCH ? AND k = ?'
   const search = db.prepare(`${all} ORDER BY distance`)
-  const filtered = db.prepare(`${all} AND grp = ${GROUP} ORDER BY distance`)
+  const filtered = db.prepare(`${all} AND grp = ? ORDER BY distance`)
   const update = db.prepare('UPDATE v SET embedding = ? WHERE rowid = ?')
   const remove = db.prepare('DELETE FROM v WHERE rowid = ?')
   const run = (statement: typeof search, query: Float32Array, k: number): number[] =>
@@ -40,7 +40,8 @@ export async function open(folder: string): Promise<Engine> {
     },
     search: (query, k) => run(search, query, k),
     exact: null,
-    filtered: (query, k) => run(filtered, query, k),
+    filtered: (query, k, group) =>
+      filtered.all(bytes(query), k, BigInt(group)).map((found) => Number(found['id'])),
     insert: (index, vector) => {
       insert.run(BigInt(index), bytes(vector), 0n)
     },

@@ -11,8 +11,11 @@ import type { ArenaRows } from './memory-layout.ts'
 /** Up to this many components a shard is always searched exactly: about 20,000 rows of 384. */
 export const EXACT_COMPONENTS_MAX = 8_388_608
 
-/** Up to this many components that pass a filter are compared exactly: less than half a millisecond. */
-export const EXACT_FILTERED_COMPONENTS_MAX = 1_048_576
+/**
+ * Up to this many components that pass a filter are compared exactly, 512 rows of 384: codes would save less than a tenth of
+ * a millisecond.
+ */
+export const EXACT_FILTERED_COMPONENTS_MAX = 196_608
 
 /** Nanoseconds per component scanned, by kind of row. */
 const SCAN_NS = { float32: 0.34, int8: 0.15, bits: 0.012 } as const

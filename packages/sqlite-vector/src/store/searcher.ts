@@ -27,7 +27,7 @@ import type { SearchIndexes } from './search-index.ts'
 import type { ResolvedHybrid, ResolvedSearch } from './search-options.ts'
 import type { SearchStatements } from './search-statements.ts'
 import type { HybridResult, RecallReport, SearchPlan, TextResult } from './search-types.ts'
-import type { ShardIndex } from './shard-index.ts'
+import type { FilteredSlots, ShardIndex } from './shard-index.ts'
 import type { ShardRow } from './shards.ts'
 import { searchText } from './text-index.ts'
 import type { Metadata, SearchResult, VectorRecord } from './types.ts'
@@ -194,15 +194,15 @@ export class Searcher {
   }
 
   /** Which slots of the arena pass the filter. */
-  #select(
-    shard: ShardRow,
-    index: ShardIndex | null,
-    filter: ShardFilter | null,
-  ): { readonly selection: Selection; readonly selected: number } {
+  #select(shard: ShardRow, index: ShardIndex | null, filter: ShardFilter | null): FilteredSlots {
     if (filter === null) return { selection: EVERYTHING, selected: shard.record_count }
     // Without an index the filter becomes part of the scan; how many pass is known only after it.
     if (index === null) return { selection: EVERYTHING, selected: shard.record_count }
-    const { arena } = index
+    const key = JSON.stringify([filter.sql, filter.params])
+    return index.filteredBy(key, () => this.#slotsWhere(shard, index, filter))
+  }
+
+  #slotsWhere(shard: ShardRow, { arena }: ShardIndex, filter: ShardFilter): FilteredSlots {
     const records = matchingRecords(this.#statements, shard, filter)
     const slots = Uint32Array.from(records, (record) => {
       const slot = arena.slotOf(record)

@@ -8,6 +8,7 @@
  *   I1  The arena holds exactly the visible records as of change_id `cursor`, when `cursor` is the head of the feed.
  *   I2  It is void when what it was made from ({@link IndexBasis}) is no longer what the file says, or when
  *       tombstones above the cursor were collected: their deletes can no longer be read from the feed.
+ *   I3  Slots kept for a filter are those of the state at `cursor`: any later change voids them all.
  */
 import type { StatementSync } from 'node:sqlite'
 
@@ -15,6 +16,7 @@ import { Arena } from '../search/arena.ts'
 import type { Calibration } from '../search/calibrate.ts'
 import type { ArenaRows } from '../search/memory-layout.ts'
 import type { Quantizer } from '../search/quantizer.ts'
+import type { Selection } from '../search/scan.ts'
 import type { ShardRow } from './shards.ts'
 
 /** What an index was made from. */
@@ -22,6 +24,15 @@ export interface IndexBasis {
   readonly shard: number
   readonly logId: string
 }
+
+/** Which slots pass a filter, and how many. */
+export interface FilteredSlots {
+  readonly selection: Selection
+  readonly selected: number
+}
+
+/** Filters whose slots are kept; each takes at most half a byte a record. */
+const FILTERS_KEPT_MAX = 16
 
 type TailRow = readonly [record: number, changeId: number, embedding: Uint8Array | null]
 
@@ -33,6 +44,10 @@ export class ShardIndex {
   calibration: Calibration | null = null
   /** Rises with every use, over all indexes of a file: the smallest gives way first. */
   usedAt = 0
+
+  /** By filter; all of them as of {@link #filteredAt}. The feed moves with every change of metadata. */
+  readonly #filtered = new Map<string, FilteredSlots>()
+  #filteredAt = 0
 
   constructor(basis: IndexBasis, shard: ShardRow, rows: ArenaRows, quantizer: Quantizer | null) {
     this.basis = basis
@@ -53,6 +68,23 @@ export class ShardIndex {
   pending(shard: ShardRow): number {
     const records = shard.record_count + shard.tombstone_count
     return Math.min(shard.head - this.cursor, records)
+  }
+
+  /** The slots that pass the filter named `key`: kept from before while nothing has changed, else found anew. */
+  filteredBy(key: string, find: () => FilteredSlots): FilteredSlots {
+    if (this.#filteredAt !== this.cursor) {
+      this.#filtered.clear()
+      this.#filteredAt = this.cursor
+    }
+    const found = this.#filtered.get(key) ?? find()
+    // Taken out and put back, the first in the map is the least recently used.
+    this.#filtered.delete(key)
+    this.#filtered.set(key, found)
+    const [oldest] = this.#filtered.keys()
+    if (this.#filtered.size > FILTERS_KEPT_MAX && oldest !== undefined) {
+      this.#filtered.delete(oldest)
+    }
+    return found
   }
 
   /** Reads at most `limit` rows of the feed into the arena. Inside a read transaction. */

@@ -94,7 +94,7 @@ async function check(
       db.close()
       db = await here.open()
     }
-    if (each.type === 'search') db.search(SHARD, VECTORS[0] ?? [])
+    if (each.type === 'search') answers(db)
   }
   await expectRows(here, db, second)
   pull(peer.replica, db.replica, 'peer')
