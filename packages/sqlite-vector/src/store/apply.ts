@@ -24,6 +24,7 @@ import { mergeKnown } from '../sync/conflict.ts'
 import type { ActorId, Change, RecordState, Sibling, VersionVector } from '../sync/types.ts'
 import { covers, dominates, joinVectors } from '../sync/version-vector.ts'
 import type { WriteTransaction } from './core.ts'
+import { applyRun } from './bulk-apply.ts'
 import { floorOf, raiseFloor } from './collect.ts'
 import { guardOwnDots, guardOwnWrites, settleClaims } from './own-writes.ts'
 import { movePulled, noteReport } from './peers.ts'
@@ -39,6 +40,7 @@ import {
   withPayload,
 } from './register.ts'
 import { loadShard, type OpenShard, ownVector } from './shards.ts'
+import { BULK_ROWS } from './statements.ts'
 import type { ApplyResult, DeltaSource } from './types.ts'
 
 /** What applying did so far. */
@@ -73,14 +75,31 @@ export function applyDelta(
   const lacking: string[] = []
   const nowMs = transaction.nowMs
   const ahead = new Map<ActorId, number>()
-  for (const change of changes) {
-    for (const { stamp } of change.siblings) {
+  for (const { siblings } of changes) {
+    for (const { stamp } of siblings) {
       tally.skewMsMax = Math.max(tally.skewMsMax, skewMs(stamp, nowMs))
       shard.clock = receiveHlc(shard.clock, stamp, nowMs, CLOCK_DRIFT_MS_MAX)
     }
+  }
+  const isNew = (change: Change): boolean =>
+    isPlainNews(known, change) &&
+    payloadFault(shard, change) === null &&
+    findHidden(transaction.core, shard, change.id) === null
+  for (let index = 0, alone = 0; index < changes.length;) {
+    // Quarantine is released record by record.
+    const isRun = index >= alone && shard.quarantineCount === 0
+    const count = isRun ? applyRun(transaction, shard, changes, index, isNew) : 0
+    tally.applied += count
+    for (const { siblings } of changes.slice(index, index + count))
+      noteAhead(ahead, known, siblings)
+    index += count
+    if (isRun) alone = index + BULK_ROWS
+    const change = changes[index]
+    if (change === undefined) break
     const { applied } = tally
     applyChange(transaction, shard, known, change, source.peer, tally, lacking)
     if (tally.applied > applied) noteAhead(ahead, known, change.siblings)
+    index += 1
   }
   shard.aheadVector = joinVectors(shard.aheadVector, ahead)
   if (tally.skewMsMax > CLOCK_DRIFT_MS_MAX) {

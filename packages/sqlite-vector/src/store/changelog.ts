@@ -26,12 +26,18 @@ import type { DeltaQuery, DeltaRead } from './types.ts'
 export function readDelta(core: StoreCore, shardId: string, query: DeltaQuery): DeltaRead {
   const shard = shardRow(core, shardId)
   const { logId } = core.identity()
-  const rows = core.sql.readFeed.all(shard.shard, query.after, query.countMax)
+  // A reader that has nothing gets every row: then payloads come along with it.
+  const isWhole = query.known.size === 0 && query.only === undefined
+  const feed = isWhole ? core.sql.readFeedWhole : core.sql.readFeed
+  const countMax = isWhole
+    ? Math.min(query.countMax, rowsWithin(query.bytesMax, shard.dimension))
+    : query.countMax
+  const rows = feed.all(shard.shard, query.after, countMax)
   const changes: Change[] = []
   const until = query.until ?? Infinity
   let through = query.after
   let bytes = 0
-  for (const row of rows as unknown as ChangelogRow[]) {
+  for (const row of rows as unknown as FeedRow[]) {
     if (bytes >= query.bytesMax || row.change_id > until) break
     through = row.change_id
     if (query.only !== undefined && !concerns(core, row, query.only)) continue
@@ -42,7 +48,7 @@ export function readDelta(core: StoreCore, shardId: string, query: DeltaQuery): 
   }
   // Fewer rows than asked for were left, so all above the last one is known to be empty.
   const last = rows.at(-1) as unknown as ChangelogRow | undefined
-  const exhausted = rows.length < query.countMax && through === (last?.change_id ?? query.after)
+  const exhausted = rows.length < countMax && through === (last?.change_id ?? query.after)
   if (exhausted && shard.head > through) through = shard.head
   // The rows up to `until` are all looked at, though none may lie just there.
   const isBeyond = last !== undefined && last.change_id > until && bytes < query.bytesMax
@@ -90,21 +96,31 @@ function withoutKnownEmbeddings(change: Change, known: VersionVector): Change {
   return { ...change, siblings }
 }
 
-function readChange(core: StoreCore, row: ChangelogRow): Change {
+/** A row of the feed; with its payload when that was read along. */
+type FeedRow = ChangelogRow & Partial<PayloadRow>
+
+function readChange(core: StoreCore, row: FeedRow): Change {
   const state = rowToRecordState(core, row)
   if (row.operation === OPERATION.put) return putChange(core, row, state)
   return { id: idOf(core, row.record), ...state }
 }
 
-function putChange(core: StoreCore, row: ChangelogRow, state: RecordState): Change {
-  const payload = must(core.sql.getPayload.get(row.record), 'the row of a visible record')
-  const { vector_id: id, ...rest } = payload as unknown as PayloadRow
+function putChange(core: StoreCore, row: FeedRow, state: RecordState): Change {
+  const payload =
+    row.vector_id === undefined
+      ? must(core.sql.getPayload.get(row.record), 'the row of a visible record')
+      : row
   const sibling = must(state.siblings[0], 'the only sibling')
-  const value = payloadToValue(
-    { vector_id: id, ...rest },
-    must(sibling.value, 'a put').embeddingDot,
-  )
-  return { id, siblings: [{ ...sibling, value }], context: state.context }
+  const { dot, stamp } = sibling
+  const { embeddingDot } = must(sibling.value, 'a put')
+  const value = payloadToValue(payload as unknown as PayloadRow, embeddingDot)
+  const { vector_id: id } = payload as unknown as PayloadRow
+  return { id, siblings: [{ dot, stamp, value }], context: state.context }
+}
+
+/** Rows of which the embeddings alone come to `bytesMax`, and one more. */
+function rowsWithin(bytesMax: number, dimension: number): number {
+  return Math.floor(bytesMax / (dimension * 4)) + 1
 }
 
 /** A stored record as it travels, whole, and what its payload weighs. */

@@ -370,7 +370,7 @@ function unread(embeddingDot: Dot): RecordValue {
   return { embedding: null, embeddingDot, metadata: '{}', text: null }
 }
 
-function embeddingBytes(value: RecordValue): Uint8Array {
+export function embeddingBytes(value: RecordValue): Uint8Array {
   return value.embedding === null
     ? must<Uint8Array>(null, 'a value with its embedding')
     : viewToBytes(value.embedding)

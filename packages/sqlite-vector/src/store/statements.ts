@@ -118,6 +118,7 @@ const SQL = {
   findVector: 'SELECT record FROM vectors WHERE shard = ? AND vector_id = ?',
   setVector: 'UPDATE vectors SET change_id = ?, metadata = ?, document = ? WHERE record = ?',
   dropVector: 'DELETE FROM vectors WHERE record = ?',
+  dropVectors: 'DELETE FROM vectors WHERE record BETWEEN ? AND ?',
   getText: 'SELECT document FROM vectors WHERE record = ?',
   addText: 'INSERT INTO record_text (rowid, document) VALUES (?, ?)',
   dropText: `INSERT INTO record_text (record_text, rowid, document) VALUES ('delete', ?, ?)`,
@@ -148,6 +149,13 @@ const SQL = {
   dropChange: 'DELETE FROM vector_changelog WHERE position = (? << 44) | ?',
   setContext: 'UPDATE vector_changelog SET context = ? WHERE position = (? << 44) | ?',
   readFeed: `SELECT {changelog} FROM vector_changelog c
+    WHERE c.position > ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
+    ORDER BY c.position LIMIT ?3`,
+
+  // The same with the payloads of visible records: one call instead of one a record.
+  readFeedWhole: `SELECT {changelog}, v.vector_id, v.metadata, v.document, e.embedding
+    FROM vector_changelog c LEFT JOIN vectors v ON v.record = c.record
+    LEFT JOIN embeddings e ON e.record = c.record
     WHERE c.position > ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
     ORDER BY c.position LIMIT ?3`,
 
