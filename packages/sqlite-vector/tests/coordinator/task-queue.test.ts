@@ -1,3 +1,6 @@
+/**
+ * The queue of sync tasks: order, limits, one task per shard and peer.
+ */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 

@@ -1,3 +1,6 @@
+/**
+ * Topologies: who dials whom.
+ */
 import { describe, expect, test } from 'vitest'
 
 import { peersToDial, type Topology } from '../../src/sync/topology.ts'

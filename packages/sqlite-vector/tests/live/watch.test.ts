@@ -1,3 +1,6 @@
+/**
+ * `watch()`: what it yields equals what a fresh query gives.
+ */
 import { expect, test } from 'vitest'
 
 import { createVectorDB, watch } from '../../src/index.ts'
