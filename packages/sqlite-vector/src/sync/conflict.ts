@@ -30,6 +30,8 @@ function sameDot(a: Sibling, b: Sibling): boolean {
  * caller can tell by identity that there is nothing to write.
  */
 export function mergeRegister(local: RecordState, remote: RecordState): RecordState {
+  const plain = mergePlain(local, remote)
+  if (plain !== null) return plain
   const localContext = contextOf(local)
   const remoteContext = contextOf(remote)
   const kept = local.siblings.filter(
@@ -48,6 +50,20 @@ export function mergeRegister(local: RecordState, remote: RecordState): RecordSt
   }
   const siblings = [...kept, ...gained].sort((a, b) => compareDots(a.dot, b.dot))
   return { siblings, context }
+}
+
+/** {@link mergeRegister} of two single writes that saw nothing, which most are; null for others. */
+function mergePlain(local: RecordState, remote: RecordState): RecordState | null {
+  if (local.context !== null || remote.context !== null) return null
+  const [ours, second] = local.siblings
+  const [theirs, third] = remote.siblings
+  if (ours === undefined || theirs === undefined || second !== undefined || third !== undefined) {
+    return null
+  }
+  const a = ours.dot
+  const b = theirs.dot
+  if (a.actor === b.actor) return b.counter > a.counter ? remote : local
+  return { siblings: a.actor < b.actor ? [ours, theirs] : [theirs, ours], context: null }
 }
 
 /**

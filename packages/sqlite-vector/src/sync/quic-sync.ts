@@ -268,7 +268,7 @@ export class VectorSync {
 
   /**
    * Waits until `acks` peers durably hold everything that the shard holds now. Does not sync by itself.
-   * Resolves with their fingerprints. @throws the signal's reason; `SYNC_CLOSED`
+   * Resolves with their fingerprints. @throws SqliteVectorError `TRANSPORT_ABORTED` when the signal ends the wait, `SYNC_CLOSED`
    */
   async waitForPeers(shardId: string, options: WaitForPeersOptions): Promise<readonly string[]> {
     nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
