@@ -194,6 +194,9 @@ export const HOLDS_DELAY_MS = 10
 /** Marks of relays to come that a shard keeps; beyond, the last one moves. */
 export const RELAY_MARKS_MAX = 256
 
+/** How long a relay waits for a peer that keeps hearing of others' writes by another way, in milliseconds. */
+export const RELAY_PATIENCE_MS = 2_000
+
 /** Longest time that a peer's version vector may lag behind ours while commits never pause, in milliseconds. */
 export const RELAY_SETTLE_MS = 1_000
 

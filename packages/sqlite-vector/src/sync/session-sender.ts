@@ -68,6 +68,7 @@ export function createSender(request: SendRequest): SendSession {
     own: null,
     behind: 'no',
     until: null,
+    heard: EMPTY_VECTOR,
     known: EMPTY_VECTOR,
     sentThrough: 0,
     cursorSent: 0,
@@ -377,7 +378,13 @@ const relay: On<'relay'> = (session, { until }) =>
     : stay(session)
 
 const holds: On<'holds'> = (session, { versionVector }) =>
-  stay({ ...session, known: joinVectors(session.known, versionVector) })
+  dominates(session.known, versionVector)
+    ? stay(session)
+    : stay({
+        ...session,
+        heard: joinVectors(session.heard, versionVector),
+        known: joinVectors(session.known, versionVector),
+      })
 
 const compare: On<'compare'> = (session, { ranges }) => ({
   session,

@@ -20,13 +20,14 @@ import {
   FOREIGN_POLL_IDLE_MS,
   HOLDS_DELAY_MS,
   RELAY_MARKS_MAX,
+  RELAY_PATIENCE_MS,
   RELAY_SETTLE_MS,
 } from '../../limits.ts'
 import type { CommitNotice, ReplicaStore, ShardState } from '../../store/types.ts'
 import { stateOrNull } from '../driver.ts'
 import type { PullSession, SendSession } from '../session-types.ts'
 import type { ActorId, VersionVector } from '../types.ts'
-import { dominates } from '../version-vector.ts'
+import { dominates, EMPTY_VECTOR } from '../version-vector.ts'
 import type { Running } from './session-runner.ts'
 
 /** What a hub works with. */
@@ -43,8 +44,10 @@ export interface HubSetup {
 interface Link {
   sender: Running | null
   puller: Running | null
-  /** Since when the peer lacks something that we have; null when it does not. */
-  lackingSinceMs: number | null
+  /** What the peer lacks of, and since when; null when it lacks nothing. */
+  lacking: { readonly versionVector: VersionVector; readonly sinceMs: number } | null
+  /** What HOLDS had told its sender when it was looked at last. */
+  heard: VersionVector
   /** Whether we began one of the sessions: then the regular check is ours to make. */
   isOurs: boolean
   /** The newest CAUGHT_UP that the peer sent. */
@@ -286,13 +289,20 @@ export class LiveHub {
     const hasAll = dominates(known, state.versionVector) && state.settled
     const isSent = sentThrough >= state.head && unacked.length === 0 && complete
     if (hasAll || isSent) {
-      link.lackingSinceMs = null
+      link.lacking = null
       return false
     }
-    link.lackingSinceMs ??= nowMs
+    if (link.lacking === null || dominates(known, link.lacking.versionVector)) {
+      link.lacking = { versionVector: state.versionVector, sinceMs: nowMs }
+    }
+    const lackingMs = nowMs - link.lacking.sinceMs
+    // It gets what we have by another way: what it still lacks may come by that one.
+    const isServed = getsElsewhere(sender.session.heard, link.heard, theirs, state.versionVector)
+    link.heard = sender.session.heard
+    if (isServed && lackingMs < RELAY_PATIENCE_MS) return true
     // Where commits never pause, the head is never reached by what has waited: then all of it goes.
-    if (nowMs - link.lackingSinceMs >= RELAY_SETTLE_MS) {
-      link.lackingSinceMs = nowMs
+    if (lackingMs >= RELAY_SETTLE_MS) {
+      link.lacking = null
       sender.tell({ type: 'committed' })
     } else if (until > 0) {
       sender.tell({ type: 'relay', until })
@@ -356,7 +366,14 @@ export class LiveHub {
 }
 
 function newLink(): Link {
-  return { sender: null, puller: null, lackingSinceMs: null, isOurs: false, caughtUp: null }
+  return {
+    sender: null,
+    puller: null,
+    lacking: null,
+    heard: EMPTY_VECTOR,
+    isOurs: false,
+    caughtUp: null,
+  }
 }
 
 function newShard(shardId: string): LiveShard {
@@ -383,4 +400,18 @@ function newsFor(
     if (counter > (told.get(actor) ?? 0) && counter > pushed) news.set(actor, counter)
   }
   return news
+}
+
+/** Whether the peer has heard from others, since we looked last, of writes that we have too. */
+function getsElsewhere(
+  heard: VersionVector,
+  before: VersionVector,
+  theirs: VersionVector | null,
+  ours: VersionVector,
+): boolean {
+  for (const [actor, counter] of heard) {
+    if (counter <= (before.get(actor) ?? 0) || counter <= (theirs?.get(actor) ?? 0)) continue
+    if (counter <= (ours.get(actor) ?? 0)) return true
+  }
+  return false
 }
