@@ -118,11 +118,11 @@ export const errorCodes: Rule = (repository) => {
   const path = 'packages/sqlite-vector/src/errors.ts'
   const shipped = [...repository.files].filter(([p]) => isShipped(p) && p !== path)
   const tests = [...repository.files].filter(([p]) => isTest(p) && p !== 'tests/tidy.test.ts')
-  const named = (files: typeof shipped, code: string): boolean =>
-    files.some(([, text]) => text.includes(`'${code}'`))
+  const has = (files: typeof shipped, pattern: string): boolean =>
+    files.some(([, text]) => new RegExp(pattern).test(text))
   return codesOf(repository).flatMap((code) => [
-    ...(named(shipped, code) ? [] : [`${path}: ${code} is thrown nowhere`]),
-    ...(named(tests, code) ? [] : [`${path}: ${code} is named in no test`]),
+    ...(has(shipped, `'${code}'`) ? [] : [`${path}: ${code} is thrown nowhere`]),
+    ...(has(tests, `\\b${code}\\b`) ? [] : [`${path}: ${code} is named in no test`]),
   ])
 }
 
