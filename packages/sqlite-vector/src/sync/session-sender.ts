@@ -75,6 +75,7 @@ export function createSender(request: SendRequest): SendSession {
     ackedThrough: 0,
     unacked: [],
     complete: false,
+    said: EMPTY_VECTOR,
     tally: { batches: 0, sent: 0, acked: 0 },
     error: null,
   }
@@ -175,7 +176,13 @@ const read: On<'read'> = (session, { batch }) => {
   }
   if (batch.atHead) {
     return {
-      session: { ...next, phase: 'caughtUp', until: null, own: ownLane(next, batch) },
+      session: {
+        ...next,
+        phase: 'caughtUp',
+        until: null,
+        own: ownLane(next, batch),
+        said: batch.state.versionVector,
+      },
       effects,
     }
   }

@@ -322,6 +322,8 @@ export interface SendSession {
   readonly behind: Behind
   /** Where the reading under way stops; null for the head. */
   readonly until: number | null
+  /** What the last CAUGHT_UP said that we hold. */
+  readonly said: VersionVector
   /** What HOLDS told us: what the subscriber got by another way. */
   readonly heard: VersionVector
   /** What the subscriber is known to hold. */

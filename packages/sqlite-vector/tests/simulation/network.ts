@@ -24,6 +24,8 @@ export interface Subscription {
   readonly shardId: string
   readonly live: boolean
   readonly batchSize: number
+  /** Who opened the channel: the puller, or the sender, which invited it. */
+  readonly opener: SimNode
 }
 
 /** Something that can happen on a channel now. */
@@ -63,10 +65,11 @@ export class SimChannel {
       nodeId: sender.name,
       batchSize,
     })
-    this.#puller = running(this.pulling, puller)
-    this.#sender = running(this.sending, sender)
+    const { opener } = subscription
+    this.#puller = running(this.pulling, puller, opener === puller)
+    this.#sender = running(this.sending, sender, opener === sender)
     this.pulling.start()
-    puller.hub.stepped(this.#puller)
+    this.#stepped(this.#puller)
   }
 
   get name(): string {
@@ -126,6 +129,17 @@ export class SimChannel {
     this.#puller.tell({ type: 'stop' })
   }
 
+  /** A live subscription that both hubs take for the one between the two. */
+  get isCurrent(): boolean {
+    const { puller, sender, shardId, live } = this.subscription
+    return (
+      live &&
+      this.pulling.session.phase === 'live' &&
+      puller.hub.find(shardId, sender.fingerprint, 'puller') === this.#puller &&
+      sender.hub.find(shardId, puller.fingerprint, 'sender') === this.#sender
+    )
+  }
+
   /** Whoever still knows of the channel forgets it. */
   close(): void {
     const { puller, sender } = this.subscription
@@ -170,7 +184,7 @@ export class SimChannel {
     this.note = nameOf(parcel)
     if (parcel === null) driver.tell({ type: 'finished' })
     else driver.take(parcel)
-    this.#nodeOf(side).hub.stepped(side)
+    this.#stepped(side)
   }
 
   /** Puts what a driver sends on the way. False when it worked on its store instead. */
@@ -178,7 +192,7 @@ export class SimChannel {
     const byPuller = side === this.#puller
     const queue = byPuller ? this.#toSender : this.#toPuller
     const effect = driver.advance()
-    this.#nodeOf(side).hub.stepped(side)
+    this.#stepped(side)
     this.note = 'store'
     if (effect === null) return false
     this.note = effect.type === 'send' ? nameOf(effect.bytes) : effect.type
@@ -191,20 +205,22 @@ export class SimChannel {
     return true
   }
 
-  #nodeOf(side: Running): SimNode {
-    return side === this.#puller ? this.subscription.puller : this.subscription.sender
+  #stepped(side: Running): void {
+    const { puller, sender, opener } = this.subscription
+    const node = side === this.#puller ? puller : sender
+    node.hub.stepped(side, opener === node)
   }
 }
 
 /** A session as the node's hub sees it. */
-function running(driver: SimDriver, node: SimNode): Running {
+function running(driver: SimDriver, node: SimNode, isOurs: boolean): Running {
   const side: Running = {
     get session() {
       return driver.session
     },
     tell(event) {
       driver.tell(event)
-      node.hub.stepped(side)
+      node.hub.stepped(side, isOurs)
     },
   }
   return side

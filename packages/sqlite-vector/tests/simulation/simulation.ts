@@ -18,7 +18,6 @@ import * as accidents from './accidents.ts'
 import type { FaultName } from './faults.ts'
 import { shardViewOf, Violation } from './history.ts'
 import { audit, auditFile, observe } from './inspect.ts'
-import type { SimChannel } from './network.ts'
 import { CHECK_INTERVAL_MS } from './node.ts'
 import { drawProfile, type Features, type Weights } from './profile.ts'
 import { Random } from './random.ts'
@@ -257,18 +256,22 @@ async function drain(world: World): Promise<void> {
 
 /** Left alone for a while, both ends of every live subscription hold the same, relayed writes included. */
 async function keepUp(world: World): Promise<void> {
-  const live = (): readonly SimChannel[] =>
-    world.channels.filter(
-      ({ subscription, pulling }) => subscription.live && pulling.session.phase === 'live',
-    )
   await drain(world)
-  if (live().length === 0) return
+  if (!world.channels.some(({ isCurrent }) => isCurrent)) return
   for (let ms = 0; ms < 2 * CHECK_INTERVAL_MS; ms += 250) {
     world.time.advance(500)
     await drain(world)
   }
-  for (const channel of live()) {
+  for (const channel of world.channels) {
     const { puller, sender, shardId } = channel.subscription
+    const back = world.channels.find(
+      ({ subscription, isCurrent }) =>
+        isCurrent &&
+        subscription.puller === sender &&
+        subscription.sender === puller &&
+        subscription.shardId === shardId,
+    )
+    if (!channel.isCurrent || back === undefined) continue
     const ours = puller.db.replica.shardState(shardId).versionVector
     const theirs = sender.db.replica.shardState(shardId).versionVector
     if (!dominates(ours, theirs)) {

@@ -107,10 +107,22 @@ export class World {
     for (const node of this.nodes) node.close()
   }
 
+  /** `puller` subscribes to the shard of `sender`; live, each to the other's, as the product does. */
   subscribe(puller: SimNode, sender: SimNode, shardId: string, live: boolean): SimChannel {
+    if (live) this.#open(sender, puller, shardId, true, puller)
+    return this.#open(puller, sender, shardId, live, puller)
+  }
+
+  #open(
+    puller: SimNode,
+    sender: SimNode,
+    shardId: string,
+    live: boolean,
+    opener: SimNode,
+  ): SimChannel {
     const batchSize = this.random.between(1, this.profile.batchSizeMax)
     const channel = new SimChannel(
-      { puller, sender, shardId, live, batchSize },
+      { puller, sender, shardId, live, batchSize, opener },
       this.random.pick([1, 1, 1, 0.1]),
     )
     this.channels.push(channel)

@@ -27,7 +27,7 @@ import type { CommitNotice, ReplicaStore, ShardState } from '../../store/types.t
 import { stateOrNull } from '../driver.ts'
 import type { PullSession, SendSession } from '../session-types.ts'
 import type { ActorId, VersionVector } from '../types.ts'
-import { dominates, EMPTY_VECTOR } from '../version-vector.ts'
+import { dominates, EMPTY_VECTOR, joinVectors } from '../version-vector.ts'
 import type { Running } from './session-runner.ts'
 
 /** What a hub works with. */
@@ -285,9 +285,11 @@ export class LiveHub {
     if (theirs !== null && !dominates(sender.session.known, theirs)) {
       sender.tell({ type: 'holds', versionVector: theirs })
     }
-    const { known, sentThrough, unacked, complete } = sender.session
+    const { known, said, sentThrough, unacked, complete } = sender.session
     const hasAll = dominates(known, state.versionVector) && state.settled
-    const isSent = sentThrough >= state.head && unacked.length === 0 && complete
+    // The vector may move while the feed does not: at the end of another transfer. That is to be said, too.
+    const isSaid = dominates(joinVectors(known, said), state.versionVector)
+    const isSent = sentThrough >= state.head && unacked.length === 0 && complete && isSaid
     if (hasAll || isSent) {
       link.lacking = null
       return false

@@ -8,13 +8,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
-import { systemClock } from '../../../src/clock/system-clock.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../../src/store/vector-db.ts'
 import { SessionDriver } from '../../../src/sync/driver.ts'
 import { createPuller } from '../../../src/sync/session-puller.ts'
 import { createSender } from '../../../src/sync/session-sender.ts'
 import { LiveHub } from '../../../src/sync/shell/live-hub.ts'
 import type { Running } from '../../../src/sync/shell/session-runner.ts'
+import { VirtualClock, VirtualTime } from '../../simulation/virtual-clock.ts'
 
 const SHARD = 'notes'
 const PEER = 'ab'.repeat(32)
@@ -22,14 +22,16 @@ const PEER = 'ab'.repeat(32)
 let folder: string
 let db: SQLiteVectorDB
 let hub: LiveHub
+let time: VirtualTime
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'hub-'))
   db = await createVectorDB({ path: join(folder, 'a.db'), durability: 'normal' })
   db.createShard(SHARD, { dimension: 2, metric: 'l2' })
+  time = new VirtualTime()
   hub = new LiveHub({
     store: db.replica,
-    clock: systemClock,
+    clock: new VirtualClock(time),
     relayDelayMs: 10,
     checkIntervalMs: 60_000,
     onError: (error) => {
@@ -73,6 +75,33 @@ function subscribed(): { readonly sender: Running; readonly driver: SessionDrive
 }
 
 describe('the hub of live sessions', () => {
+  test('tells a peer that holds all rows when the version vector moves without them', async () => {
+    const other = await createVectorDB({ path: join(folder, 'b.db'), durability: 'normal' })
+    other.createShard(SHARD, { dimension: 2, metric: 'l2' })
+    other.insert(SHARD, { id: 'one', embedding: [1, 2] })
+    const { changes, through, state } = other.replica.readDelta(SHARD, {
+      after: 0,
+      countMax: 10,
+      bytesMax: 1_000,
+      known: new Map(),
+    })
+    other.close()
+    const source = { peer: 'cd'.repeat(32), logId: state.logId, cursor: through }
+    hub.whileApplying(() => db.replica.applyDelta(SHARD, changes, source))
+    // The peer got the row and the vector of before, as a transfer of ours is not at its end.
+    const { driver } = subscribed()
+    driver.tell({ type: 'ack', cursor: 1, versionVector: null })
+    driver.tell({ type: 'ack', cursor: 1, versionVector: new Map() })
+    while (driver.busy) driver.advance()
+
+    hub.whileApplying(() => db.replica.joinVector(SHARD, source, state.versionVector))
+    for (let ms = 0; ms < 3_000 && !driver.busy; ms += 10) time.advance(10)
+
+    expect(driver.busy).toBe(true)
+    while (driver.busy) driver.advance()
+    expect(driver.session).toMatchObject({ said: state.versionVector })
+  })
+
   test('wakes the session that a newer one took the place of and left behind', async () => {
     const first = subscribed()
     const second = subscribed()
