@@ -33,7 +33,7 @@ export function quicDriver(
     const trust = TrustList.inMemory()
     trust.add(keys.peerPem)
     const identity = new NodeIdentity(createPrivateKey(keys.keyPem), keys.certificatePem)
-    return QuicTransport.create({ identity, trust, tickets, ...options })
+    return QuicTransport.create({ identity, trust, tickets, idleCloseMs: 0, ...options })
   }
   return {
     async serve(keys, host) {

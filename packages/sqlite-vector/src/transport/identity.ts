@@ -12,7 +12,13 @@
  * link(2), which only one can win, and the loser reads what the winner wrote.
  */
 import { mkdirSync, readFileSync } from 'node:fs'
-import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from 'node:crypto'
+import {
+  createPrivateKey,
+  createPublicKey,
+  hkdfSync,
+  randomBytes,
+  X509Certificate,
+} from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { join } from 'node:path'
 import { systemClock } from '../clock/system-clock.ts'
@@ -64,6 +70,12 @@ export class NodeIdentity {
   /** PKCS #8 PEM for the TLS engine. Never log it. */
   privateKeyPem(): string {
     return this.#key.export({ type: 'pkcs8', format: 'pem' }) as string
+  }
+
+  /** 32 bytes that only the holder of the key can make, the same at every start; another label, others. */
+  deriveSecret(label: string): Uint8Array {
+    const key = this.#key.export({ type: 'pkcs8', format: 'der' })
+    return new Uint8Array(hkdfSync('sha256', key, '', label, 32))
   }
 
   /** The public half, for a certificate request. */

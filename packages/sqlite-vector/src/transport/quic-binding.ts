@@ -50,6 +50,8 @@ export interface NativeConfig {
   enableEarlyData(): void
   setTicketKey(key: Uint8Array): void
   logKeys(): void
+  /** Of the id that the next accepted connection starts with; null for a dialler. */
+  setStatelessResetToken(token: bigint | null): void
   setMaxIdleTimeout(milliseconds: number): void
   setMaxRecvUdpPayloadSize(bytes: number): void
   setMaxSendUdpPayloadSize(bytes: number): void

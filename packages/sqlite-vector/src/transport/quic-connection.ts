@@ -82,6 +82,8 @@ export interface ConnectionHost extends Pick<PumpHost, 'options' | 'datagramMemo
   /** Names this process on control streams. */
   readonly instance: Uint8Array
   random(byteLength: number): Uint8Array
+  /** What proves, after a restart, that we were the ones who gave out this connection id. */
+  resetToken(id: Uint8Array): bigint
   mark(connection: QuicConnection): void
   addId(id: Uint8Array, connection: QuicConnection): void
   removeId(id: Uint8Array, connection: QuicConnection): void
@@ -431,8 +433,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     const { native } = this
     for (let left = native.sourceCidsLeft(); left > 0; left -= 1) {
       const id = this.#host.random(ID_BYTES)
-      const resetToken = BigInt(`0x${Buffer.from(this.#host.random(16)).toString('hex')}`)
-      native.newSourceCid(id, resetToken, false)
+      native.newSourceCid(id, this.#host.resetToken(id), false)
       this.#host.addId(id, this)
     }
   }

@@ -36,6 +36,10 @@ const MEMORY_BYTES = 1_048_576
 /** The engine's word for a handshake that TLS refuses: that is told to the peer. */
 const TLS_REFUSAL = 'TlsFail'
 const TOKEN_MAC_BYTES = 16
+const RESET_TOKEN_BYTES = 16
+/** The smallest stateless reset (RFC 9000 §10.3), and one that looks like any other short packet. */
+const RESET_BYTES_MIN = 21
+const RESET_BYTES = 60
 const TOKEN_TIME_BYTES = 8
 const TOKEN_MS_MAX = 10_000
 const LINGER_MS_MAX = 100
@@ -58,6 +62,8 @@ export interface EndpointCounts {
   readonly handshakesRateLimited: number
   readonly handshakesDropped: number
   readonly retriesSent: number
+  /** Answers to packets of connections that we do not know, from before a restart. */
+  readonly resetsSent: number
   readonly handshakesUnderWay: number
 }
 
@@ -81,7 +87,9 @@ export class QuicEndpoint implements ConnectionHost {
   readonly #idsOf = new Map<QuicConnection, Set<string>>()
   readonly #handshakes = new Map<QuicConnection, () => void>()
   readonly #rate = new HandshakeRate()
+  readonly #resetRate = new HandshakeRate()
   readonly #tokenKey = randomBytes(32)
+  readonly #resetKey: Uint8Array
   readonly #sockets: QuicSocket[] = []
   readonly #listening = new Set<QuicSocket>()
   #marked = new Set<QuicConnection>()
@@ -94,11 +102,13 @@ export class QuicEndpoint implements ConnectionHost {
   #handshakesRateLimited = 0
   #handshakesDropped = 0
   #retriesSent = 0
+  #resetsSent = 0
 
   constructor(binding: QuicBinding, options: ResolvedQuicOptions, events: EndpointEvents) {
     this.#binding = binding
     this.options = options
     this.#events = events
+    this.#resetKey = options.identity.deriveSecret('QUIC stateless reset')
     this.shutdownRead = binding.Shutdown.Read
     this.shutdownWrite = binding.Shutdown.Write
   }
@@ -113,6 +123,7 @@ export class QuicEndpoint implements ConnectionHost {
       handshakesRateLimited: this.#handshakesRateLimited,
       handshakesDropped: this.#handshakesDropped,
       retriesSent: this.#retriesSent,
+      resetsSent: this.#resetsSent,
       handshakesUnderWay: this.#handshakes.size,
     }
   }
@@ -129,13 +140,9 @@ export class QuicEndpoint implements ConnectionHost {
     const sourceId = randomBytes(ID_BYTES)
     const { serverName, handshakeTimeoutMs, clock } = this.options
     const datagramBytes = this.#datagramBytesTowards(to)
-    const native = this.#binding.Connection.connect(
-      serverName,
-      sourceId,
-      socket.local,
-      to,
-      this.#events.config(datagramBytes),
-    )
+    const config = this.#events.config(datagramBytes)
+    config.setStatelessResetToken(null)
+    const native = this.#binding.Connection.connect(serverName, sourceId, socket.local, to, config)
     this.#logKeys(native)
     const resuming = session !== null && offerSession(native, session)
     const connection = new QuicConnection(this, native, {
@@ -194,6 +201,10 @@ export class QuicEndpoint implements ConnectionHost {
       socket.send(datagram, to)
       return
     }
+  }
+
+  resetToken(id: Uint8Array): bigint {
+    return BigInt(`0x${this.#resetTokenBytes(id).toString('hex')}`)
   }
 
   mark(connection: QuicConnection): void {
@@ -287,7 +298,43 @@ export class QuicEndpoint implements ConnectionHost {
     const idBytes = isLong ? (datagram[5] ?? 0) : ID_BYTES
     if (idBytes > ID_BYTES || datagram.length < start + idBytes) return undefined
     const known = this.#byId.get(idKey(datagram, start, start + idBytes))
-    return known ?? (isLong ? this.#accept(datagram, from, socket) : undefined)
+    if (known !== undefined) return known
+    if (isLong) return this.#accept(datagram, from, socket)
+    // What follows costs a search or an answer: strangers get little of it.
+    if (this.#resetRate.take(from.host, this.options.clock.monotonicMs())) {
+      if (!this.#isReset(datagram, from, socket)) this.#reset(datagram, from, socket)
+    }
+    return undefined
+  }
+
+  /** Whether a packet under no id of ours is a peer's word that it knows our connection no more. */
+  #isReset(datagram: Buffer, from: HostPort, socket: QuicSocket): boolean {
+    const address = formatAddress(from)
+    for (const connection of this.#connections) {
+      if (connection.end !== null || connection.remoteAddress !== address) continue
+      // The engine compares the end of it with the tokens that the peer gave out.
+      connection.pump.receive(Buffer.from(datagram), from, socket.local)
+      if (connection.native.isClosed()) return true
+    }
+    return false
+  }
+
+  /** Tells a peer that we know its connection no more: we were restarted (RFC 9000 §10.3). */
+  #reset(datagram: Buffer, from: HostPort, socket: QuicSocket): void {
+    // Smaller than what it answers, or two nodes without memory would answer each other for ever.
+    const length = Math.min(RESET_BYTES, datagram.length - 1)
+    if (length < RESET_BYTES_MIN || !this.#listening.has(socket) || this.#closing) return
+    const answer = randomBytes(length)
+    answer[0] = 0x40 | ((answer[0] ?? 0) & 0x3f)
+    const id = datagram.subarray(1, 1 + ID_BYTES)
+    this.#resetTokenBytes(id).copy(answer, length - RESET_TOKEN_BYTES)
+    this.#resetsSent += 1
+    socket.send(answer, from)
+  }
+
+  #resetTokenBytes(id: Uint8Array): Buffer {
+    const mac = createHmac('sha256', this.#resetKey).update(id).digest()
+    return mac.subarray(0, RESET_TOKEN_BYTES)
   }
 
   #accept(datagram: Buffer, from: HostPort, socket: QuicSocket): QuicConnection | undefined {
@@ -306,14 +353,24 @@ export class QuicEndpoint implements ConnectionHost {
     if (!this.#isLetIn(header, originalId, from, socket)) return undefined
     const sourceId = originalId === null ? randomBytes(ID_BYTES) : Buffer.from(header.dcid)
     const datagramBytes = this.#datagramBytesTowards(from)
-    const native = this.#binding.Connection.accept(
-      sourceId,
-      originalId,
-      socket.local,
-      from,
-      this.#events.config(datagramBytes),
+    const config = this.#events.config(datagramBytes)
+    // The engine has 128 bytes for transport parameters: a token does not fit beside those of a retry.
+    config.setStatelessResetToken(originalId === null ? this.resetToken(sourceId) : null)
+    const native = this.#newNative(() =>
+      this.#binding.Connection.accept(sourceId, originalId, socket.local, from, config),
     )
+    if (native === undefined) return undefined
     return this.#admit(native, { from, sourceId, datagramBytes, firstId: Buffer.from(header.dcid) })
+  }
+
+  /** What a stranger sent may be more than the engine takes: that must end nothing but itself. */
+  #newNative(accept: () => NativeConnection): NativeConnection | undefined {
+    try {
+      return accept()
+    } catch {
+      this.#handshakesDropped += 1
+      return undefined
+    }
   }
 
   #admit(

@@ -43,7 +43,9 @@ export function describeEnd(facts: EndFacts): ConnectionEnd {
     const reason = `${facts.remoteAddress} was silent for ${facts.idleTimeoutMs} ms`
     return { by: 'timeout', code: 'TRANSPORT_CLOSED', reason }
   }
-  return { by: 'error', code: 'TRANSPORT_CLOSED', reason: 'the connection ended without a reason' }
+  // The engine ends a connection without an error when a stateless reset arrives (RFC 9000 §10.3).
+  const reason = `${facts.remoteAddress} does not know this connection any more: it was restarted, or had closed it`
+  return { by: 'peer', code: 'TRANSPORT_CLOSED', reason }
 }
 
 export function handshakeTimeout(remoteAddress: string): ConnectionEnd {

@@ -167,7 +167,7 @@ export class QuicPump {
     if (this.#formerPeers.length > CONNECTION_IDS_MAX) this.#formerPeers.shift()
   }
 
-  /** Asks the peer for a sign of life; whether it gave one in time. */
+  /** Asks the peer for a sign of life; whether it gave one, or ended the connection, in time. */
   async isAnswering(deadlineMs: number, signal: AbortSignal | undefined): Promise<boolean> {
     if (this.#isGone) return false
     this.native.sendAckEliciting()
@@ -188,6 +188,7 @@ export class QuicPump {
     if (this.#isGone) return
     this.#isGone = true
     this.#cancelTimer?.()
+    for (const listener of this.#listeners.splice(0)) listener()
     this.#host.gone(error)
   }
 

@@ -78,6 +78,10 @@ test('a peer killed and started again is reached within a second of the next use
 
   const startedMs = performance.now()
   const after = await node.transport.dial(second.address)
+  expect(await before.closed).toMatchObject({
+    by: 'peer',
+    reason: expect.stringContaining('it was restarted'),
+  })
   const answer = await ask(after, 2)
   const tookMs = performance.now() - startedMs
   await second.kill()
