@@ -314,7 +314,10 @@ export class QuicEndpoint implements ConnectionHost {
       if (connection.end !== null || connection.remoteAddress !== address) continue
       // The engine compares the end of it with the tokens that the peer gave out.
       connection.pump.receive(Buffer.from(datagram), from, socket.local)
-      if (connection.native.isClosed()) return true
+      if (!connection.native.isClosed()) continue
+      // At once: whoever waits for a sign of life must not take this for one.
+      connection.pump.run()
+      return true
     }
     return false
   }
