@@ -35,7 +35,11 @@ function pull(from: ReplicaStore, to: ReplicaStore, peer: string): void {
   const read = from.readDelta(SHARD, { after: 0, countMax: 10_000, bytesMax: 1e9, known })
   expect(read.atHead).toBe(true)
   const source = { peer, logId: read.state.logId, cursor: read.through }
-  if (read.changes.length > 0) to.applyDelta(SHARD, read.changes, source)
+  const { lacking } = to.applyDelta(SHARD, read.changes, source)
+  if (lacking.length > 0) {
+    const whole = from.readRecords(SHARD, lacking, 1e9).changes
+    expect(to.applyDelta(SHARD, whole, source).lacking).toEqual([])
+  }
   to.joinVector(SHARD, source, read.state.versionVector)
 }
 
