@@ -8,6 +8,7 @@
  * commit that power loss can undo must never have been sent to a peer; pages of 8 KiB, because rows
  * carry embeddings. Result codes: https://www.sqlite.org/rescode.html
  */
+import { existsSync, statSync } from 'node:fs'
 import { endianness } from 'node:os'
 import { DatabaseSync } from 'node:sqlite'
 
@@ -34,6 +35,7 @@ export function openSqlite(settings: SqliteSettings): DatabaseSync {
     const db = new DatabaseSync(settings.path, { timeout: settings.busyTimeoutMs })
     try {
       assertSqliteVersion(db)
+      assertWhole(db, settings.path)
       // Both take effect only in a file without tables: a big delete must be able to shrink the file.
       db.exec('PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL')
       enterWal(db, settings)
@@ -92,6 +94,21 @@ function assertSqliteVersion(db: DatabaseSync): void {
     if (part > least) return
     assert(part === least, `SQLite ${SQLITE_VERSION_MIN.join('.')} or newer, this is ${version}`)
   }
+}
+
+/** SQLite reads what was cut off as zeros, and would find out late. */
+function assertWhole(db: DatabaseSync, path: string): void {
+  if (!existsSync(path)) return
+  // Pages may still lie in the log; without one, the file holds them all.
+  if (existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0) return
+  const pragma = (name: string): number => Number(db.prepare(`PRAGMA ${name}`).get()?.[name])
+  const wanted = pragma('page_count') * pragma('page_size')
+  const { size } = statSync(path)
+  if (size >= wanted) return
+  throw new SqliteVectorError(
+    'STORE_CORRUPT',
+    `${path} was cut off: ${size} bytes of at least ${wanted}`,
+  )
 }
 
 function enterWal(db: DatabaseSync, settings: SqliteSettings): void {
