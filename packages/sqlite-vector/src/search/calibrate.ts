@@ -11,23 +11,28 @@
 import type { Arena } from './arena.ts'
 import { EVERYTHING, type RowKind, loadQuery, scanSmallest } from './scan.ts'
 
-/** Neighbours for which depths are measured; for more, depths grow in proportion. */
-export const CALIBRATION_K = 10
+/**
+ * Numbers of neighbours for which depths are measured. Not one, from which others follow: near neighbours lie in the
+ * query's own cluster and are easy to tell from the rest, farther ones lie between clusters and are not.
+ */
+export const CALIBRATION_KS: readonly number[] = [10, 100]
 
 /** The recall that depths are chosen for: above the stated 0.99, since a sample is a sample. */
 export const RECALL_WANTED = 0.995
 
-/** Depths that are tried, for {@link CALIBRATION_K} neighbours. */
+/** Depths that are tried, from the least multiple of k on. */
 const DEPTHS: { readonly [Kind in 'bits' | 'int8']: readonly number[] } = {
-  bits: [32, 64, 128, 256, 512, 1_024, 2_048],
-  int8: [16, 24, 32, 64, 128, 256],
+  bits: [32, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192],
+  int8: [16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1_024],
 }
 
 /** What a shard's own data said of one kind of code. */
 export interface DepthRecall {
+  /** Neighbours wanted. */
+  readonly k: number
   /** The smallest depth tried that gave {@link RECALL_WANTED}; the largest tried where none did. */
   readonly depth: number
-  /** Recall@10 measured at that depth. */
+  /** Recall@k measured at that depth. */
   readonly recall: number
   /** Whether that is the recall wanted. */
   readonly sufficient: boolean
@@ -39,8 +44,9 @@ export interface Calibration {
   readonly count: number
   /** Rows that were used as queries. */
   readonly queries: number
-  readonly bits: DepthRecall | null
-  readonly int8: DepthRecall | null
+  /** By k, ascending; null where the index holds no such codes. */
+  readonly bits: readonly DepthRecall[] | null
+  readonly int8: readonly DepthRecall[] | null
 }
 
 /** Where the measurement gets float32 rows from: the arena, or the table. */
@@ -60,23 +66,25 @@ export function* calibrate(
   records: readonly number[],
   from: CalibrationRows,
 ): Generator<void, Calibration> {
-  const ranks = { bits: [] as number[], int8: [] as number[] }
+  // Per query the ranks of its true neighbours, nearest first.
+  const ranks = { bits: [] as number[][], int8: [] as number[][] }
+  const deepest = Math.max(...CALIBRATION_KS)
   let queries = 0
   for (const record of records) {
     const row = from.rowOf(record)
     if (row === null || !arena.has(record)) continue
     queries += 1
-    const truth = from.nearest(record, row, CALIBRATION_K)
+    const truth = from.nearest(record, row, deepest)
     for (const kind of ['bits', 'int8'] as const) {
-      if (arena.rows[kind]) ranks[kind].push(...ranksOf(arena, kind, record, row, truth))
+      if (arena.rows[kind]) ranks[kind].push(ranksOf(arena, kind, record, row, truth))
     }
     yield
   }
   return {
     count: arena.count,
     queries,
-    bits: arena.rows.bits ? smallestDepth(ranks.bits, DEPTHS.bits) : null,
-    int8: arena.rows.int8 ? smallestDepth(ranks.int8, DEPTHS.int8) : null,
+    bits: arena.rows.bits ? depthsByK(ranks.bits, DEPTHS.bits) : null,
+    int8: arena.rows.int8 ? depthsByK(ranks.int8, DEPTHS.int8) : null,
   }
 }
 
@@ -141,12 +149,30 @@ function ranksOf(
   return truth.map((neighbour) => rankOf.get(neighbour) ?? Infinity)
 }
 
-function smallestDepth(ranks: readonly number[], depths: readonly number[]): DepthRecall {
-  let last: DepthRecall = { depth: depths[0] ?? 0, recall: 1, sufficient: true }
+function depthsByK(
+  ranks: readonly (readonly number[])[],
+  depths: readonly number[],
+): DepthRecall[] {
+  return CALIBRATION_KS.map((k) => {
+    const ofNearest = ranks.flatMap((each) => each.slice(0, k))
+    return smallestDepth(
+      k,
+      ofNearest,
+      depths.filter((depth) => depth > k),
+    )
+  })
+}
+
+function smallestDepth(
+  k: number,
+  ranks: readonly number[],
+  depths: readonly number[],
+): DepthRecall {
+  let last: DepthRecall = { k, depth: depths[0] ?? k, recall: 1, sufficient: true }
   if (ranks.length === 0) return last
   for (const depth of depths) {
     const recall = ranks.filter((rank) => rank < depth).length / ranks.length
-    last = { depth, recall, sufficient: recall >= RECALL_WANTED }
+    last = { k, depth, recall, sufficient: recall >= RECALL_WANTED }
     if (last.sufficient) break
   }
   return last

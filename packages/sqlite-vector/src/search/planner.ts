@@ -5,7 +5,7 @@
  * measured with the kernels on 384-d rows (docs/performance.md); only their ratios matter.
  */
 import type { Depths } from './approximate.ts'
-import { CALIBRATION_K, type Calibration } from './calibrate.ts'
+import type { Calibration, DepthRecall } from './calibrate.ts'
 import type { ArenaRows } from './memory-layout.ts'
 
 /** Up to this many components a shard is always searched exactly: about 20,000 rows of 384. */
@@ -47,7 +47,7 @@ export interface PlanInput {
 export interface Plan {
   readonly mode: 'exact' | 'int8' | 'bits'
   readonly depths: Depths
-  /** Recall@10 that calibration measured for this plan; 1 when exact. */
+  /** Recall that calibration measured for this plan; 1 when exact. */
   readonly recall: number
   /** Where float32 rows come from. */
   readonly source: 'arena' | 'table'
@@ -81,27 +81,48 @@ interface CostedPlan {
   readonly cost: number
 }
 
+/**
+ * Bits: calibrated for at least as many neighbours as the filter lets the search reach. The k nearest of a filter that one
+ * record in n passes lie among the n × k nearest of all, far beyond the query's own cluster: what bits can tell
+ * apart there is another matter. int8 codes are precise enough that only k counts.
+ */
 function* approximatePlans(
   input: PlanInput,
   calibration: Calibration,
   source: Plan['source'],
 ): Generator<CostedPlan> {
-  const { bits, int8 } = calibration
-  const factor = Math.max(1, input.k / CALIBRATION_K)
-  const deep = (depth: number): number => Math.ceil(input.rescore ?? depth * factor)
-  const int8Depth = int8 !== null && int8.sufficient ? deep(int8.depth) : null
-  if (bits !== null && bits.sufficient) {
-    const depths = { bits: deep(bits.depth), int8: source === 'table' ? int8Depth : null }
+  const reach = (input.k * input.count) / Math.max(1, input.selected)
+  const bits = calibrated(calibration.bits, reach)
+  const int8 = calibrated(calibration.int8, input.k) ?? extended(calibration.int8, input.k)
+  const int8Depth = int8 === null ? null : (input.rescore ?? int8.depth)
+  if (bits !== null) {
+    const depths = {
+      bits: input.rescore ?? bits.depth,
+      int8: source === 'table' ? int8Depth : null,
+    }
     const recall = depths.int8 === null ? bits.recall : bits.recall * (int8?.recall ?? 1)
-    const reason = `bits find ${percent(bits.recall)} of the neighbours among ${bits.depth}`
+    const reason = `bits find ${percent(bits.recall)} of ${bits.k} neighbours among ${bits.depth}`
     yield { plan: { mode: 'bits', depths, recall, source, reason }, cost: cost(input, depths) }
   }
   if (int8 !== null && int8Depth !== null) {
     const depths = { bits: null, int8: int8Depth }
-    const reason = `int8 finds ${percent(int8.recall)} of the neighbours among ${int8.depth}`
+    const reason = `int8 finds ${percent(int8.recall)} of ${int8.k} neighbours among ${int8.depth}`
     const plan = { mode: 'int8', depths, recall: int8.recall, source, reason } as const
     yield { plan, cost: cost(input, depths) }
   }
+}
+
+/** What was measured for `k` neighbours or the next more, where it reached the recall wanted. */
+function calibrated(measured: readonly DepthRecall[] | null, k: number): DepthRecall | null {
+  const found = measured?.find((each) => each.k >= k)
+  return found?.sufficient === true ? found : null
+}
+
+/** The largest `k` measured, in proportion: for codes that hardly change the order. */
+function extended(measured: readonly DepthRecall[] | null, k: number): DepthRecall | null {
+  const last = measured?.at(-1)
+  if (last?.sufficient !== true || last.k >= k) return null
+  return { ...last, depth: Math.ceil((last.depth * k) / last.k) }
 }
 
 function exactCost(input: PlanInput): number {

@@ -73,7 +73,7 @@ export interface TextResult extends VectorRecord {
 
 /** How a search would run, and why: `explain()`. */
 export interface SearchPlan extends Pick<Plan, 'mode' | 'source' | 'reason'> {
-  /** Recall@10 that calibration measured for this plan; 1 when exact. */
+  /** Recall that calibration measured for this plan, without the filter; 1 when exact. */
   readonly expectedRecall: number
   /** Candidates handed on by bits and by int8; null where a stage is not used. */
   readonly depths: { readonly bits: number | null; readonly int8: number | null }

@@ -104,6 +104,19 @@ describe('search()', () => {
     expect(ids(db.search('books', [0, 0.5], { k: 1 }))).toEqual(['a'])
   })
 
+  test('a delete whose tombstone was collected before it was read is not returned', async () => {
+    await using fixture = await shelf()
+    const { db } = fixture
+    const other = await fixture.open()
+    expect(ids(other.search('books', [0, 0], { k: 2 }))).toEqual(['a', 'b'])
+
+    db.delete('books', 'a')
+    expect(db.collectTombstones('books')).toBe(1)
+
+    expect(ids(other.search('books', [0, 0], { k: 2 }))).toEqual(['b', 'c'])
+    expect(other.explain('books').source).toBe('arena')
+  })
+
   test('searchBatch() gives for each vector what search() gives', async () => {
     await using fixture = await shelf()
     const { db } = fixture

@@ -67,7 +67,7 @@ function tile1(rows: usize, bytes: usize, count: u32, query: usize, out: usize):
 
 /** Writes `count` keys of consecutive rows to `out`. */
 export function bitsRun(rows: usize, bytes: usize, count: u32, query: usize, out: usize): void {
-  memory.fill(out, 0, <usize>count << 2)
+  memory.fill(out, 0, (<usize>count) << 2)
   let at: usize = 0
   for (; at + 48 <= bytes; at += 48) tile6(rows + at, bytes, count, query + at, out)
   for (; at + 16 <= bytes; at += 16) tile2(rows + at, bytes, count, query + at, out)
