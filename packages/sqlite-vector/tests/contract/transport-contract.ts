@@ -163,6 +163,33 @@ function flowTests(bounds: ContractBounds, open: Open): void {
     await gaveUp
   })
 
+  test('a small exchange passes a large transfer that is under way', async () => {
+    await using pair = await connect(open)
+    const [large, largeThere] = await channelPair(pair)
+    const [small, smallThere] = await channelPair(pair)
+    const frame = pattern(524_288, 1)
+    const state = { isOver: false }
+    const transfer = (async () => {
+      for (let index = 0; index < 40; index += 1) await large.send(frame)
+      await large.finish()
+    })()
+    const reading = readAll(largeThere).finally(() => {
+      state.isOver = true
+    })
+
+    let exchanges = 0
+    while (!state.isOver) {
+      await small.send(Uint8Array.of(exchanges % 256))
+      await smallThere.send((await smallThere.receive()) as Uint8Array)
+      await small.receive()
+      exchanges += 1
+    }
+    await transfer
+
+    expect((await reading).length).toBe(40)
+    expect(exchanges).toBeGreaterThan(5)
+  })
+
   test('megabytes flow both ways at once', async () => {
     await using pair = await connect(open)
     const [here, there] = await channelPair(pair)
@@ -400,11 +427,11 @@ function signalTests(open: Open): void {
 }
 
 function manyTests(open: Open): void {
-  test('1,000 channels in sequence work over one connection', async () => {
+  test('300 channels in sequence work over one connection', async () => {
     await using pair = await connect(open)
     const serving = echoAll(pair.acceptedChannels)
 
-    for (let index = 0; index < 1_000; index += 1) {
+    for (let index = 0; index < 300; index += 1) {
       const channel = await pair.dialled.openChannel()
       await channel.send(Uint8Array.of(index % 256))
       await channel.finish()
@@ -413,7 +440,7 @@ function manyTests(open: Open): void {
     }
     await pair.dialled.close()
 
-    expect(await serving).toBe(1_000)
+    expect(await serving).toBe(300)
   })
 
   test('500 channels at once work over one connection with a limit of 100', async () => {
