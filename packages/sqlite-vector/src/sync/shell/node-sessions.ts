@@ -86,7 +86,13 @@ export class NodeSessions {
     onStep: (running: Running) => void,
   ): Promise<RunResult<PullSession>> {
     const channel = await connection.openChannel({ signal })
-    const session = createPuller({ peer: connection.peer.fingerprint, shardId, live: true })
+    const peer = connection.peer.fingerprint
+    if (this.#setup.hub.find(shardId, peer, 'puller') !== null) {
+      // The peer invited us while the channel was being opened.
+      channel.abort('the shard is pulled live already')
+      throw alreadyLive(shardId)
+    }
+    const session = createPuller({ peer, shardId, live: true })
     return this.#run(session, channel, signal, null, onStep)
   }
 
@@ -119,10 +125,7 @@ export class NodeSessions {
       } else if (frame.type === 'invite') {
         const { shardId, live } = frame
         if (live && this.#setup.hub.find(shardId, peer, 'puller') !== null) {
-          throw new SqliteVectorError(
-            'SYNC_ALREADY_LIVE',
-            `shard ${JSON.stringify(shardId)} is pulled live already`,
-          )
+          throw alreadyLive(shardId)
         }
         const session = createPuller({ peer, shardId, live })
         await this.#run(session, channel, signal, null)
@@ -183,6 +186,7 @@ export class NodeSessions {
       const ended: Session = result.session
       const shardId = shardIdOf(ended)
       if (shardId !== null) onShard(shardId)
+      if (ended.role === 'puller') emitFindings(ended, emit)
       emit({
         type: 'session-ended',
         direction: directionOf(ended),
@@ -209,6 +213,25 @@ const NOTHING_PULLED: PullTally = {
   divergences: 0,
   dropped: 0,
   repaired: 0,
+}
+
+/** What a pull met that somebody should know of. */
+function emitFindings(
+  { peer, shardId, tally }: PullSession,
+  emit: (event: SyncEvent) => void,
+): void {
+  const { skewMsMax, divergences, dropped, repaired } = tally
+  if (skewMsMax > CLOCK_DRIFT_MS_MAX) emit({ type: 'skew', shardId, peer, skewMs: skewMsMax })
+  if (divergences > 0 || dropped > 0) {
+    emit({ type: 'repair', shardId, peer, diverged: divergences > 0, dropped, repaired })
+  }
+}
+
+function alreadyLive(shardId: string): SqliteVectorError {
+  return new SqliteVectorError(
+    'SYNC_ALREADY_LIVE',
+    `shard ${JSON.stringify(shardId)} is pulled live already`,
+  )
 }
 
 async function answerOnce(channel: Channel, frame: ControlFrame): Promise<void> {

@@ -85,6 +85,18 @@ export type SyncEvent =
       readonly peer: string
       readonly skewMs: number
     }
+  /** Rows were compared with a peer's and mended: fingerprints differed, or deletes were forgotten that we had missed. */
+  | {
+      readonly type: 'repair'
+      readonly shardId: string
+      readonly peer: string
+      /** True when rows differed that had to be equal. */
+      readonly diverged: boolean
+      /** Records dropped because the peer had deleted them. */
+      readonly dropped: number
+      /** Records that were fetched and changed ours. */
+      readonly repaired: number
+    }
   /** A shard changed, by a write here or by what a peer sent. */
   | { readonly type: 'change'; readonly shardId: string; readonly head: number }
   /** A batch that a peer sent was committed; `applied` counts the records that it changed. */

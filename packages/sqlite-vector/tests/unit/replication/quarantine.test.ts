@@ -1,6 +1,7 @@
 /**
  * Changes that cannot be applied: put aside without holding up the rest, retried, discarded, and never claimed.
  */
+import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 
 import type { Change } from '../../../src/sync/types.ts'
@@ -104,6 +105,28 @@ describe('a change that cannot be applied', () => {
       known: EMPTY_VECTOR,
     })
     expect(read.changes[0]?.context?.get(ACTOR)).toBe(1)
+  })
+
+  test('is retried by itself when another release opens the file', async () => {
+    using place = folder()
+    const path = place.file('q.db')
+    const first = await open({ path })
+    const actors = Array.from({ length: 33 }, (_, n) => dotOf(String(n).padStart(32, '0'), 1))
+    const crowd = actors.map((dot) => changeOf('crowded', [put(dot)]))
+    first.db.replica.applyDelta('docs', crowd, SOURCE)
+    first.db.update('docs', 'crowded', { metadata: { decided: true } })
+    first.db.close()
+    const same = await open({ path })
+    const left = same.db.replica.shardState('docs').quarantineCount
+    same.db.close()
+    {
+      using raw = new DatabaseSync(path)
+      raw.exec(`UPDATE database_metadata SET release = 'an earlier one'`)
+    }
+
+    using later = await open({ path })
+
+    expect([left, later.db.replica.shardState('docs').quarantineCount]).toEqual([1, 0])
   })
 
   test('survives a reopen, and is named when it is not there', async () => {

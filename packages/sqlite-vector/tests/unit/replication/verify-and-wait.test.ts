@@ -4,11 +4,12 @@
 import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
 
-import { createVectorSync, type VectorSync } from '../../../src/sync/index.ts'
+import { createVectorSync, type SyncEvent, type VectorSync } from '../../../src/sync/index.ts'
 import { MemoryNetwork } from '../../../src/transport/memory.ts'
 import { type Fixture, folder, open, record } from '../store/fixture.ts'
 
 interface Nodes extends AsyncDisposable {
+  readonly events: SyncEvent[]
   readonly a: Fixture
   readonly b: Fixture
   readonly syncA: VectorSync
@@ -23,7 +24,11 @@ async function nodes(): Promise<Nodes> {
     open({ path: place.file('a.db') }),
     open({ path: place.file('b.db') }),
   ])
-  const syncA = createVectorSync(a.db, 'a', { transport: network.transport('a'.repeat(64)) })
+  const events: SyncEvent[] = []
+  const syncA = createVectorSync(a.db, 'a', {
+    transport: network.transport('a'.repeat(64)),
+    onEvent: (event) => void events.push(event),
+  })
   const syncB = createVectorSync(b.db, 'b', { transport: network.transport('b'.repeat(64)) })
   const address = await syncB.listen()
   const dispose = async (): Promise<void> => {
@@ -32,7 +37,7 @@ async function nodes(): Promise<Nodes> {
     b.db.close()
     place[Symbol.dispose]()
   }
-  return { a, b, syncA, syncB, address, [Symbol.asyncDispose]: dispose }
+  return { a, b, syncA, syncB, address, events, [Symbol.asyncDispose]: dispose }
 }
 
 test('verify() says that two replicas in step are equal, having compared their rows', async () => {
@@ -65,6 +70,27 @@ test('verify() says what was wrong with the own counts, and mends it', async () 
 
   expect([first.correct, second.correct]).toEqual([false, true])
   expect(second.state.recordCount).toBe(1)
+})
+
+test('a wrong clock and a divergence are told as events', async () => {
+  await using all = await nodes()
+  all.b.clock.ms += 10 * 86_400_000
+  all.b.db.insert('docs', record('x'))
+  all.b.db.insert('docs', record('y'))
+  await all.syncA.sync('docs', all.address)
+  {
+    using raw = new DatabaseSync(all.a.db.path)
+    raw.exec(`UPDATE shard_metadata SET fingerprint = x'0000000000000001'`)
+  }
+
+  await all.syncA.sync('docs', all.address)
+
+  expect(all.events).toContainEqual(
+    expect.objectContaining({ type: 'skew', shardId: 'docs', peer: 'b'.repeat(64) }),
+  )
+  expect(all.events).toContainEqual(
+    expect.objectContaining({ type: 'repair', diverged: true, dropped: 0, repaired: 0 }),
+  )
 })
 
 test('waitForPeers() resolves when a peer has durably applied what was written', async () => {
