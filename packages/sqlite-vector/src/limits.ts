@@ -198,7 +198,7 @@ export const RELAY_MARKS_MAX = 256
 export const RELAY_PATIENCE_MS = 2_000
 
 /** Longest time that a peer's version vector may lag behind ours while commits never pause, in milliseconds. */
-export const RELAY_SETTLE_MS = 1_000
+export const RELAY_SETTLE_MS = 2_000
 
 /** How often a file is asked whether another process wrote to it, in milliseconds… */
 export const FOREIGN_POLL_IDLE_MS = 50

@@ -160,9 +160,8 @@ export class AutoSync {
         await this.#watchServed(served, direction, signal)
         continue
       }
-      const { session } = await this.#run(direction, connection, signal)
+      const error = await this.#run(direction, connection, signal)
       if (signal.aborted) throw closed()
-      const { error } = session
       if (error === null) {
         // The peer has no such shard yet: it gets it by our push, and then there is something to pull.
         await sleep(clock, SERVED_CHECK_MS, signal)
@@ -178,12 +177,19 @@ export class AutoSync {
     direction: Direction,
     connection: Connection,
     signal: AbortSignal,
-  ): Promise<RunResult<Session>> {
+  ): Promise<Error | null> {
     const { sessions, shardId } = this.#setup
     const onStep = (running: Running): void => this.#note(direction, running)
-    return direction === 'puller'
-      ? sessions.pullLive(connection, shardId, signal, onStep)
-      : sessions.pushLive(connection, shardId, signal, onStep)
+    try {
+      const { session }: RunResult<Session> =
+        direction === 'puller'
+          ? await sessions.pullLive(connection, shardId, signal, onStep)
+          : await sessions.pushLive(connection, shardId, signal, onStep)
+      return session.error
+    } catch (error) {
+      if (error instanceof SqliteVectorError) return error
+      throw error
+    }
   }
 
   /** Waits while a session that the peer began does what ours would. */

@@ -30,6 +30,9 @@ import type { ActorId, VersionVector } from '../types.ts'
 import { dominates, EMPTY_VECTOR, joinVectors } from '../version-vector.ts'
 import type { Running } from './session-runner.ts'
 
+/** How late a timer is in a process with time to spare, in milliseconds. */
+const TIMER_SLACK_MS = 2
+
 /** What a hub works with. */
 export interface HubSetup {
   readonly store: ReplicaStore
@@ -48,6 +51,8 @@ interface Link {
   lacking: { readonly versionVector: VersionVector; readonly sinceMs: number } | null
   /** What HOLDS had told its sender when it was looked at last. */
   heard: VersionVector
+  /** Whose writes the peer gets by another way, too. */
+  readonly served: Set<ActorId>
   /** Whether we began one of the sessions: then the regular check is ours to make. */
   isOurs: boolean
   /** The newest CAUGHT_UP that the peer sent. */
@@ -78,6 +83,7 @@ export class LiveHub {
   #flushing = false
   #checking = false
   #foreignAtMs = -Infinity
+  #lateMs = 0
   #closed = false
 
   constructor(setup: HubSetup) {
@@ -243,9 +249,14 @@ export class LiveHub {
   }
 
   #mark(shard: LiveShard, head: number): void {
-    const dueMs = this.#setup.clock.monotonicMs() + this.#setup.relayDelayMs
+    const { clock, relayDelayMs } = this.#setup
+    // A busy process hears late of what peers got elsewhere: as late as its timers are, several times over.
+    const busyMs = Math.min(RELAY_PATIENCE_MS, 4 * this.#lateMs)
+    const dueMs = clock.monotonicMs() + relayDelayMs + busyMs
     const last = shard.marks.at(-1)
-    if (last !== undefined && shard.marks.length >= RELAY_MARKS_MAX) last.head = head
+    // Marks that lie close together are one: the look at every peer is not free.
+    const isOne = last !== undefined && dueMs - last.dueMs < HOLDS_DELAY_MS
+    if (last !== undefined && (isOne || shard.marks.length >= RELAY_MARKS_MAX)) last.head = head
     else shard.marks.push({ dueMs, head })
     this.#relaySoon(shard)
   }
@@ -256,8 +267,15 @@ export class LiveHub {
     shard.relaying = true
     this.#later(Math.max(1, first.dueMs - this.#setup.clock.monotonicMs()), () => {
       shard.relaying = false
+      this.#noteLateness(first.dueMs)
       this.#relay(shard)
     })
+  }
+
+  /** Moving average of how late timers are. */
+  #noteLateness(dueMs: number): void {
+    const lateMs = Math.max(0, this.#setup.clock.monotonicMs() - dueMs - TIMER_SLACK_MS)
+    this.#lateMs += (lateMs - this.#lateMs) / 4
   }
 
   /** Has senders pass on what has waited long enough. */
@@ -298,10 +316,13 @@ export class LiveHub {
       link.lacking = { versionVector: state.versionVector, sinceMs: nowMs }
     }
     const lackingMs = nowMs - link.lacking.sinceMs
-    // It gets what we have by another way: what it still lacks may come by that one.
-    const isServed = getsElsewhere(sender.session.heard, link.heard, theirs, state.versionVector)
+    noteServed(link.served, sender.session.heard, link.heard, theirs, state.versionVector)
     link.heard = sender.session.heard
-    if (isServed && lackingMs < RELAY_PATIENCE_MS) return true
+    if (isServed(link.served, known, state.versionVector)) {
+      // The way by which it gets these is open, as far as we know: what it lacks of them may come by it.
+      if (lackingMs < RELAY_PATIENCE_MS) return true
+      link.served.clear()
+    }
     // Where commits never pause, the head is never reached by what has waited: then all of it goes.
     if (lackingMs >= RELAY_SETTLE_MS) {
       link.lacking = null
@@ -373,6 +394,7 @@ function newLink(): Link {
     puller: null,
     lacking: null,
     heard: EMPTY_VECTOR,
+    served: new Set(),
     isOurs: false,
     caughtUp: null,
   }
@@ -404,16 +426,25 @@ function newsFor(
   return news
 }
 
-/** Whether the peer has heard from others, since we looked last, of writes that we have too. */
-function getsElsewhere(
+/** Notes whose writes the peer heard of from others since we looked last, of those that we have too. */
+function noteServed(
+  served: Set<ActorId>,
   heard: VersionVector,
   before: VersionVector,
   theirs: VersionVector | null,
   ours: VersionVector,
-): boolean {
+): void {
+  if (heard === before) return
   for (const [actor, counter] of heard) {
     if (counter <= (before.get(actor) ?? 0) || counter <= (theirs?.get(actor) ?? 0)) continue
-    if (counter <= (ours.get(actor) ?? 0)) return true
+    if (counter <= (ours.get(actor) ?? 0)) served.add(actor)
   }
-  return false
+}
+
+/** Whether all that the peer lacks of ours was written by those whose writes it gets from others. */
+function isServed(served: Set<ActorId>, known: VersionVector, ours: VersionVector): boolean {
+  for (const [actor, counter] of ours) {
+    if (counter > (known.get(actor) ?? 0) && !served.has(actor)) return false
+  }
+  return true
 }
