@@ -192,7 +192,12 @@ async function idleCheck({ log }: BenchOptions): Promise<readonly Bar[]> {
   // Thirty checks in six seconds, each of both directions; what an idle connection sends anyway does not count.
   const perCheck = ((checking ?? NaN) - (silent ?? NaN)) / 30
   return [
-    bar('full check of a shard in sync, both directions, UDP payload', perCheck, '<= 300', 'bytes'),
+    bar(
+      'full check of a shard in sync, said and answered, UDP payload',
+      perCheck,
+      '<= 300',
+      'bytes',
+    ),
   ]
 }
 

@@ -51,7 +51,9 @@ async function measure(
   using network = isCutting ? new Network(count) : null
   await using fleet = await Fleet.start(count, {
     idleTimeoutMs: 3_000,
-    ...(process.env['TOPOLOGY_RELAY_MS'] === undefined ? {} : { config: { relayDelayMs: Number(process.env['TOPOLOGY_RELAY_MS']) } }),
+    ...(process.env['TOPOLOGY_RELAY_MS'] === undefined
+      ? {}
+      : { config: { relayDelayMs: Number(process.env['TOPOLOGY_RELAY_MS']) } }),
     ...(network === null ? {} : { place: (index: number) => network.host(index) }),
   })
   for (const { handle } of fleet.members) {
