@@ -5,7 +5,7 @@
 import { DatabaseSync } from 'node:sqlite'
 
 import { unreachable } from '../../src/assert.ts'
-import { doubt, shardViewOf, Violation } from './history.ts'
+import { shardViewOf, Violation } from './history.ts'
 import { observe, observeShard } from './inspect.ts'
 import { SimChannel } from './network.ts'
 import type { SimNode } from './node.ts'
@@ -232,7 +232,6 @@ export async function clone(world: World): Promise<void> {
   world.trace(`${copy.name}: a clone of ${original.name}${folder ? ' with its folder' : ''}`)
   world.counts.cloned += 1
   await copy.restore(original.backUp(folder))
-  for (const view of original.view.values()) doubt(view)
   for (const [a, b] of world.edges.filter((edge) => edge.includes(original))) {
     world.edges.push([copy, a === original ? b : a])
   }

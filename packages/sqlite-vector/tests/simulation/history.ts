@@ -6,6 +6,9 @@
  * follows exactly what a node must hold of a record at any time: the maximal writes of what it knows.
  * One too few is a loss, one too many a revival, and both show at the step that made them.
  *
+ * Until another node holds or claims a write, it is its file's own affair under which dot: a file that was set
+ * back may give the dot again. From then on nobody else may bear it.
+ *
  * A node knows a write when it received it, received a write that saw it, or claims it by its version
  * vector; so the vector covering what is not held is found as well (DESIGN's invariant V).
  *
@@ -62,14 +65,8 @@ export interface ShardView {
   readonly shardId: string
   readonly records: Map<string, HeldRecord>
   readonly known: Map<string, Set<Write>>
-  /** Writes under dots that may be somebody else's: the node was restored or cloned, and has not noticed. */
-  readonly provisional: Map<string, Write>
-  /**
-   * Set while the node may go on under dots that it used before: its actor, and the counter up to which
-   * its file is its own.
-   */
-  doubt: Dot | null
-  actor: ActorId
+  /** The writes of this file, by the dots that it gave them. Another copy of it may give the same to others. */
+  readonly own: Map<string, Write>
   /** How the node shows conflicts of the shard; kept in its file. */
   strategy: SimStrategy
   vector: VersionVector
@@ -91,7 +88,7 @@ export function cloneView(view: NodeView): NodeView {
         ...shard,
         records: new Map(shard.records),
         known: new Map([...shard.known].map(([id, writes]) => [id, new Set(writes)])),
-        provisional: new Map(shard.provisional),
+        own: new Map(shard.own),
       },
     ]),
   )
@@ -104,9 +101,7 @@ export function shardViewOf(view: NodeView, shardId: string): ShardView {
       shardId,
       records: new Map(),
       known: new Map(),
-      provisional: new Map(),
-      doubt: null,
-      actor: '',
+      own: new Map(),
       strategy: 'last-write-wins',
       vector: new Map(),
       floor: new Map(),
@@ -119,18 +114,17 @@ export function shardViewOf(view: NodeView, shardId: string): ShardView {
   return shard
 }
 
-/** The node was set back, or is a copy: its next writes may bear dots that others bear. */
-export function doubt(view: ShardView): void {
-  view.doubt = { actor: view.actor, counter: view.vector.get(view.actor) ?? 0 }
-}
-
 export class History {
   #serial = 0
   readonly #byDot = new Map<string, Write>()
   readonly #byRecord = new Map<string, Write[]>()
   readonly #collected = new Set<Write>()
-  readonly #lastCounter = new Map<string, number>()
-  readonly #provisional = new Set<Write>()
+  readonly #views: () => Iterable<NodeView>
+
+  /** `views` gives what every node holds now. */
+  constructor(views: () => Iterable<NodeView>) {
+    this.#views = views
+  }
 
   get writeCount(): number {
     return this.#serial
@@ -157,18 +151,10 @@ export class History {
       past: this.#knownOf(view, id),
       dot: sibling.dot,
     }
-    if (view.doubt?.actor === sibling.dot.actor) {
-      view.provisional.set(nameDot(sibling.dot), write)
-      this.#provisional.add(write)
-    } else {
-      const actorName = `${shardId}/${write.dot.actor}`
-      const last = this.#lastCounter.get(actorName) ?? 0
-      if (write.dot.counter <= last) {
-        throw new Violation('counters rise', `${this.name(write)} comes after counter ${last}`)
-      }
-      this.#lastCounter.set(actorName, write.dot.counter)
-      this.#publish(write)
+    if (covers(view.vector, sibling.dot)) {
+      throw new Violation('counters rise', `${this.name(write)} bears a dot of before`)
     }
+    view.own.set(nameDot(sibling.dot), write)
     return write
   }
 
@@ -181,7 +167,7 @@ export class History {
     const isVoid = (dot: Dot): boolean => covers(view.vector, dot) && !covers(after, dot)
     for (const { id, siblings } of changes) {
       for (const sibling of siblings) {
-        if (this.isKnownDot(view, sibling.dot)) continue
+        if (this.#find(view, sibling) !== undefined) continue
         const original = view.records
           .get(id)
           ?.siblings.find(
@@ -196,35 +182,49 @@ export class History {
         const past = new Set([...original.past].filter((write) => !isVoid(write.dot)))
         const content = contentOf(sibling.value)
         const { dot } = sibling
-        this.#publish({ ...original, serial: (this.#serial += 1), dot, past, content })
+        view.own.set(nameDot(dot), { ...original, serial: (this.#serial += 1), dot, past, content })
       }
     }
     for (const [id, known] of view.known) {
       view.known.set(id, new Set([...known].filter((write) => !isVoid(write.dot))))
     }
-    for (const [key, write] of view.provisional) {
-      if (isVoid(write.dot)) view.provisional.delete(key)
-    }
-    if (view.doubt !== null && (after.get(view.doubt.actor) ?? 0) <= view.doubt.counter) {
-      view.doubt = null
+    for (const [key, write] of view.own) {
+      if (isVoid(write.dot)) view.own.delete(key)
     }
   }
 
-  /** Nobody disputed the doubtful dots: they are the node's, and nobody else's. */
+  /**
+   * The node claims what its version vector covers: others' writes among it are in the world from now on,
+   * whether it holds them or what superseded them.
+   */
+  claimed(view: ShardView): void {
+    for (const other of this.#views()) {
+      const theirs = other.get(view.shardId)
+      if (theirs === undefined || theirs === view) continue
+      for (const [key, write] of theirs.own) {
+        if (!covers(view.vector, write.dot) || view.own.has(key)) continue
+        // Of two copies of a file, either may have made it: the one that is held tells.
+        if (!this.#byDot.has(`${view.shardId}/${key}`) && !this.#isDisputed(write)) {
+          this.#publish(write)
+        }
+      }
+    }
+  }
+
+  /** What every node holds is the only write under its dot. */
   settle(view: ShardView): void {
-    view.doubt = null
-    for (const write of view.provisional.values()) {
-      const held = view.records.get(write.id)?.siblings.includes(write) ?? false
-      if (held && !this.#isPublished(write)) this.#publish(write)
+    for (const { siblings } of view.records.values()) {
+      for (const write of siblings) {
+        const other = this.#byDot.get(`${view.shardId}/${nameDot(write.dot)}`)
+        if (other === undefined) this.#publish(write)
+        else if (other !== write) throw usedTwice(this.name(write), this.name(other))
+      }
     }
-    view.provisional.clear()
   }
 
-  /** True when somebody made the write that `dot` names. */
-  isKnownDot(view: ShardView, dot: Dot): boolean {
-    if (view.provisional.has(nameDot(dot))) return true
-    if (isDisputed(view, dot)) return false
-    return this.#byDot.has(`${view.shardId}/${nameDot(dot)}`)
+  /** True when the node made the write that `dot` names. */
+  isOwn(view: ShardView, dot: Dot): boolean {
+    return view.own.has(nameDot(dot))
   }
 
   /** The node now holds `state` of the record, or nothing; checks it against what it must hold. */
@@ -294,19 +294,11 @@ export class History {
     return `${kind} #${write.serial} of "${write.id}" by ${write.node} (${nameDot(write.dot)} at ${nameStamp(write.stamp)})`
   }
 
-  #isPublished(write: Write): boolean {
-    return this.#byDot.get(`${write.shardId}/${nameDot(write.dot)}`) === write
-  }
-
+  /** From here on the write is in the world: nobody else may bear its dot. */
   #publish(write: Write): void {
     const dotName = `${write.shardId}/${nameDot(write.dot)}`
     const other = this.#byDot.get(dotName)
-    if (other !== undefined) {
-      throw new Violation(
-        'no dot is used twice',
-        `${this.name(write)} has the dot of ${this.name(other)}`,
-      )
-    }
+    if (other !== undefined) throw usedTwice(this.name(write), this.name(other))
     this.#byDot.set(dotName, write)
     const key = `${write.shardId}/${write.id}`
     const writes = this.#byRecord.get(key)
@@ -315,16 +307,12 @@ export class History {
   }
 
   #resolve(node: string, view: ShardView, id: string, sibling: Sibling): Write {
-    const key = nameDot(sibling.dot)
-    const write =
-      view.provisional.get(key) ??
-      this.#byDot.get(`${view.shardId}/${key}`) ??
-      this.#spread(view.shardId, key, sibling)
+    const write = this.#find(view, sibling)
     if (write === undefined || write.id !== id) {
+      const name = nameDot(sibling.dot)
       throw new Violation(
         'every write held was made by somebody',
-        `${node} holds ${key} of "${id}"` +
-          (write === undefined ? ', which nobody wrote' : `, which is ${this.name(write)}`),
+        `${node} holds ${name} of "${id}", which ${write === undefined ? 'nobody wrote' : `is ${this.name(write)}`}`,
       )
     }
     const content = contentOf(sibling.value)
@@ -337,15 +325,31 @@ export class History {
     return write
   }
 
-  /** A doubtful write that reached another node under its doubtful dot; nobody else bears it so far. */
-  #spread(shardId: string, key: string, sibling: Sibling): Write | undefined {
-    for (const write of this.#provisional) {
-      if (write.shardId !== shardId || nameDot(write.dot) !== key) continue
+  /** The write that `sibling` is: the node's own, one that is in the world, or one that gets there now. */
+  #find(view: ShardView, sibling: Sibling): Write | undefined {
+    const key = nameDot(sibling.dot)
+    const known = view.own.get(key) ?? this.#byDot.get(`${view.shardId}/${key}`)
+    if (known !== undefined) return known
+    for (const write of this.#bearers(view.shardId, key)) {
       if (contentOf(sibling.value) !== write.content) continue
       this.#publish(write)
       return write
     }
     return undefined
+  }
+
+  /** True when two nodes gave the dot to different writes, of which none is in the world yet. */
+  #isDisputed(write: Write): boolean {
+    return this.#bearers(write.shardId, nameDot(write.dot)).size > 1
+  }
+
+  #bearers(shardId: string, key: string): ReadonlySet<Write> {
+    const bearers = new Set<Write>()
+    for (const view of this.#views()) {
+      const write = view.get(shardId)?.own.get(key)
+      if (write !== undefined) bearers.add(write)
+    }
+    return bearers
   }
 
   #vanished(node: string, view: ShardView, id: string): void {
@@ -362,7 +366,8 @@ export class History {
     const known = new Set(view.known.get(id))
     for (const write of this.#byRecord.get(`${view.shardId}/${id}`) ?? []) {
       if (known.has(write) || !covers(view.vector, write.dot)) continue
-      if (!isDisputed(view, write.dot)) addWithPast(known, write)
+      // The node's own write of that name is another, then.
+      if ((view.own.get(nameDot(write.dot)) ?? write) === write) addWithPast(known, write)
     }
     return known
   }
@@ -394,9 +399,8 @@ export class History {
   }
 }
 
-/** What a doubtful node claims beyond its doubt are dots of its own making. */
-function isDisputed({ doubt: doubtful }: ShardView, dot: Dot): boolean {
-  return doubtful?.actor === dot.actor && dot.counter > doubtful.counter
+function usedTwice(a: string, b: string): Violation {
+  return new Violation('no dot is used twice', `${a} has the dot of ${b}`)
 }
 
 /** The writes that no other of `known` saw. */

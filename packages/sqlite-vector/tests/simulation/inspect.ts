@@ -47,18 +47,11 @@ export function observeShard(
   if (!dominates(state.versionVector, view.vector)) {
     history.abandoned(node.name, view, state.versionVector, read.changes)
   }
-  view.actor = identity.actor
   const moved = !vectorsEqual(state.versionVector, view.vector)
   if (cause === 'write') {
     for (const { id, siblings } of read.changes) {
       for (const sibling of siblings) {
-        if (history.isKnownDot(view, sibling.dot)) continue
-        if (sibling.dot.actor !== identity.actor) {
-          throw new Violation(
-            'every write held was made by somebody',
-            `${node.name} wrote as another`,
-          )
-        }
+        if (sibling.dot.actor !== identity.actor || history.isOwn(view, sibling.dot)) continue
         history.wrote(node.name, view, id, sibling)
       }
     }
@@ -67,6 +60,7 @@ export function observeShard(
   view.floor = state.gcFloor
   view.head = state.head
   view.logId = state.logId
+  history.claimed(view)
   for (const change of read.changes) history.hold(node.name, view, change.id, change)
   if (whole) {
     const held = new Set(read.changes.map(({ id }) => id))

@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import type { ConflictFunction, ReplicaStore, StoreEvent } from '../../src/store/types.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../src/store/vector-db.ts'
 import { LiveHub } from '../../src/sync/shell/live-hub.ts'
-import { cloneView, doubt, type NodeView, shardViewOf } from './history.ts'
+import { cloneView, type NodeView, shardViewOf } from './history.ts'
 import type { Random } from './random.ts'
 import { longestMetadata, type SimStrategy } from './reference-view.ts'
 import { VirtualClock, type VirtualTime } from './virtual-clock.ts'
@@ -185,7 +185,6 @@ export class SimNode {
     else if (this.#db !== null) copyFolder(this.#path, path)
     if (this.#db !== null) this.#abandon()
     this.view = cloneView(backup.view)
-    for (const shard of this.view.values()) doubt(shard)
     await this.open(path)
   }
 

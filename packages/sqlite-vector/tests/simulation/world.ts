@@ -32,7 +32,7 @@ export class World {
   readonly random: Random
   readonly profile: Profile
   readonly time = new VirtualTime()
-  readonly history = new History()
+  readonly history: History = new History(() => this.nodes.map(({ view }) => view))
   readonly nodes: SimNode[]
   readonly shards: readonly ShardInfo[]
   /** Pairs of nodes that can talk; a clone brings more. */
