@@ -90,6 +90,11 @@ export interface QuicTransportOptions {
   readonly alpn?: string
   /** Called for every attempt that was refused. */
   readonly onRefused?: (attempt: RefusedAttempt) => void
+  /**
+   * Called with faults that no call can report: a trust list that cannot be reread or saved, tickets
+   * that cannot be saved. The transport goes on with what it has in memory.
+   */
+  readonly onError?: (error: unknown) => void
   /** Called when a node of a known name shows another certificate than the last time. */
   readonly onIdentityChange?: (change: IdentityChange) => void
   readonly clock?: Clock
@@ -113,6 +118,7 @@ const DEFAULTS = {
   congestionControl: 'bbr',
   alpn: ALPN,
   onRefused: () => {},
+  onError: () => {},
   clock: systemClock,
 } satisfies Omit<QuicTransportOptions, 'identity' | 'trust' | 'tickets'>
 

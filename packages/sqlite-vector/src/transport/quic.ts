@@ -142,12 +142,21 @@ export class QuicTransport implements Transport {
     this.#inbox.end()
     await this.#endpoint.close(CLOSE_CODE.normal, 'the peer is shutting down')
     await Promise.all(this.#serving)
-    this.#options.tickets.save()
+    this.#orReport(() => this.#options.tickets.save())
   }
 
   #throwIfClosed(): void {
     if (this.#closed === null) return
     throw new SqliteVectorError('TRANSPORT_CLOSED', 'the transport is closed')
+  }
+
+  /** For work inside a pass, where an error would have nobody to go to. */
+  #orReport(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      this.#options.onError(error)
+    }
   }
 
   #events(): EndpointEvents {
@@ -203,12 +212,13 @@ export class QuicTransport implements Transport {
     if (nodeId === null) return { fingerprint }
     const before = trust.notice(nodeId, fingerprint)
     if (before !== null) onIdentityChange({ nodeId, address, before, after: fingerprint })
+    this.#orReport(() => trust.save())
     return { fingerprint, nodeId }
   }
 
   #config(datagramBytes: number): NativeConfig {
     const { trust, identity, tickets } = this.#options
-    trust.refresh()
+    this.#orReport(() => trust.refresh())
     const sealingKey = tickets.sealingKey()
     if (sealingKey !== this.#sealingKey) {
       this.#sealingKey = sealingKey

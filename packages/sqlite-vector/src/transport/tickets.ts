@@ -130,7 +130,12 @@ export class TicketStore {
     if (this.#savePlanned || this.#path === null) return
     this.#savePlanned = true
     this.#clock.schedule(SAVE_DELAY_MS, () => {
-      if (this.#savePlanned) this.save()
+      if (!this.#savePlanned) return
+      try {
+        this.save()
+      } catch {
+        // A full disk, say: tickets cost a round trip, not a process. Whoever closes us saves again and is told.
+      }
     })
   }
 

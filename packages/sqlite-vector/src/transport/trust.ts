@@ -72,6 +72,7 @@ export class TrustList {
   readonly #path: string | null
   #state: State = emptyState()
   #stamp: string | null = null
+  #isUnsaved = false
   readonly #listeners = new Set<() => void>()
 
   private constructor(path: string | null) {
@@ -187,8 +188,8 @@ export class TrustList {
   }
 
   /**
-   * Notes the certificate that a node of this name showed. Returns the one it showed before, when that
-   * was another; null when it is the same or the first.
+   * Notes the certificate that a node of this name showed; {@link save} keeps it. Returns the one it
+   * showed before, when that was another; null when it is the same or the first.
    */
   notice(nodeId: string, fingerprint: string): string | null {
     const { known } = this.#state
@@ -202,7 +203,7 @@ export class TrustList {
       }
     }
     known.set(nodeId, fingerprint)
-    this.#save()
+    this.#isUnsaved = true
     return before
   }
 
@@ -219,6 +220,7 @@ export class TrustList {
     if (stamp === this.#stamp) return
     const isFirst = this.#stamp === null
     const before = fingerprintOfTrust(this.#state)
+    // A file that cannot be read changes nothing, and is tried again the next time.
     this.#state = stamp === '' ? emptyState() : this.#read(this.#path)
     this.#stamp = stamp
     if (!isFirst && fingerprintOfTrust(this.#state) !== before) this.#announce()
@@ -239,12 +241,18 @@ export class TrustList {
     this.#changed()
   }
 
+  /** Writes what was noticed; everything else is written when it changes. */
+  save(): void {
+    if (this.#isUnsaved) this.#write()
+  }
+
   #changed(): void {
-    this.#save()
+    this.#write()
     this.#announce()
   }
 
-  #save(): void {
+  #write(): void {
+    this.#isUnsaved = false
     if (this.#path === null) return
     const file: TrustFile = {
       version: TRUST_VERSION,

@@ -162,6 +162,7 @@ test('authorities, revocations and known nodes are kept with the trust list', ()
   authority.revoke('ef'.repeat(32))
   trust.addRevocations(authority.revocations() as string)
   trust.notice('someone', 'aa'.repeat(32))
+  trust.save()
 
   const again = TrustList.open(folder)
 

@@ -2,6 +2,9 @@
  * Strangers are refused in the TLS handshake, by name, on both sides, over real QUIC.
  */
 import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import {
   certificateToPem,
@@ -9,6 +12,7 @@ import {
   newPrivateKey,
 } from '../../src/transport/certificate.ts'
 import { NodeIdentity } from '../../src/transport/identity.ts'
+import { TrustList } from '../../src/transport/trust.ts'
 import { errorOf, next } from '../contract/transport-contract.ts'
 import { introduce, openNode } from './quic-fixture.ts'
 
@@ -167,4 +171,21 @@ test('nodes find each other over IPv6', async () => {
 
   expect(address).toMatch(/^\[::1\]:\d+$/)
   expect(connection.peer.fingerprint).toBe(listener.identity.fingerprint)
+})
+
+test('a trust list damaged while a node runs is reported, and the node goes on with the one it has', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'damaged-trust-'))
+  const errors: unknown[] = []
+  const trust = TrustList.open(folder)
+  await using listener = await openNode({ trust, onError: (error) => errors.push(error) })
+  await using dialler = await openNode()
+  introduce(listener, dialler)
+  const address = await listener.transport.listen('127.0.0.1:0')
+
+  writeFileSync(join(folder, 'trust.json'), '{"version":')
+  const connection = await dialler.transport.dial(address)
+  rmSync(folder, { recursive: true })
+
+  expect(connection.peer.fingerprint).toBe(listener.identity.fingerprint)
+  expect(errors[0]).toMatchObject({ code: 'TRANSPORT_IDENTITY_INVALID' })
 })
