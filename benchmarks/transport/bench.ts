@@ -38,6 +38,7 @@ export async function bars(options: BenchOptions): Promise<readonly Bar[]> {
   const uploadBytes = (options.quick ? 32 : 128) * MEBIBYTE
   const pairs = await Promise.all(NAMES.map(startPair))
   const figures = new Map(NAMES.map((name) => [name, emptyFigures()]))
+  const slopes: Bar[] = []
   try {
     // The first round warms the code of all processes and does not count.
     for (let round = 0; round <= rounds; round += 1) {
@@ -47,13 +48,15 @@ export async function bars(options: BenchOptions): Promise<readonly Bar[]> {
         await measure(pair, into, options.quick ? 200 : 1_000, uploadBytes)
       }
     }
+    options.log('opening and closing connections')
+    slopes.push(...(await memorySlopes(pairs[0] as Pair, options.quick ? 50 : 500)))
   } finally {
     for (const { server, client } of pairs) {
       client.kill()
       server.kill()
     }
   }
-  return report(figures)
+  return [...report(figures), ...slopes]
 }
 
 async function measure(
@@ -79,6 +82,24 @@ async function measure(
   into.cpuPerGib.push((after.cpu - before.cpu) / gibibytes)
   into.mainPerGib.push((after.busyMs - before.busyMs) / 1_000 / gibibytes)
   into.peakRssBytes = Math.max(into.peakRssBytes, after.rss)
+}
+
+/** What memory of either process grows by with each connection that came and went, after as many to warm up. */
+async function memorySlopes(pair: Pair, connections: number): Promise<readonly Bar[]> {
+  const work = { type: 'churn', connections, channels: 4 } as const
+  await ask(pair.client, work)
+  const before = await Promise.all(rssOf(pair))
+  await ask(pair.client, work)
+  const after = await Promise.all(rssOf(pair))
+  return (['client', 'server'] as const).map((role, index) => {
+    const growth = ((after[index] ?? 0) - (before[index] ?? 0)) / connections / 1_024
+    const name = `quic: memory per connection with 4 channels that came and went, ${role}`
+    return bar(name, growth, 'none', 'KiB')
+  })
+}
+
+function rssOf({ client, server }: Pair): Promise<number>[] {
+  return [client, server].map(async (child) => (await ask(child, { type: 'usage' })).usage.rssBytes)
 }
 
 async function cpuSeconds({
@@ -152,7 +173,7 @@ function emptyFigures(): Figures {
 async function startPair(name: DriverName): Promise<Pair> {
   const script = join(import.meta.dirname, 'process.ts')
   const [server, client] = ['server', 'client'].map((role) =>
-    fork(script, [role, name], { execArgv: ['--conditions=source'] }),
+    fork(script, [role, name], { execArgv: ['--conditions=source', '--expose-gc'] }),
   ) as [ChildProcess, ChildProcess]
   const [ofServer, ofClient] = [
     createIdentity({ nodeId: 'server' }),

@@ -9,6 +9,7 @@ export type Work =
   | { readonly type: 'requests'; readonly bytes: number; readonly count: number }
   | { readonly type: 'upload'; readonly bytes: number; readonly timeoutMs?: number }
   | { readonly type: 'first-answer'; readonly how: 'full' | 'resumed' | 'early' }
+  | { readonly type: 'churn'; readonly connections: number; readonly channels: number }
   | { readonly type: 'usage' }
 
 /** What a client answers. */
@@ -23,6 +24,7 @@ export interface Usage {
   /** Milliseconds that the main thread was busy. */
   readonly mainBusyMs: number
   readonly peakRssBytes: number
+  readonly rssBytes: number
 }
 
 /** What both processes of a driver are started with. */
@@ -46,5 +48,7 @@ export interface DriverClient {
   upload(chunk: Uint8Array, total: number): Promise<number>
   /** A connection of its own and one request of 64 bytes; null where the protocol cannot do it. */
   firstAnswer(how: 'full' | 'resumed' | 'early'): Promise<number | null>
+  /** Opens and closes connections with a number of requests on each; null where that is not measured. */
+  churn(connections: number, channels: number): Promise<null | void>
   close(): Promise<void>
 }

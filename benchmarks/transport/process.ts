@@ -69,6 +69,9 @@ async function run(work: Work): Promise<readonly number[]> {
       const tookMs = await client.firstAnswer(work.how)
       return tookMs === null ? [] : [tookMs]
     }
+    case 'churn':
+      await client.churn(work.connections, work.channels)
+      return []
     default:
       throw new Error('unknown work')
   }
@@ -82,11 +85,13 @@ function timeUp(timeoutMs: number | undefined): Promise<null> {
 }
 
 function usage(): Usage {
+  globalThis.gc?.()
   const { user, system } = process.cpuUsage()
   // Kilobytes on every platform.
   return {
     cpuSeconds: (user + system) / 1e6,
     mainBusyMs: performance.eventLoopUtilization().active,
+    rssBytes: process.memoryUsage.rss(),
     peakRssBytes: process.resourceUsage().maxRSS * 1_024,
   }
 }

@@ -103,6 +103,7 @@ function http2Client(session: ClientHttp2Session, keys: Keys, address: string): 
       fresh.destroy()
       return tookMs
     },
+    churn: () => Promise.resolve(null),
     async close() {
       session.destroy()
     },

@@ -67,6 +67,7 @@ function workerClient(worker: Worker): DriverClient {
       return answered
     },
     firstAnswer: () => Promise.resolve(null),
+    churn: () => Promise.resolve(null),
     async close() {
       await worker.terminate()
     },

@@ -125,6 +125,14 @@ function quicClient(
       await request(fresh, new Uint8Array(64))
       return performance.now() - startedMs
     },
+    async churn(connections, channels) {
+      await using transport = await open(tickets)
+      for (let index = 0; index < connections; index += 1) {
+        const fresh = await transport.dial(address)
+        for (let count = 0; count < channels; count += 1) await request(fresh, new Uint8Array(64))
+        await fresh.close()
+      }
+    },
     close: () => connection.close(),
   }
 }

@@ -134,6 +134,7 @@ function tlsClient(socket: TLSSocket, keys: Keys, address: string): DriverClient
       fresh.destroy()
       return tookMs
     },
+    churn: () => Promise.resolve(null),
     async close() {
       socket.destroy()
     },
