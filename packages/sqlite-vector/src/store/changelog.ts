@@ -6,7 +6,8 @@
  * the reader has the record, and only then is its payload read.
  */
 import { must } from '../assert.ts'
-import type { Change, Dot, RecordState, Sibling, VersionVector } from '../sync/types.ts'
+import { hexToBytes } from '../bytes.ts'
+import type { ActorId, Change, Dot, RecordState, Sibling, VersionVector } from '../sync/types.ts'
 import { covers } from '../sync/version-vector.ts'
 import { decodeContext } from './context.ts'
 import type { StoreCore } from './core.ts'
@@ -18,7 +19,7 @@ import {
   type StoredRecord,
   withPayload,
 } from './register.ts'
-import { rowToState, shardRow } from './shards.ts'
+import { rowToState, type ShardRow, shardRow } from './shards.ts'
 import type { ChangelogRow, PayloadRow } from './statements.ts'
 import type { DeltaQuery, DeltaRead } from './types.ts'
 
@@ -26,34 +27,64 @@ import type { DeltaQuery, DeltaRead } from './types.ts'
 export function readDelta(core: StoreCore, shardId: string, query: DeltaQuery): DeltaRead {
   const shard = shardRow(core, shardId)
   const { logId } = core.identity()
-  // A reader that has nothing gets every row: then payloads come along with it.
-  const isWhole = query.known.size === 0 && query.only === undefined
-  const feed = isWhole ? core.sql.readFeedWhole : core.sql.readFeed
-  const countMax = isWhole
-    ? Math.min(query.countMax, rowsWithin(query.bytesMax, shard.dimension))
-    : query.countMax
-  const rows = feed.all(shard.shard, query.after, countMax)
+  const { after, bytesMax, known } = query
+  const scanned = Math.min(shard.head, query.until ?? Infinity, after + SCAN_MAX)
+  const { rows, countMax } = feedRows(core, shard, query, scanned)
   const changes: Change[] = []
-  const until = query.until ?? Infinity
-  let through = query.after
+  let through = after
   let bytes = 0
-  for (const row of rows as unknown as FeedRow[]) {
-    if (bytes >= query.bytesMax || row.change_id > until) break
+  for (const row of rows) {
+    if (bytes >= bytesMax) break
     through = row.change_id
     if (query.only !== undefined && !concerns(core, row, query.only)) continue
-    if (readerHas(core, row, query.known)) continue
-    const change = withoutKnownEmbeddings(readChange(core, row), query.known)
+    if (readerHas(core, row, known)) continue
+    const change = withoutKnownEmbeddings(readChange(core, row), known)
     bytes += payloadBytes(change)
     changes.push(change)
   }
-  // Fewer rows than asked for were left, so all above the last one is known to be empty.
-  const last = rows.at(-1) as unknown as ChangelogRow | undefined
-  const exhausted = rows.length < countMax && through === (last?.change_id ?? query.after)
-  if (exhausted && shard.head > through) through = shard.head
-  // The rows up to `until` are all looked at, though none may lie just there.
-  const isBeyond = last !== undefined && last.change_id > until && bytes < query.bytesMax
-  if (isBeyond && through < until) through = until
+  // Fewer rows than asked for, and all of them looked at: there are no more up to where we scanned.
+  const isLast = through === (rows.at(-1)?.change_id ?? after)
+  if (rows.length < countMax && isLast) through = Math.max(after, scanned)
   return { changes, through, atHead: through >= shard.head, state: rowToState(shard, logId) }
+}
+
+/** Changes of the feed that one read passes at most: what a reader has is skipped fast, but not for ever. */
+const SCAN_MAX = 16_384
+
+/** The next rows of the feed up to `through`, at most `countMax`; some that the reader has are left out. */
+function feedRows(
+  core: StoreCore,
+  { shard, dimension }: ShardRow,
+  { after, bytesMax, known, ...query }: DeltaQuery,
+  through: number,
+): { readonly rows: readonly FeedRow[]; readonly countMax: number } {
+  if (known.size === 0 && query.only === undefined) {
+    // Nothing is left out: payloads come along, as many as their embeddings alone have room for.
+    const countMax = Math.min(query.countMax, Math.floor(bytesMax / (dimension * 4)) + 1)
+    const rows = core.sql.readFeedWhole.all(shard, after, through, countMax)
+    return { rows: rows as unknown as FeedRow[], countMax }
+  }
+  // SQLite passes over what the reader has of one actor, the one with the most writes; we over the rest.
+  const [actor, counter] = largest(known)
+  const rows = core.sql.readFeedPast.all(
+    shard,
+    after,
+    through,
+    query.countMax,
+    hexToBytes(actor),
+    counter,
+  )
+  return { rows: rows as unknown as FeedRow[], countMax: query.countMax }
+}
+
+/** The actor with the most writes, and how many; no actor's name when there is none. */
+function largest(vector: VersionVector): readonly [ActorId, number] {
+  let actor: ActorId = ''
+  let counter = 0
+  for (const entry of vector) {
+    if (entry[1] > counter) [actor, counter] = entry
+  }
+  return [actor, counter]
 }
 
 /** True when `known` covers the dots of all siblings of the record. */
@@ -116,11 +147,6 @@ function putChange(core: StoreCore, row: FeedRow, state: RecordState): Change {
   const value = payloadToValue(payload as unknown as PayloadRow, embeddingDot)
   const { vector_id: id } = payload as unknown as PayloadRow
   return { id, siblings: [{ dot, stamp, value }], context: state.context }
-}
-
-/** Rows of which the embeddings alone come to `bytesMax`, and one more. */
-function rowsWithin(bytesMax: number, dimension: number): number {
-  return Math.floor(bytesMax / (dimension * 4)) + 1
 }
 
 /** A stored record as it travels, whole, and what its payload weighs. */

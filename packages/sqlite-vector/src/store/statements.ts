@@ -151,13 +151,19 @@ const SQL = {
   readFeed: `SELECT {changelog} FROM vector_changelog c
     WHERE c.position > ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
     ORDER BY c.position LIMIT ?3`,
+  // Above ?2 up to ?3, but for rows without a conflict that are writes of actor ?5 up to counter ?6.
+  readFeedPast: `SELECT {changelog} FROM vector_changelog c
+    WHERE c.position > ((?1 << 44) | ?2) AND c.position <= ((?1 << 44) | ?3)
+      AND (c.actor IS NOT (SELECT actor FROM actors WHERE actor_id = ?5)
+        OR c.counter > ?6 OR c.operation = 3)
+    ORDER BY c.position LIMIT ?4`,
 
   // The same with the payloads of visible records: one call instead of one a record.
   readFeedWhole: `SELECT {changelog}, v.vector_id, v.metadata, v.document, e.embedding
     FROM vector_changelog c LEFT JOIN vectors v ON v.record = c.record
     LEFT JOIN embeddings e ON e.record = c.record
-    WHERE c.position > ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
-    ORDER BY c.position LIMIT ?3`,
+    WHERE c.position > ((?1 << 44) | ?2) AND c.position <= ((?1 << 44) | ?3)
+    ORDER BY c.position LIMIT ?4`,
 
   getRecord: `SELECT v.vector_id, v.metadata, v.document, e.embedding
     FROM vectors v JOIN embeddings e USING (record) WHERE v.shard = ? AND v.vector_id = ?`,
