@@ -6,7 +6,9 @@
  *
  * Packet size: the engine does no path MTU discovery. Datagrams start at the configured size; when a
  * path that took the handshake then swallows everything larger than 1,200 bytes (three timeouts in a
- * row without an answer), they shrink to that, which every QUIC path must carry (RFC 9000 §14).
+ * row without an answer), they shrink to that, which every QUIC path must carry (RFC 9000 §14). A path
+ * that was dead for a moment, or a machine that was busy, looks the same, so the full size is tried again
+ * after a second; each time that fails, after twice as long.
  *
  * Address changes: what was under way to a peer's former address is lost, but the engine keeps a loss
  * detector for each path, and that of the former path waits for an acknowledgement of one of its own
@@ -27,6 +29,8 @@ export const DATAGRAM_BYTES_MIN = 1_200
 
 const PACE_MS = 1
 const TIMEOUTS_BEFORE_SHRINKING = 3
+const REGROW_MS = 1_000
+const REGROW_MS_MAX = 60_000
 
 /** What the pump needs of who owns it. */
 export interface PumpHost {
@@ -55,7 +59,10 @@ export class QuicPump {
   readonly native: NativeConnection
   readonly #host: PumpHost
   readonly #pacer: QuicPacer
+  readonly #datagramBytesFull: number
   #datagramBytes: number
+  #regrowAtMs = Number.POSITIVE_INFINITY
+  #regrowMs = REGROW_MS
   #cancelTimer: (() => void) | null = null
   #timerAtMs = 0
   #isPacing = false
@@ -75,6 +82,7 @@ export class QuicPump {
     this.#host = host
     this.native = native
     this.#datagramBytes = datagramBytes
+    this.#datagramBytesFull = datagramBytes
     this.#sentMs = host.options.clock.monotonicMs()
     this.#receivedMs = this.#sentMs
     const gain = host.options.congestionControl === 'bbr' ? 1.5 : 1.25
@@ -139,6 +147,7 @@ export class QuicPump {
     if (this.#isGone) return
     const { clock } = this.#host.options
     const nowMs = clock.monotonicMs()
+    if (nowMs >= this.#regrowAtMs) this.#regrow()
     let tokens = this.#pacer.refill(nowMs)
     while (tokens > 0) {
       const memory = this.#host.datagramMemory(this.#datagramBytes)
@@ -260,7 +269,16 @@ export class QuicPump {
   #noticeSilence(): void {
     this.#timeoutsUnanswered += 1
     if (this.#timeoutsUnanswered < TIMEOUTS_BEFORE_SHRINKING) return
-    if (this.native.isEstablished()) this.#datagramBytes = DATAGRAM_BYTES_MIN
+    if (!this.native.isEstablished() || this.#datagramBytes === DATAGRAM_BYTES_MIN) return
+    this.#datagramBytes = DATAGRAM_BYTES_MIN
+    this.#regrowAtMs = this.#host.options.clock.monotonicMs() + this.#regrowMs
+    this.#regrowMs = Math.min(REGROW_MS_MAX, this.#regrowMs * 2)
+  }
+
+  #regrow(): void {
+    this.#datagramBytes = this.#datagramBytesFull
+    this.#regrowAtMs = Number.POSITIVE_INFINITY
+    this.#timeoutsUnanswered = 0
   }
 }
 

@@ -141,6 +141,24 @@ test('a path that swallows larger datagrams after the handshake is crossed with 
   expect(path.dialled.stats().datagramBytes).toBe(1_200)
 })
 
+test('datagrams that shrank because a path was dead for a while grow again', async () => {
+  await using path = await openPath({ delayMs: 2 })
+  let shrunk = 0
+  await transfer(path, 4, () => {
+    path.relay.behaviour.isDown = true
+    setTimeout(() => {
+      shrunk = path.dialled.stats().datagramBytes
+      path.relay.behaviour.isDown = false
+    }, 900)
+  })
+
+  await new Promise((resolve) => setTimeout(resolve, 1_200))
+  await transfer(path, 4)
+
+  expect(shrunk).toBe(1_200)
+  expect(path.dialled.stats().datagramBytes).toBe(1_350)
+})
+
 test('a peer that vanishes is noticed within the idle timeout', async () => {
   await using path = await openPath({}, { maxIdleTimeoutMs: 1_000, keepAliveMs: 300 })
   const channel = await path.dialled.openChannel()
