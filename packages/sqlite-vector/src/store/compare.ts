@@ -126,6 +126,7 @@ export function repairRecords(
   if (guardOwnDots(transaction, shard, changes)) return null
   const tally = emptyTally()
   let dropped = 0
+  let extra = 0
   for (const change of changes) {
     for (const { stamp } of change.siblings) {
       tally.skewMsMax = Math.max(tally.skewMsMax, skewMs(stamp, transaction.nowMs))
@@ -133,12 +134,13 @@ export function repairRecords(
     }
     if (mode === 'floor') dropped += dropCovered(transaction, shard, change.id, theirs, change)
     repairRecord(transaction, shard, change, mode, peer, tally)
+    if (hasMore(transaction, shard, change)) extra += 1
   }
   if (mode === 'floor') {
     for (const id of gone) dropped += dropCovered(transaction, shard, id, theirs, null)
   }
   if (dropped > 0) voidReaders(transaction, shard)
-  return { ...tally, lacking: [], dropped }
+  return { ...tally, lacking: [], dropped, extra }
 }
 
 function repairRecord(
@@ -153,10 +155,21 @@ function repairRecord(
   applyWhole(transaction, shard, known, change, peer, tally)
 }
 
+/** True when we hold writes of the record that the peer's state of it does not. */
+function hasMore(transaction: WriteTransaction, shard: OpenShard, change: Change): boolean {
+  const ours = findRecord(transaction.core, shard, change.id)?.state.siblings ?? []
+  return ours.some(
+    ({ dot }) =>
+      !change.siblings.some(
+        (other) => other.dot.actor === dot.actor && other.dot.counter === dot.counter,
+      ),
+  )
+}
+
 /**
  * Drops the siblings of a record that `theirs` covers and the peer does not hold: they were superseded or
- * deleted there. 1 when anything went. `held` null: the peer has no such record. Our deletes of it stay then,
- * beside writes that they have not met.
+ * deleted there. 1 when anything went. `held` null: the peer has no such record. Our deletes stay beside
+ * writes that they have not met, also where the peer forgot them.
  */
 function dropCovered(
   transaction: WriteTransaction,
@@ -170,8 +183,7 @@ function dropCovered(
   if (record === null) return 0
   // What their context covers, and they do not hold, merging takes away.
   const context = held === null ? EMPTY_VECTOR : contextOf(held)
-  const isHeld = ({ dot, value }: Sibling): boolean =>
-    held === null ? value === null : covers(context, dot)
+  const isHeld = ({ dot, value }: Sibling): boolean => value === null || covers(context, dot)
   const kept = record.state.siblings.filter(
     (sibling) => !covers(theirs, sibling.dot) || isHeld(sibling),
   )

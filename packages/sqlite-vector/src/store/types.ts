@@ -306,6 +306,8 @@ export interface Comparison {
 export interface RepairResult extends ApplyResult {
   /** Records that were dropped, whole or in part, because the peer had deleted them. */
   readonly dropped: number
+  /** Records of which we hold more than the peer, and keep it. */
+  readonly extra: number
 }
 
 /** Whole records by id. */

@@ -70,7 +70,9 @@ function mergePlain(local: RecordState, remote: RecordState): RecordState | null
  * {@link mergeRegister} for a replica that holds the shard's version vector `known`: a remote write
  * that `known` covers and `local` lacks was superseded here (invariant V), also where the record's
  * own context has forgotten it because the tombstone that said so was collected. So it must not come
- * back. `local` null: the replica has no such record. Returns null when nothing is left to keep.
+ * back. A delete is another matter: one that `known` covers and the record's own context does not was
+ * collected, not superseded, and beside a write it has not met it counts. `local` null: the replica has no
+ * such record. Returns null when nothing is left to keep.
  */
 export function mergeKnown(
   local: RecordState | null,
@@ -83,7 +85,6 @@ export function mergeKnown(
   if (local === null) {
     const news = remote.siblings.some(({ dot }) => !covers(known, dot))
     if (!news) return null
-    // A covered tombstone was collected, not superseded: beside a write it has not met, it counts.
     const siblings = remote.siblings.filter(
       ({ dot, value }) => value === null || !covers(known, dot),
     )
@@ -91,7 +92,9 @@ export function mergeKnown(
   }
   const siblings = remote.siblings.filter(
     (sibling) =>
-      !covers(known, sibling.dot) || local.siblings.some((other) => sameDot(sibling, other)),
+      sibling.value === null ||
+      !covers(known, sibling.dot) ||
+      local.siblings.some((other) => sameDot(sibling, other)),
   )
   return mergeRegister(local, { siblings, context: contextOf(remote) })
 }

@@ -256,7 +256,7 @@ export class VectorSync {
       address,
       peer: connection.peer.fingerprint,
       correct,
-      compared: compared.equal,
+      compared: compared.equal > 0,
       equal,
       divergences,
       repaired,

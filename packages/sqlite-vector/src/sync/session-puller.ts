@@ -56,7 +56,10 @@ import type {
 import type { VersionVector } from './types.ts'
 import { EMPTY_VECTOR, joinVectors, vectorsEqual } from './version-vector.ts'
 
-const NOT_COMPARED: Compared = { floor: false, equal: false, extra: 0 }
+const NOT_COMPARED: Compared = { floor: false, equal: 0, found: 0, extra: 0 }
+
+/** Comparisons after which rows that still differ are reported; others may mend them meanwhile. */
+const COMPARISONS_MAX = 3
 
 /** Everything. */
 const WHOLE: IdRange = { from: '', to: null }
@@ -308,13 +311,17 @@ const joined: On<'joined'> = (session, { state }) => {
   const { compared } = session
   const error = divergence(session.shardId, frame, state)
   const isComparable = vectorsEqual(frame.versionVector, state.versionVector)
-  if (!compared.equal && isComparable && (error !== null || session.verify)) {
+  if (compared.equal === 0 && isComparable && (error !== null || session.verify)) {
     const { tally } = session
     const divergences = tally.divergences + (error === null ? 0 : 1)
     return compare({ ...session, state, tally: { ...tally, divergences } }, 'equal')
   }
-  // What only we have, the sender takes when it compares in its turn.
-  if (error !== null && compared.extra === 0) return refuse({ ...session, state }, error)
+  // What only we have, the sender takes when it compares in its turn. Rows that were found equal are equal:
+  // the sender's fingerprint is of before, and the sender may have been mended since.
+  if (error !== null && compared.extra === 0 && compared.found > 0) {
+    if (compared.equal === COMPARISONS_MAX) return refuse({ ...session, state }, error)
+    return compare({ ...session, state }, 'equal')
+  }
   const told = joinVectors(session.told, state.versionVector)
   const next: PullSession = { ...session, state, told, cursor: frame.head, complete: true }
   const ack: SessionEffect = {
@@ -329,7 +336,13 @@ const behind: On<'behind'> = (session) => compare(session, 'floor')
 
 /** Begins to compare rows, from the whole shard down. */
 function compare(session: PullSession, mode: CompareMode): Step<PullSession> {
-  const compared = { ...session.compared, [mode]: true }
+  const { floor, equal, extra } = session.compared
+  const compared = {
+    floor: floor || mode === 'floor',
+    equal: mode === 'equal' ? equal + 1 : equal,
+    found: 0,
+    extra,
+  }
   const inquiry: Inquiry = { type: 'comparison', mode, asked: [], pending: [WHOLE], ids: [] }
   return ask({ ...session, compared }, inquiry)
 }
@@ -379,7 +392,14 @@ const comparedRows: On<'compared'> = (session, { comparison }) => {
   }
   const { compared } = session
   return ask(
-    { ...session, compared: { ...compared, extra: compared.extra + comparison.extra } },
+    {
+      ...session,
+      compared: {
+        ...compared,
+        found: compared.found + comparison.need.length,
+        extra: compared.extra + comparison.extra,
+      },
+    },
     { ...inquiry, pending, ids: comparison.need },
   )
 }
@@ -417,9 +437,11 @@ const records: On<'records'> = (session, { delta }) => {
 const repaired: On<'repaired'> = (session, { result }) => {
   const inquiry = comparisonOf(session)
   const tally = tallyOf(session, result)
+  const { compared } = session
   return ask(
     {
       ...session,
+      compared: { ...compared, extra: compared.extra + result.extra },
       tally: {
         ...tally,
         repaired: tally.repaired + result.applied,

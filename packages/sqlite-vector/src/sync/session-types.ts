@@ -227,7 +227,10 @@ export type Inquiry =
 /** What was compared since the last CAUGHT_UP. */
 export interface Compared {
   readonly floor: boolean
-  readonly equal: boolean
+  /** How often equal vectors were looked behind. */
+  readonly equal: number
+  /** Records that the last comparison found to differ. */
+  readonly found: number
   /** Records that only we had. */
   readonly extra: number
 }

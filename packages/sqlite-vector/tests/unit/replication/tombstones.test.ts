@@ -118,6 +118,31 @@ describe('a peer that comes back behind the floor', () => {
     }
   })
 
+  test('all agree on a delete that one forgot and another holds beside a write', async () => {
+    using all = await peers('a', 'b', 'c')
+    const [a, b, c] = all
+    a.fixture.db.insert('docs', record('disputed'))
+    a.fixture.db.delete('docs', 'disputed')
+    pullFrom(b, a, { cutBefore: 'caughtUp' })
+    expect(a.fixture.db.collectTombstones('docs')).toBe(1)
+    c.fixture.db.insert('docs', record('disputed', { by: 'c' }))
+
+    for (const [x, y] of [
+      [a, c],
+      [b, c],
+      [a, b],
+      [a, c],
+      [b, c],
+    ] as const)
+      syncBoth(x, y)
+
+    const states = all.map(({ fixture }) => fixture.db.replica.shardState('docs').fingerprint)
+    expect(new Set(states).size).toBe(1)
+    for (const { fixture } of all) {
+      expect(fixture.db.conflictSiblings('docs', 'disputed')).toHaveLength(2)
+    }
+  })
+
   test('learns of a delete that is made while it compares', async () => {
     using all = await peers('a', 'b')
     const [a, b] = all

@@ -121,7 +121,7 @@ export const EVENTS: { readonly [T in SessionEventType]: SessionEvent & { readon
     type: 'compared',
     comparison: { descend: [], need: [], extra: 0 },
   },
-  repaired: { type: 'repaired', result: { ...RESULT, dropped: 2 } },
+  repaired: { type: 'repaired', result: { ...RESULT, dropped: 2, extra: 0 } },
   summarized: { type: 'summarized', answers: [] },
   recordsRead: { type: 'recordsRead', bytes: new Uint8Array(8) },
   ack: { type: 'ack', cursor: 10, versionVector: null },

@@ -199,7 +199,7 @@ describe('a puller', () => {
   const unequal = { ...joined, state: stateOf({ versionVector: caughtUp.versionVector }) }
   const nothingFound = {
     ...EVENTS.compared,
-    comparison: { descend: [], need: [], extra: 0, dropped: 0 },
+    comparison: { descend: [], need: [], extra: 0 },
   }
 
   test('compares rows when vectors are equal and fingerprints are not', () => {
@@ -211,14 +211,21 @@ describe('a puller', () => {
     ])
   })
 
-  test('reports equal vectors over unequal rows that no comparison mended, on both sides', () => {
-    const { session, effects } = after(
-      PULLERS.joining,
+  test('believes a comparison that found equal rows more than the fingerprint of before', () => {
+    const { session } = after(PULLERS.joining, unequal, EVENTS.ranges, nothingFound, unequal)
+
+    expect([session.phase, session.error]).toEqual(['leaving', null])
+  })
+
+  test('reports equal vectors over unequal rows that three comparisons did not mend', () => {
+    const round = [
       unequal,
       EVENTS.ranges,
-      nothingFound,
-      unequal,
-    )
+      { ...nothingFound, comparison: { ...nothingFound.comparison, need: ['first'] } },
+      EVENTS.records,
+      EVENTS.repaired,
+    ]
+    const { session, effects } = after(PULLERS.joining, ...round, ...round, ...round, unequal)
 
     expect(codeOf(session)).toBe('SYNC_DIVERGED')
     expect(effects.at(-3)).toMatchObject({ frame: { type: 'error', code: 'SYNC_DIVERGED' } })
