@@ -16,8 +16,8 @@ import { EVERYTHING, type Selection, loadQuery } from '../../../src/search/scan.
 import type { Metric } from '../../../src/store/types.ts'
 import { clustered, isotropic, seededRandom } from '../../unit/search/data.ts'
 
-const COUNT = 6_000
-const QUERIES = 60
+const COUNT = 4_000
+const QUERIES = 40
 interface Case {
   readonly name: string
   readonly metric: Metric
@@ -91,7 +91,7 @@ const cases: readonly Case[] = [
 ]
 
 function calibrated(arena: Arena): Calibration {
-  const steps = calibrate(arena, sampleRecords(arena, 64), rowsOfArena(arena))
+  const steps = calibrate(arena, sampleRecords(arena, 48), rowsOfArena(arena))
   for (;;) {
     const step = steps.next()
     if (step.done === true) return step.value
@@ -151,7 +151,7 @@ describe('approximate search', () => {
       const twentieth: Selection = { type: 'list', slots }
 
       const near = recallOf(arena, queries, planFor(arena, calibration, 10), 10)
-      const far = recallOf(arena, queries.slice(0, 20), planFor(arena, calibration, 80), 80)
+      const far = recallOf(arena, queries.slice(0, 10), planFor(arena, calibration, 80), 80)
       const filtered = recallOf(
         arena,
         queries,
