@@ -29,6 +29,13 @@ export function insertRecords(
   start: number,
   end: number,
 ): void {
+  if (shard.forgotten.size > 0) {
+    // Each write then carries a context of its own, which a run does not.
+    for (let index = start; index < end; index += 1) {
+      insertRecord(transaction, shard, prepareRecordAt(shard, records, index))
+    }
+    return
+  }
   let run: PreparedRecord[] = []
   for (let index = start; index < end; index += 1) {
     const record = prepareRecordAt(shard, records, index)

@@ -73,6 +73,7 @@ export function raiseFloor(
 ): void {
   const joined = joinVectors(floorOf(transaction.core, shard), floor)
   transaction.core.sql.setFloor.run(encodeVector(joined), through, shard.shard)
+  shard.forgotten = joined
   shard.touched = true
 }
 

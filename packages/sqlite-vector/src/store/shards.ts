@@ -38,6 +38,8 @@ export interface OpenShard extends ShardInfo {
   versionVector: VersionVector
   /** Writes that batches brought and the version vector does not cover yet. */
   aheadVector: VersionVector
+  /** What the shard has forgotten the deletes of: its `gc_floor`. */
+  forgotten: VersionVector
   /** The counter of the newest dot of our own actor in this shard. */
   ownCounter: number
   fingerprint: bigint
@@ -110,6 +112,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
     quarantineCount: row.quarantine_count,
     versionVector,
     aheadVector,
+    forgotten: storedVector(row.gc_floor),
     ownCounter: versionVector.get(transaction.actor) ?? 0,
     fingerprint: bytesToFingerprint(row.fingerprint),
     clock: { ms: row.ms, logical: row.logical },

@@ -11,8 +11,8 @@ import { SqliteVectorError } from '../errors.ts'
 import { shown } from '../options.ts'
 import { contextOf } from '../sync/conflict.ts'
 import { mergeMetadata } from '../sync/strategies.ts'
-import type { Dot, RecordState, RecordValue } from '../sync/types.ts'
-import { withDot } from '../sync/version-vector.ts'
+import type { Dot, RecordState, RecordValue, VersionVector } from '../sync/types.ts'
+import { meetVectors, withDot } from '../sync/version-vector.ts'
 import type { WriteTransaction } from './core.ts'
 import { limitMetadata, type PreparedRecord } from './input.ts'
 import {
@@ -23,7 +23,7 @@ import {
   replaceRecord,
   type StoredRecord,
 } from './register.ts'
-import { nextDot, type OpenShard } from './shards.ts'
+import { nextDot, type OpenShard, ownVector } from './shards.ts'
 import type { PayloadRow } from './statements.ts'
 import type { ShardInfo } from './types.ts'
 
@@ -49,10 +49,24 @@ export function insertRecord(
   const before = { ownCounter: shard.ownCounter, clock: shard.clock }
   const dot = nextDot(transaction, shard)
   const sibling = { dot, stamp: nextStamp(transaction, shard), value: preparedToValue(given, dot) }
-  if (addRecord(transaction, shard, given.id, { siblings: [sibling], context: null })) return
+  const context = contextOfNew(transaction, shard, dot)
+  if (addRecord(transaction, shard, given.id, { siblings: [sibling], context })) return
   shard.ownCounter = before.ownCounter
   shard.clock = before.clock
   throw recordExists(shard, given.id)
+}
+
+/**
+ * The context of a write to a record that is not there. It may have been, and its deletes be forgotten: who
+ * still has one must see that this write came after it, and did not meet it.
+ */
+function contextOfNew(
+  { actor }: WriteTransaction,
+  shard: OpenShard,
+  dot: Dot,
+): VersionVector | null {
+  if (shard.forgotten.size === 0) return null
+  return withDot(meetVectors(shard.forgotten, ownVector(shard, actor)), dot)
 }
 
 /** The refusal of an insert whose id is taken. */

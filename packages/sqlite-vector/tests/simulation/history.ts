@@ -372,9 +372,9 @@ export class History {
     return known
   }
 
-  /** Of deletes that follow each other, the last may be forgotten, and an earlier one then counts again. */
+  /** When the last delete of a record is forgotten, an earlier one that somebody still has counts again. */
   #isRemembered(write: Write, known: ReadonlySet<Write>): boolean {
-    const after = [...known].filter((other) => other.past.has(write))
+    const after = maximal(known).filter((other) => other.past.has(write))
     const isForgotten = after.every((other) => other.deleted && this.#collected.has(other))
     return write.deleted && after.length > 0 && isForgotten
   }

@@ -143,6 +143,25 @@ describe('a peer that comes back behind the floor', () => {
     }
   })
 
+  test('a record written anew is no conflict with the delete that its author forgot', async () => {
+    using all = await peers('a', 'b')
+    const [a, b] = all
+    for (const id of ['again', 'batch']) a.fixture.db.insert('docs', record(id))
+    for (const id of ['again', 'batch']) a.fixture.db.delete('docs', id)
+    syncBoth(a, b)
+    expect(a.fixture.db.collectTombstones('docs')).toBe(2)
+    a.fixture.db.insert('docs', record('again', { life: 2 }))
+    await a.fixture.db.insertBatch('docs', [record('batch', { life: 2 })])
+
+    syncBoth(a, b)
+
+    for (const { fixture } of all) {
+      expect(fixture.db.replica.shardState('docs').conflictCount).toBe(0)
+      expect(fixture.db.get('docs', 'again')?.metadata).toEqual({ life: 2 })
+      expect(fixture.db.get('docs', 'batch')?.metadata).toEqual({ life: 2 })
+    }
+  })
+
   test('learns of a delete that is made while it compares', async () => {
     using all = await peers('a', 'b')
     const [a, b] = all
