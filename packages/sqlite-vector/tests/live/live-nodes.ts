@@ -15,6 +15,7 @@ import {
   type VectorSyncConfig,
 } from '../../src/sync/index.ts'
 import { MemoryNetwork } from '../../src/transport/memory.ts'
+import type { Transport } from '../../src/transport/types.ts'
 
 export const SHARD = 'notes'
 
@@ -77,6 +78,11 @@ export class LiveNodes implements AsyncDisposable {
     const node = this.nodes[index]
     if (node === undefined) throw new RangeError(`there is no node ${index}`)
     return node
+  }
+
+  /** A bare end of the memory network that proves to be node `index`, to say what a node would not. */
+  impostorOf(index: number): Transport {
+    return this.#network.transport(fingerprintOf(index))
   }
 
   path(name: string): string {
