@@ -195,6 +195,10 @@ export class Replica implements ReplicaStore {
     return this.#core.write((transaction) => correctCounts(transaction, shardId))
   }
 
+  aheadVector(shardId: string): VersionVector {
+    return this.#core.read(() => storedVector(shardRow(this.#core, shardId).ahead_vector))
+  }
+
   claimedVector(shardId: string): VersionVector {
     return this.#core.read(() => {
       const row = shardRow(this.#core, shardId)

@@ -412,6 +412,8 @@ export interface ReplicaStore {
   recount(shardId: string): Recount
   /** What we may say to a peer that we hold: without own writes that somebody else may have made, too. */
   claimedVector(shardId: string): VersionVector
+  /** Writes that we hold and the version vector does not cover yet: a transfer has not come to its end. */
+  aheadVector(shardId: string): VersionVector
   /**
    * A peer introduces itself: its writing identity, and what it says it holds. Draws a new identity for this
    * file when the two show that it was restored or cloned; true then.

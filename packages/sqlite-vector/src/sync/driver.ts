@@ -31,7 +31,7 @@ import type {
   SessionEvent,
 } from './session-types.ts'
 import type { ActorId, VersionVector } from './types.ts'
-import { dominates, EMPTY_VECTOR, vectorsEqual } from './version-vector.ts'
+import { dominates, EMPTY_VECTOR, joinVectors, vectorsEqual } from './version-vector.ts'
 
 /** What a driver works with. */
 export interface DriverSetup {
@@ -236,7 +236,8 @@ export class SessionDriver<S extends Session = Session> {
     const { store, session } = { store: this.#setup.store, session: this.#session }
     if (session.role === 'puller' || session.subscription === null) return
     if (session.peerActor === null || stateOrNull(store, shardId) === null) return
-    store.meet(shardId, session.peerActor, session.subscription.versionVector)
+    const { versionVector, ahead } = session.subscription
+    store.meet(shardId, session.peerActor, joinVectors(versionVector, ahead))
     if (session.peerNodeId !== null) store.nameActor(session.peerActor, session.peerNodeId)
   }
 
@@ -358,7 +359,14 @@ export function localReplica(
   const identity = store.identity()
   const state = stateOrNull(store, shardId)
   if (state === null) {
-    return { nodeId, identity, shard: null, versionVector: EMPTY_VECTOR, pulled: null }
+    return {
+      nodeId,
+      identity,
+      shard: null,
+      versionVector: EMPTY_VECTOR,
+      ahead: EMPTY_VECTOR,
+      pulled: null,
+    }
   }
   const pulled = store.peerCursor(shardId, peer)?.pulled ?? null
   return {
@@ -366,6 +374,7 @@ export function localReplica(
     identity,
     shard: descriptorOf(state),
     versionVector: store.claimedVector(shardId),
+    ahead: store.aheadVector(shardId),
     pulled,
   }
 }

@@ -8,7 +8,7 @@
  * | frame     | sent by | values                                                                         |
  * | --------- | ------- | ------------------------------------------------------------------------------ |
  * | HELLO     | puller  | node id, actor                                                                 |
- * | SUBSCRIBE | puller  | shard id, descriptor or nil, log id or nil, cursor, version vector, live       |
+ * | SUBSCRIBE | puller  | shard id, descriptor or nil, log id or nil, cursor, version vector, live, writes held beyond the vector (left out: none) |
  * | WELCOME   | sender  | node id, actor, log id, descriptor or nil, cursor that the feed is read from   |
  * | CAUGHT_UP | sender  | head, version vector, fingerprint or nil, records, floor of deletes (left out: empty) |
  * | ACK       | puller  | cursor, version vector or nil (given in answer to CAUGHT_UP)                   |
@@ -81,6 +81,8 @@ export interface SubscribeFrame {
   readonly versionVector: VersionVector
   /** Whether the sender goes on after CAUGHT_UP. */
   readonly live: boolean
+  /** What the puller holds beyond its version vector: no reason to skip it, but names that are taken. */
+  readonly ahead: VersionVector
 }
 
 /** The sender's answer. */
@@ -271,6 +273,7 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
         frame.cursor,
         binary(encodeVector(frame.versionVector)),
         frame.live,
+        ...(frame.ahead.size === 0 ? [] : [binary(encodeVector(frame.ahead))]),
       ]
     case 'welcome':
       return [
@@ -348,7 +351,7 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     nodeId: nameField(nodeId, NODE_ID_BYTES_MAX, 'node id'),
     actor: readHex(actor, 16, 'actor'),
   }),
-  subscribe: ([shardId, shard, logId, cursor, vector, live]) => ({
+  subscribe: ([shardId, shard, logId, cursor, vector, live, ahead]) => ({
     type: 'subscribe',
     shardId: nameField(shardId, SHARD_ID_BYTES_MAX, 'shard id'),
     shard: readDescriptor(shard),
@@ -356,6 +359,7 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     cursor: positionField(cursor, 'cursor'),
     versionVector: readVector(vector),
     live: booleanField(live, 'live'),
+    ahead: ahead === undefined ? EMPTY_VECTOR : readVector(ahead),
   }),
   welcome: ([nodeId, actor, logId, shard, cursor]) => ({
     type: 'welcome',

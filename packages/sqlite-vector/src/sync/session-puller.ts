@@ -132,6 +132,7 @@ const start: On<'start'> = (session, { local }) => ({
         logId: local.pulled?.logId ?? null,
         cursor: local.pulled?.cursor ?? 0,
         versionVector: local.versionVector,
+        ahead: local.ahead,
         live: session.live,
       },
     },

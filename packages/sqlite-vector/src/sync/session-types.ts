@@ -27,6 +27,8 @@ export interface LocalReplica {
   /** null while the shard does not exist here. */
   readonly shard: ShardDescriptor | null
   readonly versionVector: VersionVector
+  /** What is held beyond {@link versionVector}. */
+  readonly ahead: VersionVector
   /** How far this peer's feed was read before. */
   readonly pulled: { readonly logId: string; readonly cursor: number } | null
 }

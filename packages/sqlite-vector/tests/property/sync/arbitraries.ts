@@ -149,6 +149,7 @@ export const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
     cursor: fc.maxSafeNat(),
     versionVector: vector,
     live: fc.boolean(),
+    ahead: vector,
   }),
   fc.record({
     type: fc.constant('welcome' as const),

@@ -33,7 +33,7 @@ interface Restored extends Disposable {
  * `peer` has `kept`, `lost-1`, `lost-2` of a file; the file was set back to `kept`, and wrote the records of
  * `since` before it met anybody.
  */
-async function restored(since: readonly string[]): Promise<Restored> {
+async function restored(since: readonly string[], cutBefore?: 'caughtUp'): Promise<Restored> {
   const place = folder()
   const peer = { name: 'peer', fixture: await open({ path: place.file('peer.db') }) }
   const original = { name: 'node', fixture: await open({ path: place.file('node.db') }) }
@@ -42,7 +42,8 @@ async function restored(since: readonly string[]): Promise<Restored> {
   copyFile(place.file('node.db'), place.file('backup.db'))
   original.fixture.db.insert('docs', record('lost-1'))
   original.fixture.db.insert('docs', record('lost-2'))
-  syncBoth(original, peer)
+  if (cutBefore === undefined) syncBoth(original, peer)
+  else pullFrom(peer, original, { cutBefore })
   original.fixture[Symbol.dispose]()
   const back = { name: 'node', fixture: await open({ path: place.file('backup.db') }) }
   back.fixture.clock.ms += 1_000
@@ -56,6 +57,16 @@ async function restored(since: readonly string[]): Promise<Restored> {
 }
 
 describe('a file that was restored from an older backup', () => {
+  test('hears of writes that a peer holds by a transfer that was cut', async () => {
+    using world = await restored(['new-1', 'new-2'], 'caughtUp')
+
+    settle(world.restored, world.peer)
+
+    const wanted = ['kept', 'lost-1', 'lost-2', 'new-1', 'new-2']
+    expect(idsOf(world.peer)).toEqual(wanted)
+    expect(idsOf(world.restored)).toEqual(wanted)
+  })
+
   test.each([
     ['nothing', []],
     ['less than was lost', ['new-1']],

@@ -29,6 +29,7 @@ export const LOCAL: LocalReplica = {
   identity: { actor: ACTOR_A, logId: LOG_OURS },
   shard: SHARD,
   versionVector: new Map([[ACTOR_A, 2]]),
+  ahead: new Map(),
   pulled: { logId: LOG_THEIRS, cursor: 5 },
 }
 
@@ -94,6 +95,7 @@ export const EVENTS: { readonly [T in SessionEventType]: SessionEvent & { readon
     cursor: 0,
     versionVector: new Map([[ACTOR_B, 1]]),
     live: false,
+    ahead: new Map(),
   },
   welcome: {
     type: 'welcome',

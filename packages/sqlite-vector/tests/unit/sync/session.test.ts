@@ -57,6 +57,7 @@ describe('a puller', () => {
           cursor: 5,
           versionVector: LOCAL.versionVector,
           live: false,
+          ahead: new Map(),
         },
       },
     ])

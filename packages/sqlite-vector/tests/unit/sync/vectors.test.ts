@@ -29,6 +29,7 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
     cursor: 0,
     versionVector: new Map(),
     live: false,
+    ahead: new Map(),
   },
   'subscribe-again': {
     type: 'subscribe',
@@ -38,6 +39,17 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
     cursor: 2 ** 33,
     versionVector: VECTOR,
     live: true,
+    ahead: new Map(),
+  },
+  'subscribe-ahead': {
+    type: 'subscribe',
+    shardId: 'notes',
+    shard: { dimension: 384, metric: 'cosine', modelId: 'some-model' },
+    logId: LOG_ID,
+    cursor: 7,
+    versionVector: new Map(),
+    live: false,
+    ahead: VECTOR,
   },
   welcome: {
     type: 'welcome',
