@@ -138,7 +138,16 @@ async function startPair(path: EmulatedPath, name: Name): Promise<ChildProcess> 
 
 async function ask(client: ChildProcess | undefined, work: Work): Promise<Result> {
   if (client === undefined) throw new Error('no such client')
+  const waiting = new AbortController()
   client.send(work)
-  const [result] = (await once(client, 'message')) as [Result]
-  return result
+  try {
+    return await Promise.race([
+      once(client, 'message', waiting).then(([result]) => result as Result),
+      once(client, 'exit', waiting).then(() => {
+        throw new Error('a client of the benchmark ended early')
+      }),
+    ])
+  } finally {
+    waiting.abort()
+  }
 }

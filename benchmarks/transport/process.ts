@@ -25,6 +25,7 @@ const [role, name, host = '127.0.0.1'] = process.argv.slice(2) as [
 ]
 const driver = DRIVERS[name]
 let client: DriverClient | null = null
+let reconnect: (() => Promise<DriverClient>) | null = null
 
 process.on('message', (message: unknown) => {
   void answer(message as Keys & { address?: string } & Work)
@@ -34,7 +35,8 @@ async function answer(message: (Keys & { readonly address?: string }) | Work): P
   if ('keyPem' in message) {
     if (role === 'server') process.send?.({ address: await driver.serve(message, host) })
     else {
-      client = await driver.client(message, message.address ?? '')
+      reconnect = () => driver.client(message, message.address ?? '')
+      client = await reconnect()
       process.send?.({ ready: true })
     }
     return
@@ -60,8 +62,13 @@ async function run(work: Work): Promise<readonly number[]> {
     case 'upload': {
       const startedMs = performance.now()
       const upload = client.upload(new Uint8Array(CHUNK_BYTES).fill(7), work.bytes)
-      const counted = await Promise.race([upload, timeUp(work.timeoutMs)])
-      if (counted === null) return []
+      const counted = await uploadInTime(upload, work.timeoutMs)
+      if (counted === null) {
+        // What is left of it must not disturb what is measured next.
+        await client.close()
+        client = (await reconnect?.()) ?? null
+        return []
+      }
       if (counted !== work.bytes) throw new Error(`${counted} of ${work.bytes} bytes arrived`)
       return [performance.now() - startedMs]
     }
@@ -77,11 +84,19 @@ async function run(work: Work): Promise<readonly number[]> {
   }
 }
 
-/** Null after a while; never without a limit. */
-function timeUp(timeoutMs: number | undefined): Promise<null> {
-  return new Promise((resolve) => {
-    if (timeoutMs !== undefined) setTimeout(resolve, timeoutMs, null).unref()
-  })
+/** Null when a limit is set and the upload is not done by then, or its connection ends before. */
+async function uploadInTime(
+  upload: Promise<number>,
+  timeoutMs: number | undefined,
+): Promise<number | null> {
+  if (timeoutMs === undefined) return upload
+  const timeUp = new Promise<null>((resolve) => setTimeout(resolve, timeoutMs, null).unref())
+  try {
+    return await Promise.race([upload, timeUp])
+  } catch (error) {
+    process.stderr.write(`${name}: the upload ended: ${String(error)}\n`)
+    return null
+  }
 }
 
 function usage(): Usage {
