@@ -60,6 +60,8 @@ describe('a file that was restored from an older backup', () => {
   test('hears of writes that a peer holds by a transfer that was cut', async () => {
     using world = await restored(['new-1', 'new-2'], 'caughtUp')
 
+    // The restored file is asked before it asks: it has only the peer's SUBSCRIBE to learn from.
+    pullFrom(world.peer, world.restored)
     settle(world.restored, world.peer)
 
     const wanted = ['kept', 'lost-1', 'lost-2', 'new-1', 'new-2']
