@@ -23,10 +23,11 @@ export function matchingRecords(
 ): readonly number[] {
   // One value in place of a row for each record: calls between SQLite and JavaScript cost more than the text.
   const statement = statements.prepared(
-    `SELECT json_group_array(v.record) AS records FROM vectors v WHERE v.shard = ? AND ${filter.sql}`,
+    `SELECT group_concat(v.record) AS records FROM vectors v WHERE v.shard = ? AND ${filter.sql}`,
   )
   const row = statement.get(shard.shard, ...filter.params)
-  return JSON.parse(String(row?.['records'])) as number[]
+  // NULL where none passes.
+  return JSON.parse(`[${(row?.['records'] as string | null) ?? ''}]`) as number[]
 }
 
 /** Ids of records that pass, by their bytes. */
