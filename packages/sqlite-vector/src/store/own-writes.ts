@@ -112,6 +112,23 @@ export function guardOwnWrites(
   return false
 }
 
+/**
+ * A peer says that it holds `ahead` beyond its version vector, by a transfer that was cut. What we send is confirmed
+ * before it leaves, so what it has of ours beyond that was sent by another copy of this file.
+ */
+export function guardAhead(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  ahead: VersionVector,
+): boolean {
+  for (const own of ownActors(transaction.core, shard.shard, transaction.actor)) {
+    if ((ahead.get(own.actor) ?? 0) <= own.confirmed) continue
+    abandonActor(transaction, shard, own, 'own-writes-unknown')
+    return true
+  }
+  return false
+}
+
 /** The same for records that a peer sent: also a write of ours that is another one there tells. */
 export function guardOwnDots(
   transaction: WriteTransaction,

@@ -7,7 +7,7 @@ import { hexToBytes } from '../bytes.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { shown } from '../options.ts'
 import type { ActorId, Change, VersionVector } from '../sync/types.ts'
-import { dominates, EMPTY_VECTOR } from '../sync/version-vector.ts'
+import { dominates, EMPTY_VECTOR, joinVectors } from '../sync/version-vector.ts'
 import { applyDelta, joinVector } from './apply.ts'
 import { readDelta } from './changelog.ts'
 import { collectTombstones } from './collect.ts'
@@ -19,6 +19,7 @@ import {
   claimable,
   claimsNothing,
   confirmOwnWrites,
+  guardAhead,
   guardOwnWrites,
   hasUnconfirmed,
   leaveActor,
@@ -207,16 +208,28 @@ export class Replica implements ReplicaStore {
     })
   }
 
-  meet(shardId: string, actor: ActorId, versionVector: VersionVector): boolean {
+  meet(
+    shardId: string,
+    actor: ActorId,
+    versionVector: VersionVector,
+    ahead: VersionVector,
+  ): boolean {
     const isOrdinary = this.#core.read(() => {
       const { shard } = shardRow(this.#core, shardId)
       const identity = this.#core.identity()
-      return actor !== identity.actor && claimsNothing(this.#core, shard, versionVector)
+      return (
+        actor !== identity.actor &&
+        claimsNothing(this.#core, shard, joinVectors(versionVector, ahead))
+      )
     })
     if (isOrdinary) return false
     return this.#core.write((transaction) => {
       const shard = loadShard(transaction, shardId)
-      if (actor !== transaction.actor) return guardOwnWrites(transaction, shard, versionVector)
+      if (actor !== transaction.actor) {
+        return (
+          guardAhead(transaction, shard, ahead) || guardOwnWrites(transaction, shard, versionVector)
+        )
+      }
       leaveActor(transaction, shard)
       return true
     })

@@ -31,7 +31,7 @@ import type {
   SessionEvent,
 } from './session-types.ts'
 import type { ActorId, VersionVector } from './types.ts'
-import { dominates, EMPTY_VECTOR, joinVectors, vectorsEqual } from './version-vector.ts'
+import { dominates, EMPTY_VECTOR, vectorsEqual } from './version-vector.ts'
 
 /** What a driver works with. */
 export interface DriverSetup {
@@ -237,7 +237,7 @@ export class SessionDriver<S extends Session = Session> {
     if (session.role === 'puller' || session.subscription === null) return
     if (session.peerActor === null || stateOrNull(store, shardId) === null) return
     const { versionVector, ahead } = session.subscription
-    store.meet(shardId, session.peerActor, joinVectors(versionVector, ahead))
+    store.meet(shardId, session.peerActor, versionVector, ahead)
     if (session.peerNodeId !== null) store.nameActor(session.peerActor, session.peerNodeId)
   }
 
