@@ -126,7 +126,7 @@ export function collect(world: World): void {
   const awaited = world.nodes.filter(
     (other) => other !== node && isAwaited(node, other, shardId, retention),
   )
-  const count = node.db.collectTombstones(shardId, { replicaRetentionMs: retention })
+  const count = node.store.collectTombstones(shardId, retention)
   node.moved.add(shardId)
   observeShard(history, node, shardId, 'sync')
   world.trace(`${node.name}: collects ${count} tombstones of ${shardId}`)

@@ -90,6 +90,15 @@ export const FAULTS = {
       }),
   },
 
+  /** Deletes are forgotten at once, and that they were is not told: nobody compares rows. */
+  'collected-below-no-floor': {
+    store: (store) =>
+      change(store, {
+        collectTombstones: (shardId) => store.collectTombstones(shardId, 0),
+        behindFloor: () => false,
+      }),
+  },
+
   /** A reader that has one of the siblings is taken to have them all. */
   'siblings-skipped': {
     store: (store) =>
