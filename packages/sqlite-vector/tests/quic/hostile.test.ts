@@ -241,16 +241,25 @@ test('a peer that floods messages fills its share of the inbox and no more', asy
   await using peer = await openNode()
   introduce(listener, peer)
   const address = await listener.transport.listen('127.0.0.1:0')
+  const connection = await peer.transport.dial(address)
+  const accepted = await next(listener.transport.accept()[Symbol.asyncIterator]())
   const controller = new AbortController()
-  const before = process.memoryUsage().arrayBuffers
+  const messageBytes = 200_000
+  const inboxBytes = INBOX_MESSAGES_MAX * messageBytes
 
-  const sends = Array.from({ length: 200 }, () =>
-    errorOf(peer.transport.send(address, new Uint8Array(200_000), { signal: controller.signal })),
+  const sends = Array.from({ length: 3 * INBOX_MESSAGES_MAX }, () =>
+    errorOf(
+      peer.transport.send(address, new Uint8Array(messageBytes), { signal: controller.signal }),
+    ),
   )
+  const taken = (): number => accepted.stats().channelBytesReceived
+  await expect.poll(taken, { timeout: 30_000 }).toBeGreaterThanOrEqual(inboxBytes)
+  // Time in which a node without the bound would go on reading; too little of it hides a fault, never invents one.
   await new Promise((resolve) => setTimeout(resolve, 500))
-  const held = process.memoryUsage().arrayBuffers - before
+  const held = taken()
   controller.abort()
   await Promise.all(sends)
+  await connection.close()
 
-  expect(held).toBeLessThan((INBOX_MESSAGES_MAX + 300) * 200_000)
+  expect(held).toBeLessThan(inboxBytes + messageBytes)
 })
