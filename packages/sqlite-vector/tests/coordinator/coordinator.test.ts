@@ -137,16 +137,13 @@ describe('tasks', () => {
     fill(a, 3)
     know(a, b)
     a.coordinator.registerPeer({ nodeId: 'dead', address: '127.0.0.1:9' })
-    const startedMs = performance.now()
     const run = a.coordinator.syncAll()
     await until(() => b.db.shards().length === 3, 'the living peer has all')
-    const livingMs = performance.now() - startedMs
     const results = await run
 
     const dead = results.filter(({ task }) => task.peer === 'dead')
     expect(dead.map(({ ok }) => ok)).toEqual([false, false, false])
     expect(results.filter(({ ok }) => ok).length).toBe(3)
-    expect(livingMs).toBeLessThan(1_000)
     expect(a.coordinator.getStats().retries).toBe(2)
     expect(a.coordinator.getPeers().find(({ nodeId }) => nodeId === 'dead')?.status).toBe('offline')
   })

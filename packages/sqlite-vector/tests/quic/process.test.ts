@@ -67,7 +67,7 @@ async function ask(connection: Connection, value: number): Promise<number | unde
   return (await readAll(channel))[0]?.[0]
 }
 
-test('a peer killed and started again is reached within a second of the next use', async () => {
+test('a peer killed and started again is reached at the next use, not after the idle timeout', async () => {
   await using node = await openNode()
   const first = await startPeer('killed', node)
   const before = await node.transport.dial(first.address)
@@ -88,7 +88,8 @@ test('a peer killed and started again is reached within a second of the next use
 
   expect(answer).toBe(2)
   expect(after).not.toBe(before)
-  expect(tookMs).toBeLessThan(1_000)
+  // It takes milliseconds; without the reset it would take the idle timeout of 10 s.
+  expect(tookMs).toBeLessThan(9_000)
   expect(node.transport.getStats()).toMatchObject({ replaced: 1, dialled: 2 })
 })
 
@@ -106,8 +107,9 @@ test('a peer killed for good is noticed at the next use, and its connection with
   const dialMs = performance.now() - killedMs
   expect(await connection.closed).toMatchObject({ code: 'TRANSPORT_CLOSED' })
 
-  expect(dialMs).toBeLessThan(1_500)
-  expect(performance.now() - killedMs).toBeLessThan(3_000)
+  // Below the default timeouts of 5 and 10 s, far above what a busy machine adds.
+  expect(dialMs).toBeLessThan(5_000)
+  expect(performance.now() - killedMs).toBeLessThan(9_500)
 })
 
 test('a process that closes its transport ends by itself, at once', async () => {
@@ -144,7 +146,8 @@ test('a process that closes its transport ends by itself, at once', async () => 
 
   expect(code).toBe(0)
   expect(said).toBe('closed ')
-  expect(performance.now() - closedMs).toBeLessThan(500)
+  // A timer or socket left behind would hold it for an idle timeout.
+  expect(performance.now() - closedMs).toBeLessThan(9_000)
 })
 
 test('hundreds of connections and their channels leave no memory behind', async () => {
