@@ -17,10 +17,11 @@ import type {
   ReplicaStore,
   ShardState,
 } from '../store/types.ts'
+import { type Compression, expandFrame, FrameCompressor, offeredCodecs } from './compression.ts'
 import { decodeDelta } from './delta-decode.ts'
 import { encodeDelta } from './delta.ts'
 import { FRAME_TYPES } from './frame.ts'
-import { decodeFrame, encodeFrame, type ShardDescriptor } from './protocol.ts'
+import { type ControlFrame, decodeFrame, encodeFrame, type ShardDescriptor } from './protocol.ts'
 import { step } from './session.ts'
 import type {
   BatchRead,
@@ -39,6 +40,8 @@ export interface DriverSetup {
   readonly nodeId: string
   /** Most records of one batch. Integer, 1 to 4,096. */
   readonly batchSize: number
+  /** How batches that we send are compressed. @defaultValue `'none'` */
+  readonly compression?: Compression
 }
 
 /** Equal ACKs in a row of which only the first and the last are recorded. */
@@ -67,6 +70,7 @@ export class SessionDriver<S extends Session = Session> {
   /** Our actor when the session began: what the peer was told holds for no other. */
   #reader: ActorId | null = null
   #recorded: { cursor: number; versionVector: VersionVector; repeats: number } | null = null
+  #compressor: FrameCompressor | null = null
 
   constructor(session: S, setup: DriverSetup) {
     this.#session = session
@@ -132,9 +136,9 @@ export class SessionDriver<S extends Session = Session> {
     }
     switch (effect.type) {
       case 'send':
-        return { type: 'send', bytes: encodeFrame(effect.frame) }
+        return { type: 'send', bytes: encodeFrame(withCodecs(effect.frame)) }
       case 'sendBatch':
-        return { type: 'send', bytes: effect.bytes }
+        return { type: 'send', bytes: this.#compressor?.compress(effect.bytes) ?? effect.bytes }
       case 'finish':
       case 'close':
         return effect
@@ -306,7 +310,7 @@ export class SessionDriver<S extends Session = Session> {
 
   #decode(frame: Uint8Array): SessionEvent {
     if (frame[0] !== FRAME_TYPES.batch && frame[0] !== FRAME_TYPES.records) {
-      return decodeFrame(frame)
+      return this.#noteCodecs(decodeFrame(frame))
     }
     if (this.#session.role === 'sender') {
       throw new SqliteVectorError(
@@ -316,7 +320,15 @@ export class SessionDriver<S extends Session = Session> {
     }
     const { dimension } = this.#setup.store.shardState(this.#shardId())
     const type = frame[0] === FRAME_TYPES.batch ? 'batch' : 'records'
-    return { type, delta: decodeDelta(frame, dimension) }
+    return { type, delta: decodeDelta(expandFrame(frame), dimension) }
+  }
+
+  /** What the puller can read decides how we may compress. */
+  #noteCodecs(frame: ControlFrame): ControlFrame {
+    if (frame.type === 'hello') {
+      this.#compressor = FrameCompressor.for(this.#setup.compression ?? 'none', frame.codecs ?? 0)
+    }
+    return frame
   }
 
   /** The world's failures end the session; ours are not caught. */
@@ -338,6 +350,11 @@ export class SessionDriver<S extends Session = Session> {
     if (session.role === 'puller') return session.shardId
     return must(session.subscription, 'a sender that was subscribed to').shardId
   }
+}
+
+/** Says in HELLO what we can read. */
+function withCodecs(frame: ControlFrame): ControlFrame {
+  return frame.type === 'hello' ? { ...frame, codecs: offeredCodecs() } : frame
 }
 
 function isChannelEffect({ type }: SessionEffect): boolean {

@@ -5,7 +5,7 @@
  * | ----- | -------- | ----------------------------------------------------------------- |
  * | 1     | type     | u8, {@link FRAME_TYPES}                                           |
  * | 1     | version  | u8, {@link PROTOCOL_VERSION}                                      |
- * | 2     | reserved | zero                                                              |
+ * | 2     | reserved | zero; in a compressed frame, codec and blocks (compression.ts)    |
  * | 4     | checksum | u32 little-endian, CRC-32 (IEEE 802.3) of bytes 0–3 and 8–end     |
  * | …     | body     | a MessagePack array (protocol.ts), for BATCH with columns (delta.ts) |
  *
@@ -54,8 +54,8 @@ const TYPE_BY_NUMBER: readonly (FrameType | undefined)[] = (() => {
 })()
 
 /** The error of bytes that are not what a peer meant to send. */
-export function corrupt(reason: string): SqliteVectorError {
-  return new SqliteVectorError('SYNC_FRAME_CORRUPT', `malformed frame: ${reason}`)
+export function corrupt(reason: string, options?: ErrorOptions): SqliteVectorError {
+  return new SqliteVectorError('SYNC_FRAME_CORRUPT', `malformed frame: ${reason}`, options)
 }
 
 /** Fills in the head of `frame`, whose body is complete. Returns `frame`. */

@@ -7,7 +7,7 @@
  *
  * | frame     | sent by | values                                                                         |
  * | --------- | ------- | ------------------------------------------------------------------------------ |
- * | HELLO     | puller  | node id, actor                                                                 |
+ * | HELLO     | puller  | node id, actor, codecs it can read as a sum of codecs.ts's numbers (left out: none) |
  * | SUBSCRIBE | puller  | shard id, descriptor or nil, log id or nil, cursor, version vector, live, writes held beyond the vector (left out: none) |
  * | WELCOME   | sender  | node id, actor, log id, descriptor or nil, cursor that the feed is read from   |
  * | CAUGHT_UP | sender  | head, version vector, fingerprint or nil, records, floor of deletes (left out: empty) |
@@ -67,6 +67,8 @@ export interface HelloFrame {
   readonly type: 'hello'
   readonly nodeId: string
   readonly actor: ActorId
+  /** Sum of the numbers of the codecs that the puller can read (codecs.ts). Left out: none. */
+  readonly codecs?: number
 }
 
 /** What the puller wants. */
@@ -264,7 +266,9 @@ export function frameToError(frame: ErrorFrame): SqliteVectorError {
 function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
   switch (frame.type) {
     case 'hello':
-      return [frame.nodeId, hexField(frame.actor)]
+      return frame.codecs === undefined
+        ? [frame.nodeId, hexField(frame.actor)]
+        : [frame.nodeId, hexField(frame.actor), frame.codecs]
     case 'subscribe':
       return [
         frame.shardId,
@@ -346,10 +350,11 @@ const BODY_VALUES: Readonly<Record<ControlType, number>> = {
 type Values = readonly HeaderValue[]
 
 const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFrame>> = {
-  hello: ([nodeId, actor]) => ({
+  hello: ([nodeId, actor, codecs]) => ({
     type: 'hello',
     nodeId: nameField(nodeId, NODE_ID_BYTES_MAX, 'node id'),
     actor: readHex(actor, 16, 'actor'),
+    ...(codecs === undefined ? {} : { codecs: positionField(codecs, 'codecs') }),
   }),
   subscribe: ([shardId, shard, logId, cursor, vector, live, ahead]) => ({
     type: 'subscribe',
