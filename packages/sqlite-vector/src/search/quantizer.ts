@@ -78,14 +78,19 @@ export function quantizeQuery(
   scale: number,
 ): Int8Query {
   const { centre, step } = quantizer
-  const weights = Float64Array.from(query, (value, d) => {
+  const weights = new Float64Array(query.length)
+  let largest = 0
+  for (let d = 0; d < query.length; d += 1) {
+    const value = query[d] ?? 0
     const relative = metric === 'l2' ? value - (centre[d] ?? 0) : value * scale
-    return relative * (step[d] ?? 0)
-  })
-  const largest = weights.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
-  if (largest === 0) return { codes: new Int16Array(query.length), gain: 0 }
+    const weight = relative * (step[d] ?? 0)
+    weights[d] = weight
+    largest = Math.max(largest, Math.abs(weight))
+  }
+  const codes = new Int16Array(query.length)
+  if (largest === 0) return { codes, gain: 0 }
   const unit = largest / queryMagnitude(query.length)
-  const codes = Int16Array.from(weights, (value) => Math.round(value / unit))
+  for (let d = 0; d < query.length; d += 1) codes[d] = Math.round((weights[d] ?? 0) / unit)
   return { codes, gain: metric === 'l2' ? 2 * unit : unit }
 }
 

@@ -3,6 +3,7 @@
  *
  * Not here: what a filter means (search/filter.ts) and its SQL (search/filter-sql.ts).
  */
+import { assert, must } from '../assert.ts'
 import { type Condition } from '../search/filter.ts'
 import { type FilterSql, filterToSql } from '../search/filter-sql.ts'
 import type { SearchStatements } from './search-statements.ts'
@@ -20,14 +21,36 @@ export function matchingRecords(
   statements: SearchStatements,
   shard: ShardRow,
   filter: ShardFilter,
-): readonly number[] {
-  // One value in place of a row for each record: calls between SQLite and JavaScript cost more than the text.
+): Float64Array {
+  // One value in place of a row for each record: calls between SQLite and JavaScript cost more than the digits.
   const statement = statements.prepared(
-    `SELECT group_concat(v.record) AS records FROM vectors v WHERE v.shard = ? AND ${filter.sql}`,
+    `SELECT count(*) AS count, CAST(group_concat(v.record) AS BLOB) AS records
+     FROM vectors v WHERE v.shard = ? AND ${filter.sql}`,
   )
-  const row = statement.get(shard.shard, ...filter.params)
+  const row = must(statement.get(shard.shard, ...filter.params), 'the row of an aggregate')
+  const count = Number(row['count'])
   // NULL where none passes.
-  return JSON.parse(`[${(row?.['records'] as string | null) ?? ''}]`) as number[]
+  return count === 0 ? new Float64Array() : decimals(row['records'] as Uint8Array, count)
+}
+
+const COMMA = 0x2c
+const ZERO = 0x30
+
+/** The `count` natural numbers that `digits` writes, with commas in between. */
+function decimals(digits: Uint8Array, count: number): Float64Array {
+  const numbers = new Float64Array(count)
+  let at = 0
+  let number = 0
+  for (const byte of digits) {
+    if (byte === COMMA) {
+      numbers[at] = number
+      at += 1
+      number = 0
+    } else number = number * 10 + (byte - ZERO)
+  }
+  numbers[at] = number
+  assert(at === count - 1, 'as many numbers as rows')
+  return numbers
 }
 
 /** Ids of records that pass, by their bytes. */

@@ -204,11 +204,12 @@ export class Searcher {
 
   #slotsWhere(shard: ShardRow, { arena }: ShardIndex, filter: ShardFilter): FilteredSlots {
     const records = matchingRecords(this.#statements, shard, filter)
-    const slots = Uint32Array.from(records, (record) => {
-      const slot = arena.slotOf(record)
+    const slots = new Uint32Array(records.length)
+    for (let i = 0; i < records.length; i += 1) {
+      const slot = arena.slotOf(records[i] ?? 0)
       assert(slot >= 0, 'an index in step holds every record of its shard')
-      return slot
-    })
+      slots[i] = slot
+    }
     if (slots.length < MASK_SHARE_MIN * arena.count) {
       return { selection: { type: 'list', slots }, selected: slots.length }
     }

@@ -6,7 +6,7 @@
  * makes the query's rounding negligible; the caller bounds it so that int32 lanes cannot overflow.
  * Rows and query are padded with zeros to a multiple of sixteen components.
  */
-import { rowAddress } from './layout'
+import { rowAddress, touchRows } from './layout'
 
 function dot(row: usize, query: usize, bytes: usize): i32 {
   let low = i32x4.splat(0)
@@ -56,12 +56,17 @@ export function int8List(
   gain: f32,
   out: usize,
 ): void {
-  for (let i: u32 = 0; i < count; i += 1) {
-    const slot = load<u32>(list)
-    const product = <f32>dot(rowAddress(rows, slot, bytes), query, bytes)
-    const correction = rowAddress(corrections, slot, 8)
-    store<f32>(out, load<f32>(correction, 4) - gain * (load<f32>(correction) * product))
-    list += 4
-    out += 4
+  while (count > 0) {
+    touchRows(corrections, 8, list, count, out)
+    const next = touchRows(rows, bytes, list, count, out)
+    for (let i: u32 = 0; i < next; i += 1) {
+      const slot = load<u32>(list)
+      const product = <f32>dot(rowAddress(rows, slot, bytes), query, bytes)
+      const correction = rowAddress(corrections, slot, 8)
+      store<f32>(out, load<f32>(correction, 4) - gain * (load<f32>(correction) * product))
+      list += 4
+      out += 4
+    }
+    count -= next
   }
 }

@@ -20,3 +20,26 @@ export function setLayout(shift: u32, bytes: usize): void {
 export function rowAddress(base: usize, slot: u32, rowBytes: usize): usize {
   return base + <usize>(slot >> blockShift) * blockBytes + <usize>(slot & blockMask) * rowBytes
 }
+
+/** Rows that a list kernel asks memory for at once. */
+const TOUCHED_ROWS: u32 = 16
+
+/** Bytes that memory gives at once. */
+const LINE_BYTES: usize = 64
+
+/**
+ * Reads a byte of every cache line of the next rows of a list, at most {@link TOUCHED_ROWS}; returns how many rows. Rows of a
+ * list lie apart, so a kernel that meets them one by one waits for memory at each; asked for together, they come
+ * together. What was read is written to `out`, lest the reads be left out; keys overwrite it.
+ */
+export function touchRows(base: usize, bytes: usize, list: usize, left: u32, out: usize): u32 {
+  const count = min<u32>(left, TOUCHED_ROWS)
+  let read: u32 = 0
+  for (let i: u32 = 0; i < count; i += 1) {
+    const row = rowAddress(base, load<u32>(list), bytes)
+    for (let at: usize = 0; at < bytes; at += LINE_BYTES) read += load<u8>(row + at)
+    list += 4
+  }
+  store<u32>(out, read)
+  return count
+}
