@@ -16,7 +16,7 @@
  */
 import { bytesToHex, hexToBytes } from '../bytes.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
-import { exchangeToken } from './replaced.ts'
+import { checkMixture, exchangeMarks } from './replaced.ts'
 import { flushShard } from './shards.ts'
 import type { ReplicaIdentity, StoreEvent } from './types.ts'
 
@@ -50,13 +50,17 @@ export function createIdentity(core: Pick<StoreCore, 'db' | 'clock' | 'randomByt
   ).run(randomBytes(IDENTITY_BYTES), Number(row?.['actor']), clock.nowMs())
 }
 
-/** Notes that the file is open, and renews the identity when the last open did not end well. */
-export function openSession(core: StoreCore, machine: Machine): Uint8Array {
+/**
+ * Notes that the file is open, and renews the identity when the last open did not end well. `hadLog`: there was a
+ * log beside the file. @throws SqliteVectorError `STORE_CORRUPT` where that was another file's
+ */
+export function openSession(core: StoreCore, machine: Machine, hadLog: boolean): Uint8Array {
   const session = core.randomBytes(IDENTITY_BYTES)
   core.write((transaction) => {
     const rows = core.db.prepare('SELECT session, pid, boot_id FROM open_sessions').all()
     const stale = (rows as unknown as SessionRow[]).filter((row) => isStale(row, machine))
-    if (exchangeToken(core)) {
+    if (exchangeMarks(core)) {
+      if (hadLog) checkMixture(transaction)
       renewIdentity(transaction, 'file-replaced')
       // All that the file holds was written before the copy was made: it stands under its names.
       core.db.exec('DELETE FROM own_writes')

@@ -98,6 +98,8 @@ export const STEPS: readonly string[] = [
   ALTER TABLE database_metadata ADD COLUMN open_token BLOB;
   ALTER TABLE database_metadata ADD COLUMN release TEXT;
   `,
+  // Which file of the file system this is; see replaced.ts.
+  'ALTER TABLE database_metadata ADD COLUMN file_mark TEXT',
 ]
 
 /** The `user_version` that this release writes. */

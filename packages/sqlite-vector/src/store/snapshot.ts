@@ -1,5 +1,7 @@
 /**
- * A copy of an open file, taken while others read and write it: SQLite's online backup.
+ * A copy of an open file, taken while others read and write it: SQLite's online backup, through a connection and a
+ * read transaction of its own. On the connection that writes, a page copied in the middle of a transaction fails
+ * the backup; without the read transaction, every commit of others would start it anew.
  *
  * Not here: how the copy behaves when it is opened. It is another file, so it gets a writing identity and a log of
  * its own at its first open (replaced.ts).
@@ -42,10 +44,8 @@ export async function snapshot(
   })
   const partial = `${path}.${randomBytes(4).toString('hex')}.partial`
   try {
-    await backup(core.db, partial, {
-      rate: PAGES_PER_TURN,
-      progress: () => signal?.throwIfAborted(),
-    })
+    if (core.path === ':memory:') core.db.prepare('VACUUM INTO ?').run(partial)
+    else await copyPages(core.path, partial, signal)
     signal?.throwIfAborted()
     const bytes = withSqliteErrors(partial, () => finish(partial))
     renameSync(partial, path)
@@ -53,6 +53,22 @@ export async function snapshot(
   } finally {
     for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(partial + suffix, { force: true })
   }
+}
+
+/** Copies the file as it is now, however long that takes. */
+async function copyPages(
+  path: string,
+  partial: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  using source = new DatabaseSync(path, { readOnly: true })
+  source.exec('BEGIN')
+  // A transaction begins with its first read.
+  source.prepare('SELECT log_id FROM database_metadata').get()
+  await backup(source, partial, {
+    rate: PAGES_PER_TURN,
+    progress: () => signal?.throwIfAborted(),
+  })
 }
 
 /** Marks the copy as one, and checks it. */

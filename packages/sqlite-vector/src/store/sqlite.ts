@@ -96,11 +96,16 @@ function assertSqliteVersion(db: DatabaseSync): void {
   }
 }
 
+/** True when pages of the database may lie in a log beside it. */
+export function hasLog(path: string): boolean {
+  return existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0
+}
+
 /** SQLite reads what was cut off as zeros, and would find out late. */
 function assertWhole(db: DatabaseSync, path: string): void {
   if (!existsSync(path)) return
   // Pages may still lie in the log; without one, the file holds them all.
-  if (existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0) return
+  if (hasLog(path)) return
   const pragma = (name: string): number => Number(db.prepare(`PRAGMA ${name}`).get()?.[name])
   const wanted = pragma('page_count') * pragma('page_size')
   const { size } = statSync(path)

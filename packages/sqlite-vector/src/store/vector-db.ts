@@ -72,7 +72,7 @@ import {
   rowToState,
   shardRow,
 } from './shards.ts'
-import { openSqlite, withSqliteErrors } from './sqlite.ts'
+import { hasLog, openSqlite, withSqliteErrors } from './sqlite.ts'
 import type {
   BatchOptions,
   CollectOptions,
@@ -127,6 +127,7 @@ export async function createVectorDB(
   const hasher = await xxhash()
   const { clock, machine, randomBytes: random } = { ...realEnvironment(), ...environment }
   const { path } = resolved
+  const hadLog = hasLog(path)
   const db = openSqlite(resolved)
   try {
     const core = withSqliteErrors(path, () => {
@@ -143,7 +144,7 @@ export async function createVectorDB(
         onEvent: resolved.onEvent,
       })
     })
-    const session = openSession(core, machine)
+    const session = openSession(core, machine, hadLog)
     retryAfterUpgrade(core)
     return new SQLiteVectorDB(core, resolved, session)
   } catch (error) {

@@ -8,7 +8,7 @@ import { unreachable } from '../../src/assert.ts'
 import { shardViewOf, Violation } from './history.ts'
 import { observe, observeShard } from './inspect.ts'
 import { SimChannel } from './network.ts'
-import type { SimNode } from './node.ts'
+import type { Backup, RestoreWay, SimNode } from './node.ts'
 import { STRATEGIES } from './profile.ts'
 import { isCode, OPERATION_WEIGHTS, work } from './workload.ts'
 import { pairName, type World } from './world.ts'
@@ -217,10 +217,27 @@ export async function snapshot(world: World): Promise<void> {
 export async function restore(world: World): Promise<void> {
   const node = world.random.pick(world.nodes.filter(({ backups }) => backups.length > 0))
   const backup = world.random.pick(node.backups)
-  world.trace(`${node.name}: restored from a backup${backup.folder ? ' with its folder' : ''}`)
+  const over = world.random.chance(0.5) && node.canWriteOver(backup)
+  await setBack(world, node, backup, over ? 'over' : 'elsewhere')
+}
+
+/** The same, with the whole disk: the file cannot tell that it is a copy. */
+export async function rollBack(world: World): Promise<void> {
+  const node = world.random.pick(world.nodes.filter(({ backups }) => backups.length > 0))
+  await setBack(world, node, world.random.pick(node.backups), 'unnoticed')
+}
+
+async function setBack(
+  world: World,
+  node: SimNode,
+  backup: Backup,
+  way: RestoreWay,
+): Promise<void> {
+  const folder = backup.folder ? ' with its folder' : ''
+  world.trace(`${node.name}: restored from a backup${folder}, ${way}`)
   world.counts.restored += 1
   world.disconnect(node)
-  await node.restore(backup)
+  await node.restore(backup, way)
   observe(world.history, node)
 }
 
@@ -231,7 +248,7 @@ export async function clone(world: World): Promise<void> {
   const folder = world.random.chance(0.5)
   world.trace(`${copy.name}: a clone of ${original.name}${folder ? ' with its folder' : ''}`)
   world.counts.cloned += 1
-  await copy.restore(original.backUp(folder))
+  await copy.restore(original.backUp(folder), 'elsewhere')
   for (const [a, b] of world.edges.filter((edge) => edge.includes(original))) {
     world.edges.push([copy, a === original ? b : a])
   }

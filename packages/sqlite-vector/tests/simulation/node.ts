@@ -2,11 +2,24 @@
  * A node of the simulation: the real store on a real file, which can be killed, backed up, set back to
  * an older copy and cloned.
  *
- * A kill is a copy of the file and its write-ahead log as they lie on the disk, opened in place of the
- * original: everything in memory is gone, no close took place. What SQLite acknowledged is in those two.
+ * A kill puts the file and its write-ahead log back as they lay on the disk, each into the same inode: everything
+ * in memory is gone, no close took place. What SQLite acknowledged is in those two.
  */
-import { copyFileSync, cpSync, existsSync, mkdirSync, rmSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 
 import type { ConflictFunction, ReplicaStore, StoreEvent } from '../../src/store/types.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../src/store/vector-db.ts'
@@ -23,9 +36,17 @@ export type StoreWrapper = (store: ReplicaStore, node: SimNode) => ReplicaStore
 export interface Backup {
   readonly path: string
   readonly view: NodeView
-  /** Whether the folder beside the file was copied along: then the file cannot tell that it is a copy. */
+  /** Whether the folder beside the file was copied along. */
   readonly folder: boolean
+  /** How often the node had been opened by then. */
+  readonly opens: number
 }
+
+/**
+ * How a copy is brought back: as a file of its own, written over the one that is there, or below the file system, so
+ * that nothing tells it from the original.
+ */
+export type RestoreWay = 'elsewhere' | 'over' | 'unnoticed'
 
 export interface NodeSetup {
   readonly name: string
@@ -61,6 +82,7 @@ export class SimNode {
   #path = ''
   #copies = 0
   #boots = 0
+  #opens = 0
 
   constructor(setup: NodeSetup) {
     this.#setup = setup
@@ -97,6 +119,7 @@ export class SimNode {
   /** Opens a new file, or the copy that was put in its place. */
   async open(path: string = this.#nextPath()): Promise<void> {
     this.#path = path
+    this.#opens += 1
     // Where a node lives, its key and certificate lie beside the file.
     mkdirSync(`${path}-node`, { recursive: true })
     this.#db = await this.openTwin()
@@ -148,10 +171,13 @@ export class SimNode {
 
   /** kill -9, and open again. With `reboot` the machine went down, too. */
   async crash(reboot: boolean): Promise<void> {
-    const path = this.#nextPath()
-    copyDatabase(this.#path, path)
-    copyFolder(this.#path, path)
-    this.#abandon()
+    const path = this.#path
+    const file = readFileSync(path)
+    const log = existsSync(`${path}-wal`) ? readFileSync(`${path}-wal`) : null
+    this.close()
+    removeLog(path)
+    overwrite(path, file)
+    if (log !== null) writeFileSync(`${path}-wal`, log)
     if (reboot) this.#boots += 1
     await this.open(path)
   }
@@ -167,24 +193,48 @@ export class SimNode {
     const path = this.#nextPath()
     copyDatabase(this.#path, path)
     if (folder) copyFolder(this.#path, path)
-    return { path, view: cloneView(this.view), folder }
+    return { path, view: cloneView(this.view), folder, opens: this.#opens }
   }
 
   /** A copy that the product makes of itself while it is in use. */
   async snapshot(): Promise<Backup> {
     const path = this.#nextPath()
     await this.db.snapshot(path)
-    return { path, view: cloneView(this.view), folder: false }
+    return { path, view: cloneView(this.view), folder: false, opens: 0 }
+  }
+
+  /** True when a copy can be written over the file and be noticed: it is of before the file was last opened. */
+  canWriteOver(backup: Backup): boolean {
+    return this.#db !== null && backup.opens < this.#opens
   }
 
   /** Goes on with an older copy, of this node or (a clone) of another. */
-  async restore(backup: Backup): Promise<void> {
+  async restore(backup: Backup, way: RestoreWay): Promise<void> {
+    this.view = cloneView(backup.view)
+    if (way === 'over') {
+      await this.#restoreOver(backup)
+      return
+    }
     const path = this.#nextPath()
     copyDatabase(backup.path, path)
     if (backup.folder) copyFolder(backup.path, path)
     else if (this.#db !== null) copyFolder(this.#path, path)
     if (this.#db !== null) this.#abandon()
-    this.view = cloneView(backup.view)
+    if (way === 'unnoticed') forge(path)
+    await this.open(path)
+  }
+
+  /** Writes the copy over what is there, after a clean close. */
+  async #restoreOver(backup: Backup): Promise<void> {
+    this.close()
+    const path = this.#path
+    removeLog(path)
+    overwrite(path, readFileSync(backup.path))
+    if (existsSync(`${backup.path}-wal`)) copyFileSync(`${backup.path}-wal`, `${path}-wal`)
+    const token = join(`${backup.path}-node`, 'open-token')
+    if (backup.folder && existsSync(token)) {
+      overwrite(join(`${path}-node`, 'open-token'), readFileSync(token))
+    }
     await this.open(path)
   }
 
@@ -216,6 +266,30 @@ function copyDatabase(from: string, to: string): void {
 
 function copyFolder(from: string, to: string): void {
   cpSync(`${from}-node`, `${to}-node`, { recursive: true })
+}
+
+/** Other bytes in the same inode. */
+function overwrite(path: string, bytes: Uint8Array): void {
+  const file = openSync(path, 'r+')
+  try {
+    ftruncateSync(file)
+    writeSync(file, bytes)
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** Takes away what tells a copy from the original, as whoever sets a whole disk back does. */
+function forge(path: string): void {
+  using db = new DatabaseSync(path)
+  db.exec('UPDATE database_metadata SET file_mark = NULL')
+  const token = join(`${path}-node`, 'open-token')
+  if (!existsSync(token)) return
+  writeFileSync(token, readFileSync(token, 'utf8').split(' ')[0] ?? '')
+}
+
+function removeLog(path: string): void {
+  for (const suffix of ['-wal', '-shm']) rmSync(path + suffix, { force: true })
 }
 
 function removeDatabase(path: string): void {

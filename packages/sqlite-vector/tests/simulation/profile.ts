@@ -32,6 +32,8 @@ export interface Features {
   readonly restore: boolean
   /** A copy of a node's file becomes a node beside it. */
   readonly clone: boolean
+  /** A whole disk is set back: nothing tells the file that it is a copy. Not promised to be survived. */
+  readonly rollback: boolean
 }
 
 export interface Weights {
@@ -55,6 +57,7 @@ export interface Weights {
   readonly backup: number
   readonly snapshot: number
   readonly restore: number
+  readonly rollback: number
   readonly clone: number
   /** A node changes how it shows conflicts. */
   readonly strategy: number
@@ -92,9 +95,10 @@ export function drawProfile(random: Random, steps: number | null, features: Feat
       lock: often(1),
       foreign: often(1),
       collect: features.collect ? often(random.between(1, 4)) : 0,
-      backup: often(features.restore || features.clone ? 2 : 0),
+      backup: often(features.restore || features.rollback ? 2 : 0),
       snapshot: often(features.restore ? 0.5 : 0),
       restore: features.restore ? 1 : 0,
+      rollback: features.rollback ? 1 : 0,
       clone: features.clone ? 0.3 : 0,
       strategy: often(1),
       audit: 1,

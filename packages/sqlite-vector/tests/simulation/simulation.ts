@@ -65,7 +65,12 @@ export class SimulationFailure extends Error {
 }
 
 /** What every seed may do, unless told otherwise. */
-export const FEATURES: Features = { collect: true, restore: false, clone: false }
+export const FEATURES: Features = {
+  collect: true,
+  restore: true,
+  clone: true,
+  rollback: false,
+}
 
 const TAIL_LINES = 25
 const CHANNELS_MAX = 8
@@ -151,6 +156,7 @@ async function happen(world: World): Promise<void> {
   const { weights } = world.profile
   const movable = world.movable()
   const channels = world.channels.length
+  const hasBackup = world.nodes.some(({ backups }) => backups.length > 0)
   const what = world.random.weighted<keyof Weights>([
     [weights.write, 'write'],
     [only(movable.length > 0, weights.move), 'move'],
@@ -167,13 +173,8 @@ async function happen(world: World): Promise<void> {
     [weights.collect, 'collect'],
     [weights.backup, 'backup'],
     [weights.snapshot, 'snapshot'],
-    [
-      only(
-        world.nodes.some(({ backups }) => backups.length > 0),
-        weights.restore,
-      ),
-      'restore',
-    ],
+    [only(hasBackup, weights.restore), 'restore'],
+    [only(hasBackup, weights.rollback), 'rollback'],
     [only(world.nodes.length < NODES_MAX, weights.clone), 'clone'],
     [weights.strategy, 'strategy'],
     [weights.audit, 'audit'],
@@ -201,6 +202,7 @@ const EVENTS: Readonly<Record<Exclude<keyof Weights, 'move'>, Event>> = {
   backup: accidents.backUp,
   snapshot: accidents.snapshot,
   restore: accidents.restore,
+  rollback: accidents.rollBack,
   clone: accidents.clone,
   strategy: accidents.changeStrategy,
 }

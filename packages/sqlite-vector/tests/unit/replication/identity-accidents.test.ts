@@ -1,7 +1,10 @@
 /**
  * Files that were set back to a backup or cloned, and write on: noticed, nothing lost, no dot for two writes.
  */
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 
 import { folder, open, record, shown } from '../store/fixture.ts'
@@ -11,6 +14,12 @@ import { type Peer, peers, pullFrom, syncBoth } from './drive.ts'
 function copyFile(from: string, to: string): void {
   copyFileSync(from, to)
   if (existsSync(`${from}-wal`)) copyFileSync(`${from}-wal`, `${to}-wal`)
+}
+
+/** Takes away what tells a copy from the original, as whoever sets a whole disk back does. */
+function forge(path: string): void {
+  using db = new DatabaseSync(path)
+  db.exec('UPDATE database_metadata SET file_mark = NULL')
 }
 
 /** Syncs as often as a retry loop would, until both are content. */
@@ -45,6 +54,7 @@ async function restored(since: readonly string[], cutBefore?: 'caughtUp'): Promi
   if (cutBefore === undefined) syncBoth(original, peer)
   else pullFrom(peer, original, { cutBefore })
   original.fixture[Symbol.dispose]()
+  forge(place.file('backup.db'))
   const back = { name: 'node', fixture: await open({ path: place.file('backup.db') }) }
   back.fixture.clock.ms += 1_000
   for (const id of since) back.fixture.db.insert('docs', record(id, { since: true }))
@@ -56,7 +66,61 @@ async function restored(since: readonly string[], cutBefore?: 'caughtUp'): Promi
   return { peer, restored: back, [Symbol.dispose]: dispose }
 }
 
-describe('a file that was restored from an older backup', () => {
+interface Place extends Disposable {
+  readonly path: string
+  readonly backup: string
+  /** The actor that wrote after the backup was made. */
+  readonly actor: string
+}
+
+/** A backup, folder included, was made between two opens, and more was written in the second. */
+async function backedUp(hasFolder: boolean): Promise<Place> {
+  const place = folder()
+  const path = place.file('node.db')
+  const backup = place.file('backup.db')
+  if (hasFolder) mkdirSync(`${path}-node`)
+  const original = await open({ path })
+  original.db.insert('docs', record('kept'))
+  original.db.close()
+  copyFile(path, backup)
+  if (hasFolder) {
+    mkdirSync(`${backup}-node`)
+    copyFileSync(join(`${path}-node`, 'open-token'), join(`${backup}-node`, 'open-token'))
+  }
+  const again = await open({ path })
+  again.db.insert('docs', record('lost'))
+  const { actor } = again.db.replica.identity()
+  again.db.close()
+  return { path, backup, actor, [Symbol.dispose]: () => place[Symbol.dispose]() }
+}
+
+async function expectNoticed(path: string, actor: string): Promise<void> {
+  using back = await open({ path })
+  expect(back.db.replica.identity().actor).not.toBe(actor)
+  expect(back.events).toContainEqual(
+    expect.objectContaining({ type: 'identity-renewed', reason: 'file-replaced' }),
+  )
+}
+
+/** A file whose log holds what a killed process wrote, and an older copy of it. */
+async function killed(): Promise<Disposable & { readonly path: string; readonly old: string }> {
+  const place = folder()
+  const path = place.file('node.db')
+  const living = await open({ path: place.file('living.db') })
+  for (let n = 0; n < 20; n += 1) living.db.insert('docs', record(`early-${n}`))
+  living.db.close()
+  copyFileSync(place.file('living.db'), place.file('old.db'))
+  const again = await open({ path: place.file('living.db') })
+  for (let n = 0; n < 400; n += 1) again.db.insert('docs', record(`late-${n}`))
+  again.db.vacuum()
+  for (let n = 0; n < 20; n += 1) again.db.delete('docs', `late-${n}`)
+  // As after a kill: the file and its log as they lie there.
+  copyFile(place.file('living.db'), path)
+  again.db.close()
+  return { path, old: place.file('old.db'), [Symbol.dispose]: () => place[Symbol.dispose]() }
+}
+
+describe('a file that was set back unnoticed', () => {
   test('hears of writes that a peer holds by a transfer that was cut', async () => {
     using world = await restored(['new-1', 'new-2'], 'caughtUp')
 
@@ -127,74 +191,162 @@ describe('a file that was restored from an older backup', () => {
     expect(error).toMatchObject({ code: 'SYNC_IDENTITY_RENEWED', retryable: true })
     expect(pullFrom(world.restored, world.peer).error).toBeNull()
   })
+})
 
-  test('is noticed at open where a node lives beside it', async () => {
+describe('a file that was restored from an older backup', () => {
+  test.each([true, false])(
+    'is noticed at open when it was put in the place of the other (a node beside it: %s)',
+    async (hasFolder) => {
+      using place = await backedUp(hasFolder)
+      renameSync(place.backup, place.path)
+
+      await expectNoticed(place.path, place.actor)
+    },
+  )
+
+  test('is noticed at open when it was written over the other', async () => {
+    using place = await backedUp(true)
+    copyFileSync(place.backup, place.path)
+
+    await expectNoticed(place.path, place.actor)
+  })
+
+  test('is noticed at open when the folder beside it was written over, too', async () => {
+    using place = await backedUp(true)
+    copyFileSync(place.backup, place.path)
+    copyFileSync(
+      join(`${place.backup}-node`, 'open-token'),
+      join(`${place.path}-node`, 'open-token'),
+    )
+
+    await expectNoticed(place.path, place.actor)
+  })
+
+  test('is noticed at open when the backup was made since the file was last opened', async () => {
     using place = folder()
-    mkdirSync(place.file('node.db-node'))
     const path = place.file('node.db')
+    mkdirSync(`${path}-node`)
     const original = await open({ path })
     original.db.insert('docs', record('kept'))
-    original.db.close()
     copyFile(path, place.file('backup.db'))
-    const again = await open({ path })
-    again.db.insert('docs', record('lost'))
-    const { actor } = again.db.replica.identity()
-    again.db.close()
-    const ordinary = await open({ path })
-    expect(ordinary.events).toEqual([])
-    ordinary.db.close()
-
+    original.db.insert('docs', record('lost'))
+    const { actor } = original.db.replica.identity()
+    original.db.close()
+    rmSync(path)
     copyFile(place.file('backup.db'), path)
-    using back = await open({ path })
 
-    expect(back.db.replica.identity().actor).not.toBe(actor)
-    expect(back.events).toContainEqual(
-      expect.objectContaining({ type: 'identity-renewed', reason: 'file-replaced' }),
-    )
+    await expectNoticed(path, actor)
+  })
+
+  test('keeps its identity when it was only moved or opened again', async () => {
+    using place = await backedUp(true)
+    const moved = `${place.path}.moved`
+    renameSync(place.path, moved)
+    renameSync(`${place.path}-node`, `${moved}-node`)
+
+    using again = await open({ path: moved })
+    using twin = await open({ path: moved })
+
+    expect(again.db.replica.identity().actor).toBe(place.actor)
+    expect([...again.events, ...twin.events]).toEqual([])
+  })
+
+  test('gives no name twice, though it writes before it meets anybody', async () => {
+    using place = folder()
+    const path = place.file('node.db')
+    const original: Peer = { name: 'node', fixture: await open({ path }) }
+    const early: Peer = { name: 'early', fixture: await open() }
+    const late: Peer = { name: 'late', fixture: await open() }
+    original.fixture.db.insert('docs', record('kept'))
+    copyFile(path, place.file('backup.db'))
+    original.fixture.db.insert('docs', record('lost'))
+    pullFrom(early, original)
+    original.fixture.db.close()
+    rmSync(path)
+    copyFile(place.file('backup.db'), path)
+    const back: Peer = { name: 'node', fixture: await open({ path }) }
+    back.fixture.db.insert('docs', record('since'))
+    // Nobody who knows what was lost has been met by then.
+    pullFrom(late, back)
+
+    settle(early, late, back)
+
+    for (const peer of [early, late, back]) {
+      expect(idsOf(peer)).toEqual(['kept', 'lost', 'since'])
+      expect(peer.fixture.db.replica.shardState('docs').conflictCount).toBe(0)
+      peer.fixture[Symbol.dispose]()
+    }
+  })
+})
+
+describe('a file that was put beside the log of another', () => {
+  test('is refused by name when the two do not make a whole', async () => {
+    using place = await killed()
+    rmSync(place.path)
+    copyFileSync(place.old, place.path)
+
+    await expect(open({ path: place.path })).rejects.toMatchObject({ code: 'STORE_CORRUPT' })
+  })
+
+  test('opens when the log is its own', async () => {
+    using place = await killed()
+
+    using fixture = await open({ path: place.path })
+
+    expect(fixture.db.count('docs')).toBe(400)
+    expect(fixture.db.replica.recount('docs').correct).toBe(true)
   })
 })
 
 describe('a file that was cloned', () => {
-  test('and both copies write and meet a third: all is everywhere', async () => {
-    using place = folder()
-    const third = { name: 'third', fixture: await open({ path: place.file('third.db') }) }
-    const one = { name: 'one', fixture: await open({ path: place.file('one.db') }) }
-    one.fixture.db.insert('docs', record('common'))
-    syncBoth(one, third)
-    copyFile(place.file('one.db'), place.file('two.db'))
-    const two = { name: 'two', fixture: await open({ path: place.file('two.db') }) }
-    one.fixture.db.insert('docs', record('by-one'))
-    two.fixture.db.insert('docs', record('by-two'))
+  test.each([true, false])(
+    'and both copies write and meet a third: all is everywhere (unnoticed: %s)',
+    async (isUnnoticed) => {
+      using place = folder()
+      const third = { name: 'third', fixture: await open({ path: place.file('third.db') }) }
+      const one = { name: 'one', fixture: await open({ path: place.file('one.db') }) }
+      one.fixture.db.insert('docs', record('common'))
+      syncBoth(one, third)
+      copyFile(place.file('one.db'), place.file('two.db'))
+      if (isUnnoticed) forge(place.file('two.db'))
+      const two = { name: 'two', fixture: await open({ path: place.file('two.db') }) }
+      one.fixture.db.insert('docs', record('by-one'))
+      two.fixture.db.insert('docs', record('by-two'))
 
-    settle(one, third)
-    settle(two, third)
-    settle(one, two, third)
+      settle(one, third)
+      settle(two, third)
+      settle(one, two, third)
 
-    for (const peer of [one, two, third]) {
-      expect(idsOf(peer)).toEqual(['by-one', 'by-two', 'common'])
-      peer.fixture[Symbol.dispose]()
-    }
-  })
+      for (const peer of [one, two, third]) {
+        expect(idsOf(peer)).toEqual(['by-one', 'by-two', 'common'])
+        peer.fixture[Symbol.dispose]()
+      }
+    },
+  )
 
-  test('and the copies meet each other: both keep what each wrote', async () => {
-    using place = folder()
-    const one = { name: 'one', fixture: await open({ path: place.file('one.db') }) }
-    one.fixture.db.insert('docs', record('common'))
-    copyFile(place.file('one.db'), place.file('two.db'))
-    const two = { name: 'two', fixture: await open({ path: place.file('two.db') }) }
-    one.fixture.db.insert('docs', record('by-one'))
-    two.fixture.db.insert('docs', record('by-two'))
+  test.each([true, false])(
+    'and the copies meet each other: both keep what each wrote (unnoticed: %s)',
+    async (isUnnoticed) => {
+      using place = folder()
+      const one = { name: 'one', fixture: await open({ path: place.file('one.db') }) }
+      one.fixture.db.insert('docs', record('common'))
+      copyFile(place.file('one.db'), place.file('two.db'))
+      if (isUnnoticed) forge(place.file('two.db'))
+      const two = { name: 'two', fixture: await open({ path: place.file('two.db') }) }
+      one.fixture.db.insert('docs', record('by-one'))
+      two.fixture.db.insert('docs', record('by-two'))
 
-    settle(one, two)
+      settle(one, two)
 
-    expect(idsOf(one)).toEqual(['by-one', 'by-two', 'common'])
-    expect(shown(one.fixture.db)).toEqual(shown(two.fixture.db))
-    expect(one.fixture.db.replica.identity().actor).not.toBe(
-      two.fixture.db.replica.identity().actor,
-    )
-    one.fixture[Symbol.dispose]()
-    two.fixture[Symbol.dispose]()
-  })
+      expect(idsOf(one)).toEqual(['by-one', 'by-two', 'common'])
+      expect(shown(one.fixture.db)).toEqual(shown(two.fixture.db))
+      expect(one.fixture.db.replica.identity().actor).not.toBe(
+        two.fixture.db.replica.identity().actor,
+      )
+      one.fixture[Symbol.dispose]()
+      two.fixture[Symbol.dispose]()
+    },
+  )
 })
 
 describe('a snapshot', () => {
@@ -209,7 +361,8 @@ describe('a snapshot', () => {
     const copy = { name: 'copy', fixture: await open({ path: place.file('copy.db') }) }
 
     expect(bytes).toBeGreaterThan(0)
-    expect(copy.fixture.db.count('docs')).toBeGreaterThanOrEqual(50)
+    // As the file was when the copy was begun.
+    expect(copy.fixture.db.count('docs')).toBe(50)
     expect(copy.fixture.db.replica.identity()).not.toEqual(source.fixture.db.replica.identity())
     copy.fixture.db.insert('docs', record('after'))
     settle(source, copy)
@@ -217,6 +370,51 @@ describe('a snapshot', () => {
     expect(idsOf(copy)).toEqual(idsOf(source))
     source.fixture[Symbol.dispose]()
     copy.fixture[Symbol.dispose]()
+  })
+
+  test('holds whole transactions only, and is made, however much is written meanwhile', async () => {
+    using place = folder()
+    using source = await open({ path: place.file('source.db') })
+    source.db.createShard('wide', { dimension: 256 })
+    const embedding = Array.from({ length: 256 }, (_, index) => index + 1)
+    const state = { written: 0, taking: false }
+    const write = (): void =>
+      source.db.transaction(() => {
+        for (let n = 0; n < 40; n += 1) {
+          source.db.insert('wide', { id: `r${state.written}-${n}`, embedding })
+        }
+        state.written += 1
+      })
+    while (state.written < 25) write()
+    for (let round = 0; round < 4; round += 1) {
+      const before = state.written
+      state.taking = true
+      const taking = source.db.snapshot(place.file(`copy-${round}.db`)).finally(() => {
+        state.taking = false
+      })
+      do {
+        write()
+        await setImmediate()
+      } while (state.taking)
+      await taking
+
+      using copy = await open({ path: place.file(`copy-${round}.db`) })
+
+      expect(copy.db.count('wide')).toBe(before * 40)
+      expect(copy.db.replica.recount('wide').correct).toBe(true)
+    }
+  })
+
+  test('of a database in memory is a file', async () => {
+    using place = folder()
+    using source = await open()
+    source.db.insert('docs', { ...record('kept'), text: 'hello world' })
+
+    await source.db.snapshot(place.file('copy.db'))
+
+    using copy = await open({ path: place.file('copy.db') })
+    expect(shown(copy.db)).toEqual(shown(source.db))
+    expect(copy.db.replica.recount('docs').correct).toBe(true)
   })
 
   test('refuses a name that is taken, and leaves nothing behind when it is aborted', async () => {
