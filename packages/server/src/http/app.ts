@@ -1,0 +1,197 @@
+/**
+ * The HTTP server: runs routes behind one gate, in this order: is the node up, who calls, how often, may it,
+ * how large, what type, does it fit the schema. Every refusal and every error is a problem+json.
+ *
+ * Not here: what routes do (routes/), what they are told of (context.ts). CORS is off: no header of it is ever sent.
+ */
+import { Readable } from 'node:stream'
+import rateLimit from '@fastify/rate-limit'
+import { Ajv } from 'ajv'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { ApiKeyConfig } from '../config/types.ts'
+import { authorize, keyOf } from './auth.ts'
+import type { NodeContext } from './context.ts'
+import { HttpError } from './errors.ts'
+import { pathParameters } from './openapi.ts'
+import { problemOf } from './problem.ts'
+import { type Call, type Route, type RouteAccess, Status } from './route.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The key that was shown; null when none or a wrong one. */
+    apiKey: ApiKeyConfig | null
+  }
+  interface FastifyContextConfig {
+    access?: RouteAccess
+  }
+}
+
+/** A request that is not whole after this time is given up: slow senders must not hold sockets. */
+const REQUEST_MS_MAX = 30_000
+
+/** Longest name in a path: 1,024 bytes, each written as three characters. */
+const PARAMETER_CHARACTERS_MAX = 3_072
+
+/** Serves `routes`; the caller makes it listen. */
+export async function createApp(
+  context: NodeContext,
+  routes: readonly Route[],
+): Promise<FastifyInstance> {
+  const { config } = context
+  const app = fastify({
+    bodyLimit: config.http.bodyBytesMax,
+    requestTimeout: REQUEST_MS_MAX,
+    // Our own gate says it as a problem.
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: PARAMETER_CHARACTERS_MAX },
+  })
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'string' },
+    app.getDefaultJsonParser('error', 'error'),
+  )
+  useSchemas(app)
+  useErrors(app, context)
+  useGate(app, context)
+  if (config.http.requestsPerMinuteMax > 0)
+    await useRateLimit(app, config.http.requestsPerMinuteMax)
+  for (const route of routes) register(app, context, route)
+  return app
+}
+
+/** Bodies are taken as they are; queries are text, so they are read as what the schema says. */
+function useSchemas(app: FastifyInstance): void {
+  const options = { strict: false, useDefaults: true, verbose: true }
+  const exact = new Ajv(options)
+  const lenient = new Ajv({ ...options, coerceTypes: true })
+  app.setValidatorCompiler(({ schema, httpPart }) =>
+    (httpPart === 'querystring' ? lenient : exact).compile(schema as object),
+  )
+}
+
+function useErrors(app: FastifyInstance, { log, metrics }: NodeContext): void {
+  app.setErrorHandler((error, request, reply) => {
+    const problem = problemOf(error)
+    const { method } = request
+    const route = request.routeOptions.url ?? 'unknown'
+    metrics.http.refused(problem.code)
+    if (problem.code === 'HTTP_INTERNAL') {
+      const stack = error instanceof Error ? error.stack : String(error)
+      log('error', 'request-failed', { method, route, stack })
+    } else {
+      log('debug', 'request-refused', { method, route, code: problem.code, detail: problem.detail })
+    }
+    if (problem.status === 401) void reply.header('www-authenticate', 'Bearer')
+    if (problem.status === 503) void reply.header('retry-after', '1')
+    return reply.status(problem.status).type('application/problem+json').send(problem)
+  })
+  app.setNotFoundHandler((request) => {
+    throw new HttpError(
+      'HTTP_ROUTE_UNKNOWN',
+      `there is no ${request.method} ${pathOf(request.url)}`,
+    )
+  })
+}
+
+/** Who calls is known before anything is counted or read; whether it may is decided before the body is read. */
+function useGate(app: FastifyInstance, context: NodeContext): void {
+  const { apiKeys } = context.config.http
+  app.decorateRequest('apiKey', null)
+  app.addHook('onRequest', async (request, reply) => {
+    void reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
+    request.apiKey = keyOf(apiKeys, request.headers.authorization)
+    const { access = 'read' } = request.routeOptions.config
+    if (access !== 'open' && context.state !== 'ready') {
+      throw new HttpError('HTTP_NOT_READY', `the node is ${context.state}`)
+    }
+  })
+  app.addHook('preParsing', async (request) => {
+    if (request.is404) return
+    const { access = 'write' } = request.routeOptions.config
+    const { authorization, host } = request.headers
+    authorize(access, apiKeys, request.apiKey, { authorization, host })
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'unknown'
+    context.metrics.http.answered(
+      request.method,
+      route,
+      reply.statusCode,
+      reply.elapsedTime / 1_000,
+    )
+  })
+}
+
+async function useRateLimit(app: FastifyInstance, perMinute: number): Promise<void> {
+  await app.register(rateLimit, {
+    max: perMinute,
+    timeWindow: 60_000,
+    keyGenerator: (request) => request.apiKey?.name ?? request.ip,
+    allowList: (request) => request.routeOptions.config.access === 'open',
+    errorResponseBuilder: (_request, { after }) =>
+      new HttpError(
+        'HTTP_RATE_LIMITED',
+        `more than ${perMinute} requests in a minute; wait ${after}`,
+      ),
+  })
+}
+
+function register(app: FastifyInstance, context: NodeContext, route: Route): void {
+  const names = pathParameters(route.path)
+  app.route({
+    method: route.method,
+    url: route.path.replaceAll(/\{(\w+)\}/g, ':$1'),
+    config: { access: route.access },
+    // HEAD would run reads for nothing.
+    exposeHeadRoute: false,
+    schema: {
+      ...(route.query === undefined ? {} : { querystring: route.query }),
+      ...(route.body === undefined ? {} : { body: route.body }),
+    },
+    // Answers are written as they are: a schema that left a field out must not lose it.
+    serializerCompiler: () => (value) => JSON.stringify(value),
+    handler: async (request, reply) => {
+      const answer = await route.run(callOf(request, reply, context, names))
+      return send(reply, route, answer)
+    },
+  })
+}
+
+function callOf(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: NodeContext,
+  names: readonly string[],
+): Call {
+  const given = request.params as Readonly<Record<string, string>>
+  const gone = new AbortController()
+  reply.raw.once('close', () => gone.abort())
+  return {
+    params: Object.fromEntries(names.map((name) => [name, given[name] ?? ''])),
+    query: request.query as Readonly<Record<string, unknown>>,
+    body: request.body,
+    signal: AbortSignal.any([gone.signal, context.stopping]),
+    header: (name) => {
+      const value = request.headers[name]
+      return Array.isArray(value) ? value[0] : value
+    },
+  }
+}
+
+function send(reply: FastifyReply, { answer }: Route, value: unknown): FastifyReply {
+  if (value instanceof Status) return reply.status(value.status).send(value.body)
+  void reply.status(answer.status)
+  if (answer.status === 204) return reply.send()
+  if (answer.type === 'text/event-stream') {
+    void reply.type('text/event-stream')
+    return reply.send(Readable.from(value as AsyncIterable<string>))
+  }
+  if (answer.type === 'text/plain') void reply.type('text/plain; version=0.0.4; charset=utf-8')
+  return reply.send(value)
+}
+
+function pathOf(url: string): string {
+  return url.split('?', 1)[0]?.slice(0, 200) ?? ''
+}

@@ -1,0 +1,108 @@
+/**
+ * Errors as answers: `application/problem+json` (RFC 9457) with the code of what went wrong. Pure.
+ *
+ * A fault of this node (anything without a code that is no wrong argument) says nothing of its inside.
+ */
+import { isErrorCode, SqliteVectorError, type ErrorCode } from '@agentic-flow/sqlite-vector/errors'
+import { nearestName } from '@agentic-flow/sqlite-vector/options'
+import { HTTP_ERRORS, HttpError, type HttpErrorCode } from './errors.ts'
+
+/** The body of an error's answer. */
+export interface Problem {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly detail: string
+  readonly code: ErrorCode | HttpErrorCode
+  readonly retryable: boolean
+}
+
+/** Where a code of the library is not the node's or a peer's fault, in terms of HTTP. */
+const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
+  STORE_SHARD_UNKNOWN: 404,
+  STORE_RECORD_UNKNOWN: 404,
+  STORE_QUARANTINE_UNKNOWN: 404,
+  STORE_CONFLICT_UNKNOWN: 404,
+  STORE_RECORD_EXISTS: 409,
+  STORE_SHARD_MISMATCH: 409,
+  STORE_DIMENSION_MISMATCH: 400,
+  STORE_BUSY: 503,
+  STORE_CLOSED: 503,
+  STORE_FULL: 507,
+  SYNC_CLOSED: 503,
+  SYNC_SHARD_UNKNOWN: 404,
+  SYNC_SHARD_MISMATCH: 409,
+  TRANSPORT_DIAL_FAILED: 504,
+  TRANSPORT_HANDSHAKE_TIMEOUT: 504,
+}
+
+/** The answer to an error. */
+export function problemOf(error: unknown): Problem {
+  if (error instanceof SqliteVectorError && isErrorCode(error.code)) {
+    const { code, message, hint, retryable } = error
+    return { ...kind(code, hint), status: statusOf(code), detail: message, code, retryable }
+  }
+  if (error instanceof HttpError) return refusal(error.code, error.message)
+  const framework = ofFramework(error)
+  if (framework !== null) return framework
+  // The library's word for a wrong argument: it names the argument, the rule and the value.
+  if (error instanceof TypeError || error instanceof RangeError) {
+    return refusal('HTTP_INPUT_INVALID', error.message)
+  }
+  return refusal('HTTP_INTERNAL', 'the node failed to answer')
+}
+
+function statusOf(code: ErrorCode): number {
+  return STATUS[code] ?? (code.startsWith('STORE_') ? 500 : 502)
+}
+
+function kind(code: string, hint: string): Pick<Problem, 'type' | 'title'> {
+  return { type: `urn:sqlite-vector:error:${code}`, title: hint }
+}
+
+function refusal(code: HttpErrorCode, detail: string): Problem {
+  const { status, retryable, hint } = HTTP_ERRORS[code]
+  return { ...kind(code, hint), status, detail, code, retryable }
+}
+
+/** What the framework throws before a route runs. */
+interface FrameworkError {
+  readonly code?: unknown
+  readonly statusCode?: unknown
+  readonly message: string
+  readonly validation?: readonly Violation[]
+  readonly validationContext?: string
+}
+
+interface Violation {
+  readonly instancePath: string
+  readonly message?: string
+  readonly keyword: string
+  readonly params: Readonly<Record<string, unknown>>
+  readonly parentSchema?: { readonly properties?: object }
+}
+
+function ofFramework(error: unknown): Problem | null {
+  if (!(error instanceof Error)) return null
+  const { code, statusCode, message, validation, validationContext } = error as FrameworkError
+  const [violation] = validation ?? []
+  if (violation !== undefined) {
+    return refusal('HTTP_INPUT_INVALID', violationText(validationContext ?? 'body', violation))
+  }
+  if (statusCode === 413) return refusal('HTTP_BODY_TOO_LARGE', message)
+  if (statusCode === 415) return refusal('HTTP_MEDIA_TYPE', message)
+  const isRefused = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
+  if (isRefused && typeof code === 'string') return refusal('HTTP_INPUT_INVALID', message)
+  return null
+}
+
+function violationText(context: string, violation: Violation): string {
+  const where = context + violation.instancePath.replaceAll('/', '.')
+  if (violation.keyword === 'additionalProperties') {
+    const name = String(violation.params['additionalProperty'])
+    const nearest = nearestName(name, Object.keys(violation.parentSchema?.properties ?? {}))
+    const remedy = nearest === undefined ? '' : `; did you mean ${nearest}?`
+    return `${where} has no ${JSON.stringify(name)}${remedy}`
+  }
+  return `${where} ${violation.message ?? 'is wrong'}`
+}

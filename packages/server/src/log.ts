@@ -1,0 +1,33 @@
+/**
+ * Log lines: one JSON object each, with a level, the time, an event's name and its fields.
+ *
+ * Not here: what is worth a line. No secret is ever a field: callers log names and codes.
+ */
+import type { LogLevel } from './config/types.ts'
+
+/** Says that something happened. */
+export type Log = (
+  level: LogLevel,
+  event: string,
+  fields?: Readonly<Record<string, unknown>>,
+) => void
+
+const ORDER: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
+
+/** A log that drops what is less important than `least`. */
+export function jsonLog(least: LogLevel, write: (line: string) => void): Log {
+  return (level, event, fields = {}) => {
+    if (ORDER.indexOf(level) < ORDER.indexOf(least)) return
+    const line = { at: new Date(Date.now()).toISOString(), level, event, ...fields }
+    write(`${JSON.stringify(line, errorAsText)}\n`)
+  }
+}
+
+/** Drops every line. */
+export const silentLog: Log = () => {}
+
+function errorAsText(_key: string, value: unknown): unknown {
+  if (!(value instanceof Error)) return value
+  const code = 'code' in value ? { code: value.code } : {}
+  return { name: value.name, message: value.message, ...code }
+}

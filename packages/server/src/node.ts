@@ -1,0 +1,209 @@
+/**
+ * One node as a process: its file, its sync with peers, its HTTP API, from start to end.
+ *
+ * Not here: the configuration (config/), what the API does (http/), what is counted (metrics/), signals (serve.ts).
+ *
+ * Invariants: `startNode` resolves with a node that is ready, or leaves nothing open; `close` first refuses what is
+ * new, then waits for what is under way as long as the grace period says, then ends sync and file, in this order.
+ */
+import { createRequire } from 'node:module'
+import { setTimeout as delay } from 'node:timers/promises'
+import { createVectorDB, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
+import { createShardCoordinator, type ShardCoordinator } from '@agentic-flow/sqlite-vector/sync'
+import type { FastifyInstance } from 'fastify'
+import { splitAddress } from './config/kinds.ts'
+import type { NodeConfig } from './config/types.ts'
+import { createApp } from './http/app.ts'
+import type { NodeContext, NodeState } from './http/context.ts'
+import { openApi } from './http/openapi.ts'
+import type { Route } from './http/route.ts'
+import { allRoutes } from './http/routes.ts'
+import { type Log, silentLog } from './log.ts'
+import { Metrics } from './metrics/metrics.ts'
+
+/** How a node ended. */
+export interface Ended {
+  /** False when requests were cut off because the grace period was over. */
+  readonly graceful: boolean
+}
+
+/** A node that serves. */
+export interface RunningNode {
+  readonly nodeId: string
+  /** What peers pin. */
+  readonly fingerprint: string
+  /** Where the API answers, with the port really bound: `http://127.0.0.1:8080`. */
+  readonly url: string
+  /** Where peers connect to, with the port really bound; null when the node only dials. */
+  readonly syncAddress: string | null
+  readonly db: SQLiteVectorDB
+  readonly coordinator: ShardCoordinator
+  /** Ends the node. Idempotent. */
+  close(): Promise<Ended>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface NodeSurroundings {
+  /** @defaultValue nothing is logged */
+  readonly log?: Log
+}
+
+/**
+ * Starts a node and resolves when it is ready.
+ * @throws SqliteVectorError `STORE_…` for the file, `TRANSPORT_ADDRESS_IN_USE` and others for the sync listener
+ */
+export async function startNode(
+  config: NodeConfig,
+  { log = silentLog }: NodeSurroundings = {},
+): Promise<RunningNode> {
+  const node = new Node(config, log)
+  try {
+    await node.start()
+    return node
+  } catch (error) {
+    await node.close()
+    throw error
+  }
+}
+
+/** The version of this package. */
+export function serverVersion(): string {
+  const manifest = createRequire(import.meta.url)('../package.json') as { version: string }
+  return manifest.version
+}
+
+class Node implements RunningNode {
+  readonly config: NodeConfig
+  readonly #log: Log
+  readonly #metrics = new Metrics()
+  readonly #stopping = new AbortController()
+  #state: NodeState = 'starting'
+  #db: SQLiteVectorDB | null = null
+  #coordinator: ShardCoordinator | null = null
+  #app: FastifyInstance | null = null
+  #url = ''
+  #syncAddress: string | null = null
+  #ended: Promise<Ended> | null = null
+
+  constructor(config: NodeConfig, log: Log) {
+    this.config = config
+    this.#log = log
+  }
+
+  get nodeId(): string {
+    return this.config.nodeId
+  }
+
+  get fingerprint(): string {
+    return this.coordinator.sync.fingerprint
+  }
+
+  get url(): string {
+    return this.#url
+  }
+
+  get syncAddress(): string | null {
+    return this.#syncAddress
+  }
+
+  get db(): SQLiteVectorDB {
+    return present(this.#db)
+  }
+
+  get coordinator(): ShardCoordinator {
+    return present(this.#coordinator)
+  }
+
+  async start(): Promise<void> {
+    const { config } = this
+    const { database: path, durability, busyTimeoutMs, searchMemoryBytes } = config
+    this.#db = await createVectorDB({ path, durability, busyTimeoutMs, searchMemoryBytes })
+    for (const shard of config.shards) ensureShard(this.#db, shard)
+    this.#coordinator = this.#coordinate(this.#db)
+    for (const { nodeId, address, shards } of config.peers) {
+      this.#coordinator.registerPeer({ nodeId, address, ...(shards === null ? {} : { shards }) })
+    }
+    if (config.sync.listen !== null) {
+      this.#syncAddress = await this.#coordinator.sync.listen(config.sync.listen)
+    }
+    this.#app = await this.#serve(this.#db, this.#coordinator)
+    const { host, port } = splitAddress('http.listen', config.http.listen)
+    this.#url = await this.#app.listen({ host, port })
+    this.#coordinator.startAutoSyncAll()
+    this.#state = 'ready'
+    const { url, syncAddress, fingerprint } = this
+    this.#log('info', 'node-ready', { nodeId: this.nodeId, url, syncAddress, fingerprint })
+  }
+
+  close(): Promise<Ended> {
+    this.#ended ??= this.#close()
+    return this.#ended
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(): Promise<Ended> {
+    this.#state = 'stopping'
+    this.#log('info', 'node-stopping')
+    this.#stopping.abort(new Error('the node is ending'))
+    const graceful =
+      this.#app === null || (await endWithin(this.#app, this.config.shutdown.graceMs))
+    await this.#coordinator?.close()
+    this.#db?.close()
+    this.#log(graceful ? 'info' : 'warn', 'node-stopped', { graceful })
+    return { graceful }
+  }
+
+  #coordinate(db: SQLiteVectorDB): ShardCoordinator {
+    const { intervalMs, relayDelayMs, batchSize, concurrencyMax, topology } = this.config.sync
+    return createShardCoordinator(
+      db,
+      this.nodeId,
+      { syncIntervalMs: intervalMs, relayDelayMs, batchSize, topology },
+      concurrencyMax,
+    )
+  }
+
+  #serve(db: SQLiteVectorDB, coordinator: ShardCoordinator): Promise<FastifyInstance> {
+    const state = (): NodeState => this.#state
+    const context: NodeContext = {
+      config: this.config,
+      db,
+      coordinator,
+      metrics: this.#metrics,
+      log: this.#log,
+      get state() {
+        return state()
+      },
+      stopping: this.#stopping.signal,
+      keepInSync: () => coordinator.startAutoSyncAll(),
+    }
+    const routes: readonly Route[] = allRoutes(context, () => openApi(routes, serverVersion()))
+    return createApp(context, routes)
+  }
+}
+
+function ensureShard(db: SQLiteVectorDB, shard: NodeConfig['shards'][number]): void {
+  const { shardId, dimension, metric, modelId, conflictStrategy } = shard
+  db.createShard(shardId, { dimension, metric, ...(modelId === null ? {} : { modelId }) })
+  if (conflictStrategy !== null) db.setConflictStrategy(shardId, conflictStrategy)
+}
+
+/** Waits for requests under way, `graceMs` at most; then cuts them off. True when none was. */
+async function endWithin(app: FastifyInstance, graceMs: number): Promise<boolean> {
+  const over = new AbortController()
+  const closing = app.close().then(() => true)
+  const late = delay(graceMs, false, { signal: over.signal }).catch(() => true)
+  const graceful = await Promise.race([closing, late])
+  over.abort()
+  if (!graceful) app.server.closeAllConnections()
+  await closing
+  return graceful
+}
+
+function present<T>(value: T | null): T {
+  if (value === null) throw new TypeError('the node has not started')
+  return value
+}
