@@ -63,7 +63,8 @@ function lz4Of(library: Lz4Library): Codec {
         bytes.byteLength < 4
           ? -1
           : new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
-      if (claimed !== length) throw corrupt('a compressed block of another length than it should have')
+      if (claimed !== length)
+        throw corrupt('a compressed block of another length than it should have')
       return exactly(length, () => library.uncompressSync(bytes))
     },
   }
@@ -96,9 +97,8 @@ export function codecs(): readonly Codec[] {
 /** The codec of this name or number, or null where it is not installed or there is none. */
 export function findCodec(nameOrNumber: CodecName | number): Codec | null {
   return (
-    codecs().find(
-      ({ name }) => name === nameOrNumber || CODEC_NUMBERS[name] === nameOrNumber,
-    ) ?? null
+    codecs().find(({ name }) => name === nameOrNumber || CODEC_NUMBERS[name] === nameOrNumber) ??
+    null
   )
 }
 

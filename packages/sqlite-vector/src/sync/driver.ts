@@ -86,6 +86,12 @@ export class SessionDriver<S extends Session = Session> {
     return this.#effects.length > 0 || (this.#held.length > 0 && !this.#isAsking())
   }
 
+  /** True while the next effect is a frame that only has to be sent. */
+  get sending(): boolean {
+    const type = this.#effects[0]?.type
+    return type === 'send' || type === 'sendBatch'
+  }
+
   /**
    * True when the next frame may be taken. A puller first finishes what the last one began; a sender
    * takes ACKs at any time, or full buffers both ways would wait for each other.

@@ -120,6 +120,7 @@ export class VectorSync {
       store,
       nodeId,
       batchSize: config.batchSize,
+      compression: config.compression,
       clock,
       hub: this.#hub,
       signal,

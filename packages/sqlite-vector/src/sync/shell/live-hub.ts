@@ -74,6 +74,7 @@ export class LiveHub {
   readonly #setup: HubSetup
   readonly #shards = new Map<string, LiveShard>()
   readonly #placed = new Map<Running, string>()
+  readonly #exposed = new Map<Running, () => void>()
   readonly #stopListening: () => void
   readonly #cancels = new Set<() => void>()
   #watchers = 0
@@ -116,10 +117,17 @@ export class LiveHub {
     const placed = this.#placed.get(running)
     if (placed !== undefined) {
       if (session.role === 'puller') this.#heardOf(session, placed)
+      else this.#exposeTo(running, session, placed)
       return
     }
     const isLive = session.role === 'puller' ? session.live : session.subscription?.live === true
     if (isLive) this.#place(running, isOurs)
+  }
+
+  /** From its first CAUGHT_UP on, the session sends every write of ours as it is made. */
+  #exposeTo(running: Running, { own }: SendSession, shardId: string): void {
+    if (own === null || this.#exposed.has(running)) return
+    this.#exposed.set(running, this.#setup.store.expose(shardId))
   }
 
   /** Forgets a session. */
@@ -127,6 +135,8 @@ export class LiveHub {
     const shardId = this.#placed.get(running)
     if (shardId === undefined) return
     this.#placed.delete(running)
+    this.#exposed.get(running)?.()
+    this.#exposed.delete(running)
     const shard = this.#shards.get(shardId)
     const { peer, role } = running.session
     const link = shard?.links.get(peer)
@@ -203,8 +213,10 @@ export class LiveHub {
       shard.wrote = true
       this.#flushSoon()
     }
-    if (this.#isApplying || this.#isPoll) this.#mark(shard, head)
-    this.#announceSoon(shard)
+    const isRelayed = this.#isApplying || this.#isPoll
+    if (isRelayed) this.#mark(shard, head)
+    // Our own writes need no announcement where they are pushed.
+    if (isRelayed || !isPushedToAll(shard)) this.#announceSoon(shard)
   }
 
   #flushSoon(): void {
@@ -400,6 +412,14 @@ function newLink(): Link {
   }
 }
 
+/** Whether every peer of the shard is sent our own writes as they are made. */
+function isPushedToAll({ links }: LiveShard): boolean {
+  for (const { sender } of links.values()) {
+    if (sender?.session.role !== 'sender' || sender.session.own === null) return false
+  }
+  return true
+}
+
 function newShard(shardId: string): LiveShard {
   return {
     shardId,
@@ -419,9 +439,9 @@ function newsFor(
 ): VersionVector {
   const news = new Map<ActorId, number>()
   for (const [actor, counter] of versionVector) {
-    // What we pushed to that peer ourselves, it knows that we hold.
-    const pushed = ours?.actor === actor ? (ours.own?.counter ?? 0) : 0
-    if (counter > (told.get(actor) ?? 0) && counter > pushed) news.set(actor, counter)
+    // What we write ourselves is pushed to that peer: it need not be told first.
+    const isPushed = ours?.actor === actor && ours.own !== null
+    if (counter > (told.get(actor) ?? 0) && !isPushed) news.set(actor, counter)
   }
   return news
 }

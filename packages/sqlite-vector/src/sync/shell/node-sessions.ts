@@ -8,7 +8,9 @@ import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import { CLOCK_DRIFT_MS_MAX } from '../../limits.ts'
 import type { ReplicaStore } from '../../store/types.ts'
+import { isLoopback, parseAddress } from '../../transport/address.ts'
 import type { Channel, Connection } from '../../transport/types.ts'
+import type { Compression } from '../compression.ts'
 import { type ControlFrame, decodeFrame, encodeFrame, errorToFrame } from '../protocol.ts'
 import { violationError } from '../session-ends.ts'
 import { createPuller } from '../session-puller.ts'
@@ -23,6 +25,7 @@ export interface NodeSetup {
   readonly store: ReplicaStore
   readonly nodeId: string
   readonly batchSize: number
+  readonly compression: Compression
   readonly clock: Clock
   readonly hub: LiveHub
   /** Ends everything when the node closes. */
@@ -30,6 +33,12 @@ export interface NodeSetup {
   readonly emit: (event: SyncEvent) => void
   /** Called with every shard that a session worked on, after it. */
   readonly onShard: (shardId: string) => void
+}
+
+/** What a session runs over. */
+interface Line {
+  readonly connection: Connection
+  readonly channel: Channel
 }
 
 /** Runs sessions and counts those under way. */
@@ -55,7 +64,7 @@ export class NodeSessions {
     const channel = await connection.openChannel({ signal })
     const peer = connection.peer.fingerprint
     const session = createPuller({ peer, shardId, live: false, verify })
-    return orThrow(await this.#run(session, channel, signal, null))
+    return orThrow(await this.#run(session, { connection, channel }, signal, null))
   }
 
   /** Has the peer take what it lacks of the shard. @throws what ended the session */
@@ -68,7 +77,7 @@ export class NodeSessions {
     const invitation = encodeFrame({ type: 'invite', shardId, live: false })
     await channel.send(invitation, { signal })
     const session = createSender({ peer: connection.peer.fingerprint, shardId })
-    const result = orThrow(await this.#run(session, channel, signal, null))
+    const result = orThrow(await this.#run(session, { connection, channel }, signal, null))
     if (!result.session.complete) {
       throw new SqliteVectorError(
         'SYNC_REMOTE_FAILED',
@@ -93,7 +102,7 @@ export class NodeSessions {
       throw alreadyLive(shardId)
     }
     const session = createPuller({ peer, shardId, live: true })
-    return this.#run(session, channel, signal, null, onStep)
+    return this.#run(session, { connection, channel }, signal, null, onStep)
   }
 
   /** Has the peer pull until the signal or the peer ends it; resolves with the session as it ended. */
@@ -106,7 +115,7 @@ export class NodeSessions {
     const channel = await connection.openChannel({ signal })
     await channel.send(encodeFrame({ type: 'invite', shardId, live: true }), { signal })
     const session = createSender({ peer: connection.peer.fingerprint, shardId })
-    return this.#run(session, channel, signal, null, onStep)
+    return this.#run(session, { connection, channel }, signal, null, onStep)
   }
 
   /** Serves a channel that the peer opened, in the role that its first frame asks for. */
@@ -121,14 +130,19 @@ export class NodeSessions {
       }
       const frame = decodeFrame(bytes)
       if (frame.type === 'hello') {
-        await this.#run(createSender({ peer, shardId: null }), channel, signal, bytes)
+        await this.#run(
+          createSender({ peer, shardId: null }),
+          { connection, channel },
+          signal,
+          bytes,
+        )
       } else if (frame.type === 'invite') {
         const { shardId, live } = frame
         if (live && this.#setup.hub.find(shardId, peer, 'puller') !== null) {
           throw alreadyLive(shardId)
         }
         const session = createPuller({ peer, shardId, live })
-        await this.#run(session, channel, signal, null)
+        await this.#run(session, { connection, channel }, signal, null)
       } else {
         await answerOnce(channel, frame)
       }
@@ -157,7 +171,7 @@ export class NodeSessions {
 
   async #run<S extends Session>(
     session: S,
-    channel: Channel,
+    { connection, channel }: Line,
     signal: AbortSignal,
     firstFrame: Uint8Array | null,
     onStep?: (running: Running) => void,
@@ -181,7 +195,16 @@ export class NodeSessions {
         onStep?.(running)
       }
       const { whileApplying } = hub
-      const setup = { ...this.#setup, channel, signal, onProgress, onStep: stepped, whileApplying }
+      const compression = compressionOn(connection, this.#setup.compression)
+      const setup = {
+        ...this.#setup,
+        compression,
+        channel,
+        signal,
+        onProgress,
+        onStep: stepped,
+        whileApplying,
+      }
       const result = await runSession(session, setup, firstFrame)
       const ended: Session = result.session
       const shardId = shardIdOf(ended)
@@ -225,6 +248,12 @@ function emitFindings(
   if (divergences > 0 || dropped > 0) {
     emit({ type: 'repair', shardId, peer, diverged: divergences > 0, dropped, repaired })
   }
+}
+
+/** Within one machine bytes cost less than compressing them. */
+function compressionOn({ remoteAddress }: Connection, wanted: Compression): Compression {
+  if (wanted !== 'adaptive') return wanted
+  return isLoopback(parseAddress(remoteAddress).host) ? 'none' : wanted
 }
 
 function alreadyLive(shardId: string): SqliteVectorError {

@@ -3,7 +3,6 @@
  */
 import { CHANGES_PER_DELTA_MAX } from '../../limits.ts'
 import {
-  booleanGiven,
   integerIn,
   nameGiven,
   objectGiven,
@@ -13,6 +12,8 @@ import {
 } from '../../options.ts'
 import type { Transport } from '../../transport/types.ts'
 import { CONFLICT_STRATEGIES } from '../strategies.ts'
+import { codecs, findCodec } from '../codecs.ts'
+import { type Compression, COMPRESSIONS } from '../compression.ts'
 import type { SyncEvent, VectorSyncConfig } from './types.ts'
 import type { ConflictStrategyName } from '../types.ts'
 
@@ -20,7 +21,7 @@ import type { ConflictStrategyName } from '../types.ts'
 export interface ResolvedSyncConfig {
   readonly conflictStrategy: ConflictStrategyName | null
   readonly batchSize: number
-  readonly compression: boolean
+  readonly compression: Compression
   readonly syncIntervalMs: number
   readonly listen: string
   readonly relayDelayMs: number
@@ -49,7 +50,7 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
   const {
     conflictStrategy = null,
     batchSize = 256,
-    compression = false,
+    compression = 'adaptive',
     syncIntervalMs = 60_000,
     listen = '127.0.0.1:0',
     relayDelayMs = 100,
@@ -58,7 +59,7 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
   } = given
   if (conflictStrategy !== null) oneOf('conflictStrategy', conflictStrategy, CONFLICT_STRATEGIES)
   integerIn('batchSize', batchSize, 1, CHANGES_PER_DELTA_MAX)
-  booleanGiven('compression', compression)
+  const compressionName = compressionGiven(compression)
   integerIn('syncIntervalMs', syncIntervalMs, SYNC_INTERVAL_MS_MIN, SYNC_INTERVAL_MS_MAX)
   integerIn('relayDelayMs', relayDelayMs, 0, 60_000)
   nameGiven('listen', listen, 1_024)
@@ -69,13 +70,27 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
   return Object.freeze({
     conflictStrategy,
     batchSize,
-    compression,
+    compression: compressionName,
     syncIntervalMs,
     listen,
     relayDelayMs,
     transport,
     onEvent,
   })
+}
+
+/** True and false are short for the default and for none. */
+function compressionGiven(given: boolean | Compression): Compression {
+  if (given === true) return 'adaptive'
+  if (given === false) return 'none'
+  oneOf('compression', given, COMPRESSIONS)
+  if (given === 'lz4' && findCodec('lz4') === null) {
+    const there = codecs().map(({ name }) => name)
+    throw new TypeError(
+      `compression 'lz4' needs the package lz4-napi, which is not installed for this system; there is: ${there.join(', ')}`,
+    )
+  }
+  return given
 }
 
 function ignore(_event: SyncEvent): void {

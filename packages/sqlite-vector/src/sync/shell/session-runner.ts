@@ -172,8 +172,9 @@ class SessionRunner<S extends Session> implements Running {
         await this.#sending
         await this.#handle(this.#setup.channel.finish())
       }
-      // A transaction blocks the thread; the network gets its turn before the next one.
-      await nextTurn()
+      // A transaction blocks the thread; the network gets its turn before the next one. Frames that follow one
+      // another leave in one turn, and so in one datagram where they fit.
+      if (!driver.sending) await nextTurn()
     }
     this.#isCarrying = false
   }

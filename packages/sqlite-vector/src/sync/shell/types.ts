@@ -3,6 +3,7 @@
  */
 import type { ReplicaStore, ShardState, PeerCursor } from '../../store/types.ts'
 import type { PeerAddress, Transport, WaitOptions } from '../../transport/types.ts'
+import type { Compression } from '../compression.ts'
 import type { ConflictStrategyName } from '../types.ts'
 
 /** What is synced: an open database, seen through its replica. */
@@ -22,10 +23,11 @@ export interface VectorSyncConfig {
   /** Most records of one batch, which is one transaction at the receiver. Integer, 1 to 4,096. @defaultValue `256` */
   readonly batchSize?: number
   /**
-   * Accepted for callers that give it. Nothing is compressed: float32 embeddings shrink by 7 to 15 %
-   * at best, and the version on the wire has no compression. @defaultValue `false`
+   * How batches that go out are compressed, where the peer can read it. `'adaptive'` (or `true`) is Zstandard, of
+   * embeddings only the bytes that shrink, and nothing on a connection within one machine; `'lz4'` needs the package
+   * lz4-napi; `'none'` is `false`. @defaultValue `'adaptive'`
    */
-  readonly compression?: boolean
+  readonly compression?: boolean | Compression
   /**
    * Milliseconds between full checks of a shard that is kept in sync; a single `sync()` does not use it.
    * Integer, 100 to 86,400,000. @defaultValue `60000`

@@ -4,6 +4,7 @@
  */
 import { must } from '../../../src/assert.ts'
 import { SqliteVectorError } from '../../../src/errors.ts'
+import type { Compression } from '../../../src/sync/compression.ts'
 import { SessionDriver } from '../../../src/sync/driver.ts'
 import { FRAME_TYPES, type FrameType } from '../../../src/sync/frame.ts'
 import { createPuller } from '../../../src/sync/session-puller.ts'
@@ -40,6 +41,8 @@ export interface PullOptions {
   readonly shardId?: string
   readonly batchSize?: number
   readonly verify?: boolean
+  /** How the sender compresses. @defaultValue none */
+  readonly compression?: Compression
   /** Ends the transfer before this frame of the sender arrives. */
   readonly cutBefore?: FrameType
   /** Called before a frame of this type arrives. */
@@ -49,13 +52,14 @@ export interface PullOptions {
 /** `puller` pulls the shard from `sender` until it is caught up, or until it fails. */
 export function pullFrom(puller: Peer, sender: Peer, options: PullOptions = {}): Pulled {
   const { shardId = 'docs', batchSize = 100, verify = false, cutBefore, before = {} } = options
+  const { compression = 'none' } = options
   const pulling: SessionDriver<PullSession> = new SessionDriver(
     createPuller({ peer: sender.name, shardId, live: false, verify }),
     { store: puller.fixture.db.replica, nodeId: puller.name, batchSize },
   )
   const sending: SessionDriver<SendSession> = new SessionDriver(
     createSender({ peer: puller.name, shardId: null }),
-    { store: sender.fixture.db.replica, nodeId: sender.name, batchSize },
+    { store: sender.fixture.db.replica, nodeId: sender.name, batchSize, compression },
   )
   const frames: string[] = []
   let bytes = 0

@@ -37,9 +37,9 @@ function codeOf(fn: () => unknown): string {
 
 describe('decodeFrame()', () => {
   test('ignores values that a later release appended', () => {
-    const frame = decodeFrame(frameOf('hello', ['node', ACTOR, 'a new field', [1, 2]]))
+    const frame = decodeFrame(frameOf('hello', ['node', ACTOR, 2, 'a new field', [1, 2]]))
 
-    expect(frame).toEqual({ type: 'hello', nodeId: 'node', actor: ACTOR_A })
+    expect(frame).toEqual({ type: 'hello', nodeId: 'node', actor: ACTOR_A, codecs: 2 })
   })
 
   const subscribe: HeaderValue[] = ['shard', null, null, 0, EMPTY_VECTOR, false]
