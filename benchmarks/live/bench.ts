@@ -75,7 +75,7 @@ async function latencies(
 ): Promise<number[]> {
   const writer = fleet.get(0).handle
   const reader = fleet.get(readerIndex).handle
-  await reader.call('watchSearch', { shardId: SHARD, dimension: DIMENSION, k: 100 })
+  await reader.call('watchSearch', { shardId: SHARD, dimension: DIMENSION, k: 10 })
   const from = (await writer.call('state', { shardId: SHARD }))?.records ?? 0
   const committed = await writer.call('writeSteadily', {
     shardId: SHARD,

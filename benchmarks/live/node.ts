@@ -2,7 +2,7 @@
  * A node as a process of its own: serves requests over IPC. The other half of node-handle.ts; it uses
  * the public API only.
  */
-import { setTimeout as wait } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
 
 import { createVectorDB, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
 import { createVectorSync, type SyncEvent, type VectorSync } from '@agentic-flow/sqlite-vector/sync'
@@ -19,6 +19,7 @@ interface Open {
 
 let open: Open | null = null
 const found = new Map<string, bigint>()
+let stopWatching: (() => void) | null = null
 /** What came in batches since the start, and how many changes of it were news. */
 const pulled = { received: 0, applied: 0 }
 
@@ -84,6 +85,8 @@ const handlers: Handlers = {
       const record = nearRecord(from + index, dimension)
       db.upsert(shardId, record)
       committed.push(process.hrtime.bigint())
+      // A program that writes goes back to its event loop, also when it is behind its time.
+      await nextTurn()
     }
     return committed
   },
@@ -108,11 +111,17 @@ const handlers: Handlers = {
     const { db } = node()
     const query = queryVector(dimension)
     found.clear()
-    db.replica.onCommit((notice) => {
+    stopWatching?.()
+    stopWatching = db.replica.onCommit((notice) => {
       if (notice.shardId !== shardId) return
-      const results = db.search(shardId, query, { k })
-      const atNs = process.hrtime.bigint()
-      for (const { id } of results) if (!found.has(id)) found.set(id, atNs)
+      // More than k at once: the ones behind them are searched for, too, and count from then on.
+      for (let wanted = k; ; wanted *= 4) {
+        const results = db.search(shardId, query, { k: wanted })
+        const atNs = process.hrtime.bigint()
+        const isFull = results.length === wanted && results.every(({ id }) => !found.has(id))
+        for (const { id } of results) if (!found.has(id)) found.set(id, atNs)
+        if (!isFull) break
+      }
     })
     return null
   },

@@ -23,13 +23,36 @@ export function queryVector(dimension: number): Float32Array {
   return randomVector(randomFrom(1), dimension)
 }
 
-/** Record `index` is nearer to the query than every one before: a search for few neighbours finds it. */
+/** Angle to the query of record 0, and how much less each record has than the one before, in radians. */
+const FIRST_ANGLE = 1.4
+const ANGLE_STEP = 5e-5
+
+/** Most records of {@link nearRecord}. */
+export const NEAR_RECORDS_MAX = 24_000
+
+/**
+ * Record `index` is nearer to the query than every one before, so a search for few neighbours finds it, by a
+ * distance that float32 tells apart: the angle falls by the same step each time.
+ */
 export function nearRecord(index: number, dimension: number): RecordInput {
-  const query = queryVector(dimension)
+  if (index >= NEAR_RECORDS_MAX) throw new RangeError(`only ${NEAR_RECORDS_MAX} records get nearer`)
+  const query = unit(queryVector(dimension))
   const noise = randomVector(randomFrom(index + 2), dimension)
-  const scale = 1 / (index + 1)
+  const along = dot(noise, query)
+  const across = unit(noise.map((value, at) => value - along * (query[at] ?? 0)))
+  const angle = FIRST_ANGLE - index * ANGLE_STEP
+  const [cos, sin] = [Math.cos(angle), Math.sin(angle)]
   return {
     id: `near-${index}`,
-    embedding: query.map((value, at) => value + (noise[at] ?? 0) * scale),
+    embedding: query.map((value, at) => cos * value + sin * (across[at] ?? 0)),
   }
+}
+
+function dot(a: Float32Array, b: Float32Array): number {
+  return a.reduce((sum, value, at) => sum + value * (b[at] ?? 0), 0)
+}
+
+function unit(vector: Float32Array): Float32Array {
+  const length = Math.sqrt(dot(vector, vector))
+  return vector.map((value) => value / length)
 }

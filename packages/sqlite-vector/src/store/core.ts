@@ -67,6 +67,8 @@ export class StoreCore {
   readonly onEvent: (event: StoreEvent) => void
   /** Strategies that are functions, by shard id. */
   readonly strategyFunctions: Map<string, ConflictFunction> = new Map()
+  /** Called for every shard of a transaction before it commits. */
+  beforeCommit: ((transaction: WriteTransaction, shard: OpenShard) => void) | null = null
   #transaction: WriteTransaction | null = null
   #reading = false
   #open = true
@@ -107,6 +109,7 @@ export class StoreCore {
         const value = fn(transaction)
         if (transaction.failure !== null) throw transaction.failure.error
         for (const shard of transaction.shards.values()) {
+          this.beforeCommit?.(transaction, shard)
           const notice = flushShard(transaction, shard)
           if (notice !== null) notices.push(notice)
         }

@@ -6,7 +6,7 @@
  * shard and actor of ours (`own_writes`):
  *
  * - `confirmed`: our writes up to this counter are known to be ours alone. It rises when we send: noted and
- *   committed before a frame leaves.
+ *   committed before a frame leaves; while a live session sends every write at once, with the write itself.
  * - `claimed`: the highest counter of the actor that any peer said it holds. Above `confirmed`, somebody else may
  *   have made them; then `confirmed` stays until the peer's records have shown that they are the same.
  *

@@ -60,10 +60,16 @@ import type {
 export class Replica implements ReplicaStore {
   readonly #core: StoreCore
   readonly #reportListeners = new Set<(shardId: string, peer: string) => void>()
+  /** Shards whose new writes go out as soon as they are committed, and to how many sessions. */
+  readonly #exposed = new Map<string, number>()
   #dataVersion: number
 
   constructor(core: StoreCore) {
     this.#core = core
+    // One transaction, and one flush to disk, for a write and for the note that it is about to be sent.
+    core.beforeCommit = (transaction, shard) => {
+      if (this.#exposed.has(shard.shardId)) confirmOwnWrites(transaction, shard)
+    }
     this.#dataVersion = this.#readDataVersion()
   }
 
@@ -106,6 +112,18 @@ export class Replica implements ReplicaStore {
         return this.#core.read(() => readDelta(this.#core, shardId, query))
       })
     )
+  }
+
+  expose(shardId: string): () => void {
+    this.#exposed.set(shardId, (this.#exposed.get(shardId) ?? 0) + 1)
+    let isOver = false
+    return () => {
+      if (isOver) return
+      isOver = true
+      const left = (this.#exposed.get(shardId) ?? 0) - 1
+      if (left > 0) this.#exposed.set(shardId, left)
+      else this.#exposed.delete(shardId)
+    }
   }
 
   applyDelta(

@@ -361,6 +361,11 @@ export interface ReplicaStore {
   ensureShard(info: ShardInfo): void
   readDelta(shardId: string, query: DeltaQuery): DeltaRead
   /**
+   * From now on every write of the shard is noted as sent in its own transaction, because a session sends it at
+   * once; the result ends that. Only after a read that exposed the whole feed: what was written before must have been noted.
+   */
+  expose(shardId: string): () => void
+  /**
    * Merges `changes` and moves the cursor, in one transaction. The version vector is joined with
    * `join` only: what the sender vouches for once these changes are in.
    */

@@ -114,14 +114,13 @@ export class LiveHub {
       this.drop(running)
       return
     }
-    const placed = this.#placed.get(running)
-    if (placed !== undefined) {
-      if (session.role === 'puller') this.#heardOf(session, placed)
-      else this.#exposeTo(running, session, placed)
-      return
-    }
     const isLive = session.role === 'puller' ? session.live : session.subscription?.live === true
-    if (isLive) this.#place(running, isOurs)
+    const placed = this.#placed.get(running)
+    if (placed === undefined && isLive) this.#place(running, isOurs)
+    const shardId = this.#placed.get(running)
+    if (shardId === undefined) return
+    if (session.role === 'sender') this.#exposeTo(running, session, shardId)
+    else if (placed !== undefined) this.#heardOf(session, placed)
   }
 
   /** From its first CAUGHT_UP on, the session sends every write of ours as it is made. */
@@ -167,6 +166,8 @@ export class LiveHub {
     this.#stopListening()
     for (const cancel of this.#cancels) cancel()
     this.#cancels.clear()
+    for (const end of this.#exposed.values()) end()
+    this.#exposed.clear()
   }
 
   /** A peer that says what it has may lack something, or have missed to be told: looked at once things settle. */

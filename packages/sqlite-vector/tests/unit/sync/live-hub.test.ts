@@ -4,6 +4,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -116,4 +117,49 @@ describe('the hub of live sessions', () => {
     expect(first.driver.busy).toBe(true)
     expect(hub.find(SHARD, PEER, 'sender')).toBe(first.sender)
   })
+
+  test('a write is noted as sent in its own transaction while a live session sends it at once', () => {
+    db.insert(SHARD, { id: 'before', embedding: [1, 2] })
+    expect(confirmed()).toBe(0)
+
+    const { sender } = subscribed()
+    db.insert(SHARD, { id: 'pushed', embedding: [1, 2] })
+    expect(confirmed()).toBe(2)
+
+    sender.tell({ type: 'stop' })
+    db.insert(SHARD, { id: 'after', embedding: [1, 2] })
+    expect(confirmed()).toBe(2)
+  })
+
+  test('a subscriber that was not met yet has no write noted as sent', () => {
+    const setup = { store: db.replica, nodeId: 'node', batchSize: 8 }
+    const driver = new SessionDriver(createSender({ peer: PEER, shardId: SHARD }), setup)
+    const pulling = new SessionDriver(
+      createPuller({ peer: PEER, shardId: SHARD, live: true }),
+      setup,
+    )
+    pulling.start()
+    while (pulling.busy) {
+      const effect = pulling.advance()
+      if (effect?.type === 'send') driver.take(effect.bytes)
+    }
+    hub.stepped({
+      session: driver.session,
+      tell: (event) => {
+        driver.tell(event)
+      },
+    })
+    expect(driver.session.phase).toBe('inspecting')
+
+    db.insert(SHARD, { id: 'one', embedding: [1, 2] })
+
+    expect(confirmed()).toBe(0)
+  })
 })
+
+/** How many of our writes the file notes as seen by others. */
+function confirmed(): number {
+  using file = new DatabaseSync(join(folder, 'a.db'), { readOnly: true })
+  const row = file.prepare('SELECT max(confirmed) AS confirmed FROM own_writes').get()
+  return Number(row?.['confirmed'] ?? 0)
+}
