@@ -86,8 +86,7 @@ export class FrameCompressor {
       blocks.push(embeddings)
     } else {
       flags |= FLAG_PLANES
-      for (let plane = 0; plane < PLANES; plane += 1) {
-        const bytes = planeOf(embeddings, plane)
+      for (const [plane, bytes] of splitPlanes(embeddings).entries()) {
         if ((planes & planeFlag(plane)) === 0) blocks.push(bytes)
         else flags |= this.#put(bytes, planeFlag(plane), blocks)
       }
@@ -117,8 +116,7 @@ export class FrameCompressor {
     const sample = embeddings.subarray(0, FLOATS_LOOKED_AT * PLANES)
     let saved = 0
     let gaining = 0
-    for (let plane = 0; plane < PLANES; plane += 1) {
-      const bytes = planeOf(sample, plane)
+    for (const [plane, bytes] of splitPlanes(sample).entries()) {
       const gain = bytes.byteLength - this.#codec.compress(bytes).byteLength
       if (gain <= bytes.byteLength * PLANE_GAIN_MIN) continue
       saved += gain
@@ -153,6 +151,7 @@ export function expandFrame(frame: Uint8Array): Uint8Array {
     plainBytes > FRAME_BYTES_MAX ||
     embeddingsAt < FRAME_HEAD_BYTES ||
     embeddingsAt > plainBytes ||
+    embeddingsAt % PLANES !== 0 ||
     (plainBytes - embeddingsAt) % PLANES !== 0
   ) {
     throw corrupt('the lengths of a compressed frame disagree')
@@ -166,10 +165,10 @@ export function expandFrame(frame: Uint8Array): Uint8Array {
   plain.set(blocks.next(embeddingsAt - FRAME_HEAD_BYTES, flags & FLAG_FRONT), FRAME_HEAD_BYTES)
   const floatBytes = plainBytes - embeddingsAt
   if (inPlanes) {
-    for (let plane = 0; plane < PLANES; plane += 1) {
-      const bytes = blocks.next(floatBytes / PLANES, flags & planeFlag(plane))
-      spreadPlane(bytes, plain, embeddingsAt + plane)
-    }
+    const planes = [0, 1, 2, 3].map((plane) =>
+      blocks.next(floatBytes / PLANES, flags & planeFlag(plane)),
+    )
+    joinPlanes(planes, new Uint32Array(plain.buffer, embeddingsAt, floatBytes / PLANES))
   } else {
     plain.set(blocks.next(floatBytes, 0), embeddingsAt)
   }
@@ -245,17 +244,31 @@ function planeFlag(plane: number): number {
   return 2 << plane
 }
 
-function planeOf(floats: Uint8Array, plane: number): Uint8Array {
+/** Byte 0 of every little-endian float, then byte 1, 2 and 3. */
+function splitPlanes(floats: Uint8Array): readonly Uint8Array[] {
   const count = floats.byteLength / PLANES
-  const bytes = new Uint8Array(count)
-  for (let index = 0, at = plane; index < count; index += 1, at += PLANES) {
-    bytes[index] = floats[at] as number
+  const words = new Uint32Array(floats.buffer, floats.byteOffset, count)
+  const all = new Uint8Array(count * PLANES)
+  const planes = [0, 1, 2, 3].map((plane) => all.subarray(plane * count, (plane + 1) * count))
+  const [first, second, third, fourth] = planes as [Uint8Array, Uint8Array, Uint8Array, Uint8Array]
+  for (let index = 0; index < count; index += 1) {
+    const word = words[index] as number
+    first[index] = word
+    second[index] = word >>> 8
+    third[index] = word >>> 16
+    fourth[index] = word >>> 24
   }
-  return bytes
+  return planes
 }
 
-function spreadPlane(bytes: Uint8Array, into: Uint8Array, from: number): void {
-  for (let index = 0, at = from; index < bytes.byteLength; index += 1, at += PLANES) {
-    into[at] = bytes[index] as number
+/** The way back of {@link splitPlanes}. */
+function joinPlanes(planes: readonly Uint8Array[], into: Uint32Array): void {
+  const [first, second, third, fourth] = planes as [Uint8Array, Uint8Array, Uint8Array, Uint8Array]
+  for (let index = 0; index < into.length; index += 1) {
+    into[index] =
+      (first[index] as number) |
+      ((second[index] as number) << 8) |
+      ((third[index] as number) << 16) |
+      ((fourth[index] as number) << 24)
   }
 }

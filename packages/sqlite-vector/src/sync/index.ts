@@ -14,6 +14,7 @@ export {
   type TrackedSibling,
 } from './conflict-tracker.ts'
 export type * from './shell/types.ts'
+export type { Compression } from './compression.ts'
 export type * from './types.ts'
 export {
   createShardCoordinator,

@@ -49,6 +49,30 @@ function compressor(compression: Compression, offered = offeredCodecs()): FrameC
   return made
 }
 
+/** A compressed frame with these numbers in its table. */
+function lying(over: {
+  plain?: number
+  embeddingsAt?: number
+  codec?: number
+  front?: Uint8Array
+}) {
+  const front = over.front ?? zstdCompressSync(new Uint8Array(100))
+  const bytes = new Uint8Array(36 + front.byteLength)
+  const view = new DataView(bytes.buffer)
+  bytes.set(sealFrame('batch', new Uint8Array(8)))
+  bytes[2] = over.codec ?? CODEC_NUMBERS.zstd
+  bytes[3] = 1
+  view.setUint32(8, over.plain ?? 108, true)
+  view.setUint32(12, over.embeddingsAt ?? 108, true)
+  view.setUint32(16, front.byteLength, true)
+  bytes.set(front, 36)
+  return bytes
+}
+
+function longMetadata(index: number): string {
+  return `{"title":"the ${index}th page of the same book, with the same words as all the others"}`
+}
+
 function codeOf(fn: () => unknown): string {
   try {
     fn()
@@ -121,9 +145,7 @@ describe.each(codecs().map(({ name }) => name))('compressed with %s', (name) => 
 
 describe('what is compressed', () => {
   test('metadata shrinks most, and of vectors only the upper bytes', () => {
-    const long = (index: number): string =>
-      `{"title":"the ${index}th page of the same book, with the same words as all the others"}`
-    const plain = batch(200, long)
+    const plain = batch(200, longMetadata)
     const sent = compressor('adaptive').compress(plain)
     const vectorBytes = 200 * COMPONENTS * 4
 
@@ -166,26 +188,6 @@ describe('what is compressed', () => {
 })
 
 describe('hostile compressed frames', () => {
-  /** A compressed frame with these numbers in its table. */
-  function lying(over: {
-    plain?: number
-    embeddingsAt?: number
-    codec?: number
-    front?: Uint8Array
-  }) {
-    const front = over.front ?? zstdCompressSync(new Uint8Array(100))
-    const bytes = new Uint8Array(36 + front.byteLength)
-    const view = new DataView(bytes.buffer)
-    bytes.set(sealFrame('batch', new Uint8Array(8)))
-    bytes[2] = over.codec ?? CODEC_NUMBERS.zstd
-    bytes[3] = 1
-    view.setUint32(8, over.plain ?? 108, true)
-    view.setUint32(12, over.embeddingsAt ?? 108, true)
-    view.setUint32(16, front.byteLength, true)
-    bytes.set(front, 36)
-    return bytes
-  }
-
   test('the frame they are made from is read', () => {
     expect(expandFrame(lying({})).byteLength).toBe(108)
   })
