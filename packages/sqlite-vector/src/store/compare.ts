@@ -9,13 +9,16 @@
  *   be deleted there and not forgotten. What it covers and then does not have at all was deleted there: we drop
  *   it. A sibling of ours that it covers and has not was superseded there: we drop that, too.
  * - `equal`: equal version vectors, different rows: something was lost. What either side has is restored.
+ *
+ * Time passes while rows are compared, and other sessions go on: what they bring meanwhile, the sender may have deleted
+ * and forgotten ({@link doubtfulSince}); what we forget meanwhile must not be taken for lost (`floor` of {@link Findings}).
  */
 import { must } from '../assert.ts'
 import { CLOCK_DRIFT_MS_MAX, RANGE_LEAF_RECORDS, RANGE_PARTS } from '../limits.ts'
 import { receiveHlc, skewMs } from '../clock/hlc.ts'
 import { contextOf } from '../sync/conflict.ts'
 import type { Change, RecordState, VersionVector, Sibling } from '../sync/types.ts'
-import { covers, EMPTY_VECTOR } from '../sync/version-vector.ts'
+import { covers, dominates, EMPTY_VECTOR } from '../sync/version-vector.ts'
 import { applyWhole, type ApplyTally, emptyTally } from './apply.ts'
 import { raiseFloor } from './collect.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
@@ -25,6 +28,7 @@ import { guardOwnDots } from './own-writes.ts'
 import {
   findRecord,
   findStored,
+  idOf,
   removeRecord,
   replaceRecord,
   rowToState,
@@ -48,6 +52,9 @@ interface RangeRow extends ChangelogRow {
 
 /** Above every text. */
 const NO_BOUND: Uint8Array = new Uint8Array(0)
+
+/** Rows of the feed read at a time. */
+const PAGE_ROWS = 1_000
 
 /** All ids. */
 export const WHOLE_RANGE: IdRange = { from: '', to: null }
@@ -109,6 +116,45 @@ export function compareRanges(
   return { descend, need, extra }
 }
 
+/** What a comparison found, and what it rests on. */
+export interface Findings {
+  /** Asked for, and the peer has not even a delete of it. */
+  readonly gone: readonly string[]
+  readonly mode: CompareMode
+  /** The peer's vector when the comparison began. */
+  readonly theirs: VersionVector
+  readonly peer: string
+  /** Our own floor when the comparison began. */
+  readonly floor: VersionVector
+}
+
+/**
+ * Records that changed since the head of our feed was `since`, by writes that `theirs` covers and our vector does
+ * not: a comparison that began then may not have seen them, and joining `theirs` would claim that they are to stay.
+ */
+export function doubtfulSince(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  theirs: VersionVector,
+  since: number,
+): readonly string[] {
+  const { core } = transaction
+  const own = ownVector(shard, transaction.actor)
+  const doubtful: string[] = []
+  let after = since
+  for (;;) {
+    const rows = core.sql.readFeed.all(shard.shard, after, PAGE_ROWS) as unknown as ChangelogRow[]
+    for (const row of rows) {
+      after = row.change_id
+      const { siblings } = rowToState(core, row)
+      const isNews = ({ dot, value }: Sibling): boolean =>
+        value !== null && covers(theirs, dot) && !covers(own, dot)
+      if (siblings.some(isNews)) doubtful.push(idOf(core, row.record))
+    }
+    if (rows.length < PAGE_ROWS) return doubtful
+  }
+}
+
 /**
  * Merges whole records that were asked for by id; `gone` are those that the peer has not even a delete of. See
  * the head of this file for the two rules. Null when they show that somebody else writes under our name.
@@ -117,11 +163,9 @@ export function repairRecords(
   transaction: WriteTransaction,
   shardId: string,
   changes: readonly Change[],
-  gone: readonly string[],
-  mode: CompareMode,
-  theirs: VersionVector,
-  peer: string,
+  findings: Findings,
 ): RepairResult | null {
+  const { gone, mode, theirs } = findings
   const shard = loadShard(transaction, shardId)
   if (guardOwnDots(transaction, shard, changes)) return null
   const tally = emptyTally()
@@ -133,7 +177,7 @@ export function repairRecords(
       shard.clock = receiveHlc(shard.clock, stamp, transaction.nowMs, CLOCK_DRIFT_MS_MAX)
     }
     if (mode === 'floor') dropped += dropCovered(transaction, shard, change.id, theirs, change)
-    repairRecord(transaction, shard, change, mode, peer, tally)
+    repairRecord(transaction, shard, change, findings, tally)
     if (hasMore(transaction, shard, change)) extra += 1
   }
   if (mode === 'floor') {
@@ -147,11 +191,11 @@ function repairRecord(
   transaction: WriteTransaction,
   shard: OpenShard,
   change: Change,
-  mode: CompareMode,
-  peer: string,
+  { mode, peer, floor }: Findings,
   tally: ApplyTally,
 ): void {
-  const known = mode === 'equal' ? EMPTY_VECTOR : ownVector(shard, transaction.actor)
+  const isLost = mode === 'equal' && dominates(floor, shard.forgotten)
+  const known = isLost ? EMPTY_VECTOR : ownVector(shard, transaction.actor)
   applyWhole(transaction, shard, known, change, peer, tally)
 }
 

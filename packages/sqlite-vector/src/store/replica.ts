@@ -11,7 +11,7 @@ import { dominates, EMPTY_VECTOR, joinVectors } from '../sync/version-vector.ts'
 import { applyDelta, joinVector } from './apply.ts'
 import { readDelta } from './changelog.ts'
 import { collectTombstones } from './collect.ts'
-import { compareRanges, readRecords, repairRecords, summarize } from './compare.ts'
+import { compareRanges, doubtfulSince, readRecords, repairRecords, summarize } from './compare.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
 import { correctCounts, recomputeFingerprint, recount } from './fingerprints.ts'
 import { renewIdentity } from './identity.ts'
@@ -44,6 +44,7 @@ import type {
   DeltaQuery,
   DeltaRead,
   DeltaSource,
+  Doubtful,
   IdRange,
   PeerCursor,
   RangeAnswer,
@@ -160,6 +161,26 @@ export class Replica implements ReplicaStore {
     return state
   }
 
+  joinCompared(
+    shardId: string,
+    source: DeltaSource,
+    versionVector: VersionVector,
+    gcFloor: VersionVector,
+    since: number,
+  ): ShardState | Doubtful {
+    const joined = this.#core.write((transaction) => {
+      if (isVoid(transaction, source)) return null
+      const shard = loadShard(transaction, shardId)
+      const doubtful = doubtfulSince(transaction, shard, versionVector, since)
+      if (doubtful.length > 0) return { doubtful, head: shard.head }
+      if (!joinVector(transaction, shardId, source, versionVector, gcFloor, true)) return null
+      return this.#core.read(() => this.#state(shardId))
+    })
+    if (joined === null) throw identityRenewed(shardId)
+    if (!('doubtful' in joined)) this.#reported(shardId, source.peer)
+    return joined
+  }
+
   behindFloor(shardId: string, gcFloor: VersionVector, fingerprint: string | null): boolean {
     const state = this.shardState(shardId)
     return !dominates(state.versionVector, gcFloor) && state.fingerprint !== fingerprint
@@ -200,9 +221,10 @@ export class Replica implements ReplicaStore {
     mode: CompareMode,
     theirs: VersionVector,
     peer: string,
+    floor: VersionVector,
   ): RepairResult {
     const result = this.#core.write((transaction) =>
-      repairRecords(transaction, shardId, changes, gone, mode, theirs, peer),
+      repairRecords(transaction, shardId, changes, { gone, mode, theirs, peer, floor }),
     )
     if (result === null) throw identityRenewed(shardId)
     return result

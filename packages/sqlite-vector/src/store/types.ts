@@ -128,6 +128,11 @@ export interface VectorDBOptions {
    * fit as float32 is held as codes, and its candidates are compared by their rows. @defaultValue `536870912`
    */
   readonly searchMemoryBytes?: number
+  /**
+   * Whether the codes by which large shards are searched are kept in `<path>-index/`, so that the first search after an
+   * open does not read every row. @defaultValue `true`
+   */
+  readonly saveIndex?: boolean
   /** Told of what the store did or met without being asked. @defaultValue nobody is told */
   readonly onEvent?: (event: StoreEvent) => void
 }
@@ -345,6 +350,12 @@ export interface CommitNotice {
   readonly head: number
 }
 
+/** Records that must be asked for before a vector is joined, and the head of our feed by then. */
+export interface Doubtful {
+  readonly doubtful: readonly string[]
+  readonly head: number
+}
+
 /**
  * What sync needs of the store. `SQLiteVectorDB.replica` implements it; nothing else in sync/ knows
  * SQLite. Each method is one transaction.
@@ -386,6 +397,18 @@ export interface ReplicaStore {
     gcFloor?: VersionVector,
   ): ShardState
   /**
+   * The same after rows were compared because we were behind the floor, from when the head of our feed was `since`. Nothing
+   * is joined when somebody else's batch meanwhile brought writes that `versionVector` covers: the sender may have deleted
+   * them and forgotten it, and is asked for these records first.
+   */
+  joinCompared(
+    shardId: string,
+    source: DeltaSource,
+    versionVector: VersionVector,
+    gcFloor: VersionVector,
+    since: number,
+  ): ShardState | Doubtful
+  /**
    * True when a sender with this floor forgot deletes that we may have missed, so that rows must be compared
    * before its vector is joined. False when `fingerprint` shows that the rows are equal.
    */
@@ -403,7 +426,8 @@ export interface ReplicaStore {
   readRecords(shardId: string, ids: readonly string[], bytesMax: number): RecordsRead
   /**
    * Merges records that a comparison asked for; `gone` are those that the peer has no trace of: in mode
-   * `floor`, what its vector `theirs` covers of them is dropped.
+   * `floor`, what its vector `theirs` covers of them is dropped. In mode `equal`, what was lost is restored, unless our
+   * floor has risen above `floor` since the comparison began: then it may be what we have forgotten meanwhile.
    */
   repairRecords(
     shardId: string,
@@ -412,6 +436,7 @@ export interface ReplicaStore {
     mode: CompareMode,
     theirs: VersionVector,
     peer: string,
+    floor: VersionVector,
   ): RepairResult
   /** Counts the shard anew from its rows and puts right what was kept wrongly. */
   recount(shardId: string): Recount
@@ -582,6 +607,10 @@ export type StoreEvent =
       readonly id: string
       readonly reason: string
     }
+  /** The codes of a shard that were kept beside the file are not used; they are made anew from its rows. */
+  | { readonly type: 'index-refused'; readonly shardId: string; readonly reason: string }
+  /** The codes of a shard could not be kept beside the file; the next open takes longer to search. */
+  | { readonly type: 'index-not-saved'; readonly shardId: string; readonly reason: string }
   /** A caller's strategy function threw or gave no valid value; the last write is shown instead. */
   | {
       readonly type: 'strategy-failed'

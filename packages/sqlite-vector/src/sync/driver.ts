@@ -14,6 +14,7 @@ import type {
   DeltaQuery,
   DeltaRead,
   DeltaSource,
+  Doubtful,
   ReplicaStore,
   ShardState,
 } from '../store/types.ts'
@@ -181,12 +182,15 @@ export class SessionDriver<S extends Session = Session> {
         return
       }
       case 'join': {
-        const { gcFloor, fingerprint, compared } = effect
-        if (!compared && store.behindFloor(this.#shardId(), gcFloor, fingerprint)) {
-          this.tell({ type: 'behind' })
+        const { gcFloor, fingerprint, since } = effect
+        const shardId = this.#shardId()
+        if (since === null && store.behindFloor(shardId, gcFloor, fingerprint)) {
+          this.tell({ type: 'behind', head: store.shardState(shardId).head })
           return
         }
-        this.tell({ type: 'joined', state: this.#join(effect) })
+        const joined = this.#join(effect)
+        if (!('doubtful' in joined)) this.tell({ type: 'joined', state: joined })
+        else this.tell({ type: 'doubtful', ids: joined.doubtful, head: joined.head })
         return
       }
       case 'compareRows':
@@ -223,7 +227,7 @@ export class SessionDriver<S extends Session = Session> {
   }
 
   /** A check of what is in step already is no reason to write. */
-  #join({ source, versionVector, gcFloor }: EffectOf<'join'>): ShardState {
+  #join({ source, versionVector, gcFloor, since }: EffectOf<'join'>): ShardState | Doubtful {
     const { store, session } = { store: this.#setup.store, session: this.#session }
     const shardId = this.#shardId()
     if (session.role === 'puller' && session.complete && session.cursor === source.cursor) {
@@ -234,7 +238,9 @@ export class SessionDriver<S extends Session = Session> {
     if (session.peerActor !== null && session.peerNodeId !== null) {
       store.nameActor(session.peerActor, session.peerNodeId)
     }
-    return store.joinVector(shardId, { ...this.#from(source), verified }, versionVector, gcFloor)
+    const from = { ...this.#from(source), verified }
+    if (since === null) return store.joinVector(shardId, from, versionVector, gcFloor)
+    return store.joinCompared(shardId, from, versionVector, gcFloor, since)
   }
 
   #from(source: DeltaSource): DeltaSource {
@@ -266,9 +272,9 @@ export class SessionDriver<S extends Session = Session> {
         return
       }
       case 'repair': {
-        const { changes, gone, mode, theirs } = effect
+        const { changes, gone, mode, theirs, floor } = effect
         const { peer } = this.#session
-        const result = store.repairRecords(shardId, changes, gone, mode, theirs, peer)
+        const result = store.repairRecords(shardId, changes, gone, mode, theirs, peer, floor)
         this.tell({ type: 'repaired', result })
         return
       }

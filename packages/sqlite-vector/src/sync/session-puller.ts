@@ -10,6 +10,7 @@
  *
  *   applying ──applied (embeddings lacking)──► fetching ──records──► applying
  *   joining ──behind, or joined with other rows──► comparing ──ranges──► differing ──compared──► comparing │ fetching
+ *   joining ──doubtful──► fetching
  *   fetching ──records──► repairing ──repaired──► comparing │ fetching │ joining
  *
  * The cursor moves when a batch was committed, and is acknowledged after that. The version vector is
@@ -56,7 +57,7 @@ import type {
 import type { VersionVector } from './types.ts'
 import { EMPTY_VECTOR, joinVectors, vectorsEqual } from './version-vector.ts'
 
-const NOT_COMPARED: Compared = { floor: false, equal: 0, found: 0, extra: 0 }
+const NOT_COMPARED: Compared = { since: null, equal: 0, found: 0, extra: 0 }
 
 /** Comparisons after which rows that still differ are reported; others may mend them meanwhile. */
 const COMPARISONS_MAX = 3
@@ -301,7 +302,7 @@ function join(session: PullSession): Step<PullSession> {
         versionVector,
         gcFloor,
         fingerprint,
-        compared: session.compared.floor,
+        since: session.compared.since,
       },
     ],
   }
@@ -333,13 +334,21 @@ const joined: On<'joined'> = (session, { state }) => {
   return leave(next, [ack])
 }
 
-const behind: On<'behind'> = (session) => compare(session, 'floor')
+const behind: On<'behind'> = (session, { head }) =>
+  compare({ ...session, compared: { ...session.compared, since: head } }, 'floor')
+
+/** The rest was compared: only these are asked for, and what comes until then is asked for in its turn. */
+const doubtful: On<'doubtful'> = (session, { ids, head }) =>
+  ask(
+    { ...session, compared: { ...session.compared, since: head } },
+    { type: 'comparison', mode: 'floor', asked: [], pending: [], ids },
+  )
 
 /** Begins to compare rows, from the whole shard down. */
 function compare(session: PullSession, mode: CompareMode): Step<PullSession> {
-  const { floor, equal, extra } = session.compared
+  const { since, equal, extra } = session.compared
   const compared = {
-    floor: floor || mode === 'floor',
+    since,
     equal: mode === 'equal' ? equal + 1 : equal,
     found: 0,
     extra,
@@ -421,9 +430,10 @@ const records: On<'records'> = (session, { delta }) => {
     const gone = asked.slice(0, end).filter((id) => !given.has(id))
     const { mode } = inquiry
     const theirs = must(session.caughtUp, 'comparing follows CAUGHT_UP').versionVector
+    const floor = session.state?.gcFloor ?? EMPTY_VECTOR
     return {
       session: { ...session, phase: 'repairing', inquiry: { ...inquiry, ids } },
-      effects: [{ type: 'repair', changes: delta.changes, gone, mode, theirs }],
+      effects: [{ type: 'repair', changes: delta.changes, gone, mode, theirs, floor }],
     }
   }
   // The cursor moves, and the vector is joined, with the last of them.
@@ -518,6 +528,7 @@ const COMMON = {
   applied: impossible,
   joined: impossible,
   behind: impossible,
+  doubtful: impossible,
   compared: impossible,
   repaired: impossible,
   moved: stay,
@@ -553,7 +564,7 @@ export const PULL_TABLE: TransitionTable<PullSession, PullPhase> = {
   greeting: { ...COMMON, welcome },
   streaming: { ...COMMON, batch, caughtUp, ahead, moved },
   applying: { ...BUSY, applied },
-  joining: { ...BUSY, joined, behind },
+  joining: { ...BUSY, joined, behind, doubtful },
   comparing: { ...WAITING, ranges },
   differing: { ...BUSY, compared: comparedRows },
   fetching: { ...WAITING, records },
@@ -571,6 +582,7 @@ export const PULL_TABLE: TransitionTable<PullSession, PullPhase> = {
     ranges: stay,
     records: stay,
     behind: stay,
+    doubtful: stay,
     compared: stay,
     repaired: stay,
     stop: stay,

@@ -437,6 +437,7 @@ const NEVER_TOLD = {
   applied: impossible,
   joined: impossible,
   behind: impossible,
+  doubtful: impossible,
   compared: impossible,
   repaired: impossible,
   moved: stay,

@@ -63,7 +63,13 @@ export type SessionEvent =
   /** Whole records that were asked for by id. */
   | { readonly type: 'records'; readonly delta: Delta }
   /** The sender forgot deletes that we may have missed: its vector is not joined before rows are compared. */
-  | { readonly type: 'behind' }
+  | {
+      readonly type: 'behind'
+      /** Of our feed, now. */
+      readonly head: number
+    }
+  /** Other sessions brought what the comparison did not see: nothing was joined, these are asked for first. */
+  | { readonly type: 'doubtful'; readonly ids: readonly string[]; readonly head: number }
   | { readonly type: 'compared'; readonly comparison: Comparison }
   | { readonly type: 'repaired'; readonly result: RepairResult }
   | { readonly type: 'summarized'; readonly answers: readonly RangeAnswer[] }
@@ -113,15 +119,15 @@ export type SessionEffect =
       /** What to join in the same transaction; null for nothing. */
       readonly join: VersionVector | null
     }
-  /** Join the sender's vector; answered by `joined`, or by `behind`. */
+  /** Join the sender's vector; answered by `joined`, by `behind`, or by `doubtful`. */
   | {
       readonly type: 'join'
       readonly source: DeltaSource
       readonly versionVector: VersionVector
       readonly gcFloor: VersionVector
       readonly fingerprint: string | null
-      /** Rows were compared, so the sender's floor is no hindrance any more. */
-      readonly compared: boolean
+      /** Rows were compared since the head of our feed was this, so the sender's floor is no hindrance; null: they were not. */
+      readonly since: number | null
     }
   /** Hold our rows against the sender's answers; answered by `compared`. */
   | {
@@ -138,6 +144,8 @@ export type SessionEffect =
       readonly gone: readonly string[]
       readonly mode: CompareMode
       readonly theirs: VersionVector
+      /** Our own when the comparison began. */
+      readonly floor: VersionVector
     }
   /** Say what we hold of these ranges; answered by `summarized`. */
   | { readonly type: 'summarize'; readonly ranges: readonly IdRange[] }
@@ -228,7 +236,8 @@ export type Inquiry =
 
 /** What was compared since the last CAUGHT_UP. */
 export interface Compared {
-  readonly floor: boolean
+  /** The head of our feed since when what we hold is compared behind the sender's floor; null for not at all. */
+  readonly since: number | null
   /** How often equal vectors were looked behind. */
   readonly equal: number
   /** Records that the last comparison found to differ. */

@@ -48,7 +48,10 @@ export function checkRest(shardId: string, nodes: readonly NodeAtRest[]): void {
   }
 }
 
-/** Everything that one holds, given to the other once more, changes nothing there. */
+/**
+ * Everything that one holds, given to the other once more, changes nothing there. Records that are nothing but deletes
+ * are left out, as in fingerprints: one of two deletes may be forgotten here and not there.
+ */
 export function checkNothingNew(from: SimNode, to: SimNode, shard: ShardInfo): void {
   const { shardId, dimension } = shard
   const read = from.db.replica.readDelta(shardId, {
@@ -58,14 +61,15 @@ export function checkNothingNew(from: SimNode, to: SimNode, shard: ShardInfo): v
     known: EMPTY_VECTOR,
   })
   const { changes } = decodeDelta(encodeDelta(read, dimension), dimension)
+  const counted = changes.filter(({ siblings }) => siblings.some(({ value }) => value !== null))
   const before = to.db.replica.shardState(shardId)
   const source = { peer: from.fingerprint, logId: read.state.logId, cursor: read.through }
-  const result = to.db.replica.applyDelta(shardId, changes, source)
+  const result = to.db.replica.applyDelta(shardId, counted, source)
   const after = to.db.replica.shardState(shardId)
   if (result.applied === 0 && result.quarantined === 0 && before.head === after.head) return
   throw new Violation(
     'applying twice changes nothing',
-    `${to.name} applied ${result.applied} of ${changes.length} changes that it had from ${from.name}`,
+    `${to.name} applied ${result.applied} of ${counted.length} changes that it had from ${from.name}`,
   )
 }
 

@@ -118,7 +118,8 @@ export const EVENTS: { readonly [T in SessionEventType]: SessionEvent & { readon
   compare: { type: 'compare', ranges: [{ from: '', to: null }] },
   ranges: { type: 'ranges', answers: [{ type: 'list', records: [] }] },
   records: { type: 'records', delta: { through: 0, changes: [] } },
-  behind: { type: 'behind' },
+  behind: { type: 'behind', head: 7 },
+  doubtful: { type: 'doubtful', ids: ['first'], head: 8 },
   compared: {
     type: 'compared',
     comparison: { descend: [], need: [], extra: 0 },

@@ -92,7 +92,7 @@ describe('a puller', () => {
         versionVector: caughtUp.versionVector,
         gcFloor: new Map(),
         fingerprint: caughtUp.fingerprint,
-        compared: false,
+        since: null,
       },
     ])
     expect(whole.session.complete).toBe(false)
