@@ -95,6 +95,7 @@ export class VectorSync {
   readonly #strategySet = new Set<string>()
   #connections: Promise<Connections> | null = null
   #opened: Connections | null = null
+  #quic: QuicTransport | null = null
   #listening: PeerAddress | null = null
   #closed: Promise<void> | null = null
 
@@ -305,7 +306,9 @@ export class VectorSync {
         peer: connection.peer.fingerprint,
         remoteAddress: connection.remoteAddress,
         dialled: dialledAddress !== null,
+        stats: connection.stats(),
       })),
+      transport: this.#quic?.getStats() ?? null,
       wire: this.#opened?.wire() ?? { bytesSent: 0, bytesReceived: 0 },
       sessionsActive: this.#sessions.active,
       autoSyncs: this.#autoSyncs.list(),
@@ -409,13 +412,14 @@ export class VectorSync {
     return opened
   }
 
-  #createTransport(): Promise<Transport> {
-    return QuicTransport.create({
+  async #createTransport(): Promise<Transport> {
+    this.#quic = await QuicTransport.create({
       ...this.#ownNode('transport'),
       onRefused: ({ address, fingerprint, reason }) => {
         this.#emit({ type: 'peer-refused', address, fingerprint, reason })
       },
     })
+    return this.#quic
   }
 
   #emit(event: SyncEvent): void {
@@ -423,9 +427,12 @@ export class VectorSync {
     this.#config.onEvent(event)
   }
 
-  #peerSeen({ peer, remoteAddress }: Connection, isOpen: boolean): void {
+  #peerSeen(connection: Connection, isOpen: boolean): void {
+    const { peer, remoteAddress } = connection
     const status = isOpen ? 'connected' : 'disconnected'
-    this.#emit({ type: 'peer', peer: peer.fingerprint, remoteAddress, status })
+    const { wireBytesSent, wireBytesReceived } = connection.stats()
+    const wire = { bytesSent: wireBytesSent, bytesReceived: wireBytesReceived }
+    this.#emit({ type: 'peer', peer: peer.fingerprint, remoteAddress, status, wire })
   }
 
   /** A failure of the store while it was looked at for others; sessions meet it themselves. */

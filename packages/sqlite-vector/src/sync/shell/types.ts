@@ -2,7 +2,8 @@
  * The types of `createVectorSync()`: its options, results and events. Types only.
  */
 import type { ReplicaStore, ShardState, PeerCursor } from '../../store/types.ts'
-import type { PeerAddress, Transport, WaitOptions } from '../../transport/types.ts'
+import type { QuicTransportStats } from '../../transport/quic-tally.ts'
+import type { ConnectionStats, PeerAddress, Transport, WaitOptions } from '../../transport/types.ts'
 import type { Compression } from '../compression.ts'
 import type { ConflictStrategyName } from '../types.ts'
 
@@ -129,6 +130,8 @@ export type SyncEvent =
       readonly peer: string
       readonly remoteAddress: PeerAddress
       readonly status: 'connected' | 'disconnected'
+      /** Bytes that this connection has moved, of UDP payload over QUIC. */
+      readonly wire: { readonly bytesSent: number; readonly bytesReceived: number }
     }
   /** A shard that is kept in sync is now live, or is not any more. */
   | {
@@ -252,7 +255,10 @@ export interface SyncSession {
     readonly peer: string
     readonly remoteAddress: PeerAddress
     readonly dialled: boolean
+    readonly stats: ConnectionStats
   }[]
+  /** What our QUIC transport counted; null before it is needed, and where the transport was given. */
+  readonly transport: QuicTransportStats | null
   /** Bytes that all connections moved since the start, of UDP payload over QUIC. */
   readonly wire: { readonly bytesSent: number; readonly bytesReceived: number }
   /** Sessions under way, in either direction and whoever began them. */
