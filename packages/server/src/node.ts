@@ -6,10 +6,15 @@
  * Invariants: `startNode` resolves with a node that is ready, or leaves nothing open; `close` first refuses what is
  * new, then waits for what is under way as long as the grace period says, then ends sync and file, in this order.
  */
+import { mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createVectorDB, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
-import { createShardCoordinator, type ShardCoordinator } from '@agentic-flow/sqlite-vector/sync'
+import {
+  createShardCoordinator,
+  type ShardCoordinator,
+  type SyncEvent,
+} from '@agentic-flow/sqlite-vector/sync'
 import type { FastifyInstance } from 'fastify'
 import { splitAddress } from './config/kinds.ts'
 import type { NodeConfig } from './config/types.ts'
@@ -19,7 +24,9 @@ import { openApi } from './http/openapi.ts'
 import type { Route } from './http/route.ts'
 import { allRoutes } from './http/routes.ts'
 import { type Log, silentLog } from './log.ts'
+import { logStoreEvent, logSyncEvent } from './log-events.ts'
 import { Metrics } from './metrics/metrics.ts'
+import { observed } from './observed.ts'
 
 /** How a node ended. */
 export interface Ended {
@@ -75,8 +82,10 @@ export function serverVersion(): string {
 class Node implements RunningNode {
   readonly config: NodeConfig
   readonly #log: Log
-  readonly #metrics = new Metrics()
+  readonly #metrics = new Metrics(serverVersion())
   readonly #stopping = new AbortController()
+  /** Shards that were seen: a new one is to be kept in sync. */
+  readonly #known = new Set<string>()
   #state: NodeState = 'starting'
   #db: SQLiteVectorDB | null = null
   #coordinator: ShardCoordinator | null = null
@@ -117,9 +126,20 @@ class Node implements RunningNode {
   async start(): Promise<void> {
     const { config } = this
     const { database: path, durability, busyTimeoutMs, searchMemoryBytes } = config
-    this.#db = await createVectorDB({ path, durability, busyTimeoutMs, searchMemoryBytes })
+    if (config.snapshots.folder !== null) mkdirSync(config.snapshots.folder, { recursive: true })
+    this.#db = await createVectorDB({
+      path,
+      durability,
+      busyTimeoutMs,
+      searchMemoryBytes,
+      onEvent: (event) => {
+        this.#metrics.store.onEvent(event)
+        logStoreEvent(this.#log, event)
+      },
+    })
     for (const shard of config.shards) ensureShard(this.#db, shard)
     this.#coordinator = this.#coordinate(this.#db)
+    this.#metrics.attach({ db: this.#db, coordinator: this.#coordinator })
     for (const { nodeId, address, shards } of config.peers) {
       this.#coordinator.registerPeer({ nodeId, address, ...(shards === null ? {} : { shards }) })
     }
@@ -129,8 +149,8 @@ class Node implements RunningNode {
     this.#app = await this.#serve(this.#db, this.#coordinator)
     const { host, port } = splitAddress('http.listen', config.http.listen)
     this.#url = await this.#app.listen({ host, port })
-    this.#coordinator.startAutoSyncAll()
     this.#state = 'ready'
+    this.#keepInSync()
     const { url, syncAddress, fingerprint } = this
     this.#log('info', 'node-ready', { nodeId: this.nodeId, url, syncAddress, fingerprint })
   }
@@ -159,11 +179,31 @@ class Node implements RunningNode {
   #coordinate(db: SQLiteVectorDB): ShardCoordinator {
     const { intervalMs, relayDelayMs, batchSize, concurrencyMax, topology } = this.config.sync
     return createShardCoordinator(
-      db,
+      observed(db, (durationMs) => this.#metrics.store.applied(durationMs)),
       this.nodeId,
-      { syncIntervalMs: intervalMs, relayDelayMs, batchSize, topology },
+      {
+        syncIntervalMs: intervalMs,
+        relayDelayMs,
+        batchSize,
+        topology,
+        onEvent: (event) => this.#synced(event),
+      },
       concurrencyMax,
     )
+  }
+
+  #synced(event: SyncEvent): void {
+    this.#metrics.sync.onEvent(event)
+    logSyncEvent(this.#log, event)
+    if (event.type !== 'change' || this.#known.has(event.shardId)) return
+    // A shard that a peer brought, or that another process made, is kept in sync like the others.
+    this.#known.add(event.shardId)
+    if (this.#state === 'ready') setImmediate(() => this.#keepInSync())
+  }
+
+  /** Begins to sync what is not synced yet. */
+  #keepInSync(): void {
+    if (this.#state === 'ready') this.coordinator.startAutoSyncAll()
   }
 
   #serve(db: SQLiteVectorDB, coordinator: ShardCoordinator): Promise<FastifyInstance> {
@@ -178,7 +218,7 @@ class Node implements RunningNode {
         return state()
       },
       stopping: this.#stopping.signal,
-      keepInSync: () => coordinator.startAutoSyncAll(),
+      keepInSync: () => this.#keepInSync(),
     }
     const routes: readonly Route[] = allRoutes(context, () => openApi(routes, serverVersion()))
     return createApp(context, routes)

@@ -19,5 +19,5 @@ export interface NodeContext {
   /** Ends when the node is told to end. */
   readonly stopping: AbortSignal
   /** Keeps in sync what came to be: a shard or a peer. */
-  keepInSync(): void
+  readonly keepInSync: () => void
 }

@@ -16,7 +16,7 @@ export interface Call {
   readonly body: unknown
   /** Ends when the caller has gone or the node ends. */
   readonly signal: AbortSignal
-  header(name: string): string | undefined
+  readonly header: (name: string) => string | undefined
 }
 
 /** What a route answers when all is well. */

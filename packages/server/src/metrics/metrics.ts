@@ -1,18 +1,60 @@
 /**
- * The metrics of one node.
+ * The metrics of one node: what is counted as it happens, and what is looked up when they are read.
+ *
+ * Not here: what each group counts (http-metrics.ts, store-metrics.ts, sync-metrics.ts). Names and units are
+ * Prometheus' own conventions; every label has a bound (labels.ts). docs/operations.md lists all of them.
  */
-import { Registry } from 'prom-client'
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { HttpMetrics } from './http-metrics.ts'
+import { StoreMetrics } from './store-metrics.ts'
+import { SyncMetrics } from './sync-metrics.ts'
+import type { MetricSource } from './source.ts'
 
+/** Names that the client library gives against the conventions: gauges called `_total`. */
+const LEFT_OUT = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+]
+
+/** See the head of this file. */
 export class Metrics {
-  readonly registry: Registry = new Registry()
-  readonly http: {
-    refused(code: string): void
-    answered(method: string, route: string, status: number, seconds: number): void
-  } = {
-    refused: () => {},
-    answered: () => {},
+  readonly http: HttpMetrics
+  readonly store: StoreMetrics
+  readonly sync: SyncMetrics
+  readonly #registry = new Registry()
+
+  constructor(version: string) {
+    const registry = this.#registry
+    this.http = new HttpMetrics(registry)
+    this.store = new StoreMetrics(registry)
+    this.sync = new SyncMetrics(registry)
+    const about = {
+      name: 'sqlite_vector_build_info',
+      help: 'Always 1; the labels say which release runs on which Node.',
+      labelNames: ['version', 'node_version'] as const,
+      registers: [registry],
+    }
+    new Gauge(about).set({ version, node_version: process.versions.node }, 1)
+    collectDefaultMetrics({ register: registry })
+    for (const name of LEFT_OUT) registry.removeSingleMetric(name)
   }
+
+  /** What the file and the peers say now is looked up there whenever metrics are read. */
+  attach(source: MetricSource): void {
+    this.store.attach(source)
+    this.sync.attach(source)
+  }
+
+  /** The text format of Prometheus. */
   text(): Promise<string> {
-    return this.registry.metrics()
+    this.store.collect()
+    this.sync.collect()
+    return this.#registry.metrics()
+  }
+
+  /** Names of all metrics, without the suffixes of histograms. */
+  names(): readonly string[] {
+    return this.#registry.getMetricsAsArray().map(({ name }) => name)
   }
 }

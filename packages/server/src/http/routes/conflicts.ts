@@ -1,0 +1,162 @@
+/**
+ * Conflicts: what is open, what a decision would show, deciding, taking it back.
+ *
+ * The node remembers no decision: what `resolve` answers is what `undo` takes.
+ */
+import {
+  ConflictResolver,
+  ConflictTracker,
+  type Decision,
+  type Resolution,
+} from '@agentic-flow/sqlite-vector/sync'
+import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
+import type { VectorRecord } from '@agentic-flow/sqlite-vector'
+import type { NodeContext } from '../context.ts'
+import { HttpError } from '../errors.ts'
+import { plain } from '../json.ts'
+import type { JsonSchema, Route } from '../route.ts'
+import {
+  dot,
+  listOf,
+  metadata,
+  nullableText,
+  object,
+  page,
+  record,
+  strategy,
+  text,
+  vector,
+} from '../schemas.ts'
+
+const BASE = '/v1/shards/{shard}/conflicts'
+
+const valueOrNull: JsonSchema = {
+  anyOf: [
+    object({ embedding: vector, metadata, text: nullableText }, ['embedding']),
+    { type: 'null' },
+  ],
+}
+
+const conflict: JsonSchema = {
+  type: 'object',
+  required: ['shardId', 'id', 'siblings', 'shown'],
+  properties: {
+    shardId: text,
+    id: text,
+    siblings: listOf({ type: 'object', required: ['dot', 'value', 'nodeId', 'atMs'] }),
+    shown: { anyOf: [record, { type: 'null' }] },
+  },
+}
+
+const decision: JsonSchema = {
+  oneOf: [object({ choose: dot }), object({ value: valueOrNull }), object({ strategy })],
+  description:
+    'For one of the siblings, by a value (null deletes), or as a strategy would show it.',
+}
+
+const resolution: JsonSchema = object({
+  shardId: text,
+  id: text,
+  dot,
+  before: { anyOf: [record, { type: 'null' }] },
+})
+
+export function conflictRoutes({ db }: NodeContext): readonly Route[] {
+  const tracker = new ConflictTracker(db)
+  return [
+    {
+      method: 'GET',
+      path: BASE,
+      id: 'listConflicts',
+      tag: 'conflicts',
+      summary: 'A page of open conflicts with all their siblings.',
+      access: 'read',
+      query: object(page, []),
+      answer: {
+        status: 200,
+        description: 'By the bytes of their ids.',
+        schema: object({ conflicts: listOf(conflict), nextCursor: nullableText }),
+      },
+      run: ({ params, query }) => plain(tracker.list(params['shard'] ?? '', query)),
+    },
+    {
+      method: 'GET',
+      path: `${BASE}/{id}`,
+      id: 'getConflict',
+      tag: 'conflicts',
+      summary: 'The open conflict of one record.',
+      access: 'read',
+      answer: { status: 200, description: 'The conflict.', schema: conflict },
+      errors: ['STORE_CONFLICT_UNKNOWN'],
+      run: ({ params }) => {
+        const found = tracker.get(params['shard'] ?? '', params['id'] ?? '')
+        if (found !== null) return plain(found)
+        throw new SqliteVectorError('STORE_CONFLICT_UNKNOWN', 'the record has no open conflict')
+      },
+    },
+    ...deciding(new ConflictResolver(db)),
+  ]
+}
+
+function deciding(resolver: ConflictResolver): readonly Route[] {
+  return [
+    {
+      method: 'POST',
+      path: `${BASE}/{id}/preview`,
+      id: 'previewConflict',
+      tag: 'conflicts',
+      summary: 'What the record would become; writes nothing.',
+      access: 'read',
+      body: decision,
+      answer: {
+        status: 200,
+        description: 'The value, or null for a delete.',
+        schema: object({ value: valueOrNull }),
+      },
+      errors: ['STORE_CONFLICT_UNKNOWN'],
+      run: ({ params, body }) => ({
+        value: plain(resolver.preview(params['shard'] ?? '', params['id'] ?? '', body as Decision)),
+      }),
+    },
+    {
+      method: 'POST',
+      path: `${BASE}/{id}/resolve`,
+      id: 'resolveConflict',
+      tag: 'conflicts',
+      summary: 'Decides by a write that supersedes all siblings and replicates.',
+      access: 'write',
+      body: decision,
+      answer: { status: 200, description: 'What undo takes.', schema: resolution },
+      errors: ['STORE_CONFLICT_UNKNOWN'],
+      run: ({ params, body }) =>
+        plain(resolver.resolve(params['shard'] ?? '', params['id'] ?? '', body as Decision)),
+    },
+    {
+      method: 'POST',
+      path: `${BASE}/{id}/undo`,
+      id: 'undoResolution',
+      tag: 'conflicts',
+      summary: 'Shows again what was shown before a decision, unless somebody wrote since.',
+      access: 'write',
+      body: resolution,
+      answer: { status: 204, description: 'It is shown again; the conflict is not open again.' },
+      errors: ['HTTP_UNDO_REFUSED'],
+      run: ({ params, body }) => {
+        const given = resolutionOf(body as Resolution)
+        if (given.shardId !== params['shard'] || given.id !== params['id']) {
+          throw new HttpError('HTTP_INPUT_INVALID', 'the body is the resolution of another record')
+        }
+        if (resolver.undo(given)) return
+        throw new HttpError('HTTP_UNDO_REFUSED', 'the decision is not what the record shows now')
+      },
+    },
+  ]
+}
+
+/** Embeddings came as numbers. */
+function resolutionOf(body: Resolution): Resolution {
+  const { before } = body
+  if (before?.embedding === undefined) return body
+  const embedding = Float32Array.from(before.embedding)
+  return { ...body, before: { ...before, embedding } satisfies VectorRecord }
+}

@@ -1,0 +1,107 @@
+/**
+ * Event streams: the change feed of a shard (feed.ts), which can be resumed, and what happens in sync, which cannot.
+ *
+ * The number of streams is bounded; each ends with its reader or with the node.
+ */
+import type { NodeContext } from '../context.ts'
+import { HttpError } from '../errors.ts'
+import { shardFeed, sse } from '../feed.ts'
+import { plain } from '../json.ts'
+import type { Call, Route } from '../route.ts'
+import { flag, object } from '../schemas.ts'
+
+export function eventRoutes(context: NodeContext): readonly Route[] {
+  const streams = new Streams(context.config.http.eventStreamsMax)
+  return [
+    {
+      method: 'GET',
+      path: '/v1/shards/{shard}/events',
+      id: 'followShard',
+      tag: 'events',
+      summary: 'What changes in the shard, from now on or from Last-Event-ID on.',
+      access: 'read',
+      query: object(
+        {
+          includeRecords: { ...flag, default: false },
+          after: {
+            type: 'string',
+            description:
+              'As Last-Event-ID, for readers that cannot send the header; 0: everything.',
+          },
+        },
+        [],
+      ),
+      answer: {
+        status: 200,
+        description: 'Events open, changes and reset; the id of each is a position in the feed.',
+        type: 'text/event-stream',
+      },
+      errors: ['STORE_SHARD_UNKNOWN', 'HTTP_STREAMS_TOO_MANY'],
+      run: (call) => streams.open(call.signal, () => followShard(context, call)),
+    },
+    {
+      method: 'GET',
+      path: '/v1/events',
+      id: 'followSync',
+      tag: 'events',
+      summary: 'What happens in sync from now on; a slow reader is told how many events it missed.',
+      access: 'read',
+      answer: {
+        status: 200,
+        description: 'One event for each thing that happens, named by its type.',
+        type: 'text/event-stream',
+      },
+      errors: ['HTTP_STREAMS_TOO_MANY'],
+      run: ({ signal }) => streams.open(signal, () => followSync(context, signal)),
+    },
+  ]
+}
+
+function followShard(
+  { db }: NodeContext,
+  { params, query, signal, header }: Call,
+): AsyncIterable<string> {
+  const shard = params['shard'] ?? ''
+  const { after = null, includeRecords } = query as {
+    readonly after?: string
+    readonly includeRecords: boolean
+  }
+  const { logId } = db.replica.shardState(shard)
+  const given = header('last-event-id') ?? after
+  return shardFeed(db, shard, {
+    after: given === '0' ? `${logId}.0` : given,
+    includeRecords,
+    signal,
+  })
+}
+
+async function* followSync(
+  { coordinator }: NodeContext,
+  signal: AbortSignal,
+): AsyncGenerator<string, void> {
+  // Listening begins before the first bytes: what happens after them is told.
+  const events = coordinator.sync.events({ signal })
+  yield ': open\n\n'
+  for await (const event of events) yield sse(event.type, plain(event))
+}
+
+class Streams {
+  readonly #countMax: number
+  #count = 0
+
+  constructor(countMax: number) {
+    this.#countMax = countMax
+  }
+
+  /** Counted until `signal` ends. @throws HttpError `HTTP_STREAMS_TOO_MANY`; what `start` throws */
+  open(signal: AbortSignal, start: () => AsyncIterable<string>): AsyncIterable<string> {
+    if (this.#count >= this.#countMax) {
+      throw new HttpError('HTTP_STREAMS_TOO_MANY', `${this.#countMax} event streams are open`)
+    }
+    const parts = start()
+    this.#count += 1
+    // Not by the end of the parts: a stream whose reader left at once never begins.
+    signal.addEventListener('abort', () => (this.#count -= 1), { once: true })
+    return parts
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * Records: writing, reading, listing, counting, by id and by filter.
+ *
+ * What is answered with success is durable. Single writes that come at the same time share one commit.
+ */
+import type { Filter, RecordInput, RecordUpdate } from '@agentic-flow/sqlite-vector'
+import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
+import type { NodeContext } from '../context.ts'
+import { recordJson } from '../json.ts'
+import type { Call, Route } from '../route.ts'
+import {
+  count,
+  filter,
+  flag,
+  listOf,
+  metadata,
+  nullableText,
+  object,
+  page,
+  record,
+  recordInput,
+  text,
+  vector,
+} from '../schemas.ts'
+
+/** Records of one request: one transaction of some ten milliseconds, so that others get their turn. */
+const RECORDS_MAX = 1_000
+
+const SHARD = '/v1/shards/{shard}'
+
+interface WriteBody {
+  readonly records: readonly RecordInput[]
+  readonly mode: 'insert' | 'upsert'
+}
+
+const writeBody = object(
+  {
+    records: { ...listOf(recordInput, RECORDS_MAX), minItems: 1 },
+    mode: { enum: ['insert', 'upsert'], default: 'upsert' },
+  },
+  ['records'],
+)
+
+const updateBody = {
+  ...object(
+    {
+      embedding: vector,
+      metadata,
+      text: nullableText,
+      metadataMode: { enum: ['merge', 'replace'], default: 'merge' },
+    },
+    [],
+  ),
+}
+
+export function recordRoutes(context: NodeContext): readonly Route[] {
+  return [...writing(context), ...deleting(context), ...byId(context), ...many(context)]
+}
+
+function writing({ db, metrics }: NodeContext): readonly Route[] {
+  return [
+    {
+      method: 'POST',
+      path: `${SHARD}/records`,
+      id: 'writeRecords',
+      tag: 'records',
+      summary: 'Writes up to 1,000 records in one transaction: all of them or none.',
+      access: 'write',
+      body: writeBody,
+      answer: {
+        status: 200,
+        description: 'How many were written; they are durable.',
+        schema: object({ written: count }),
+      },
+      errors: [
+        'STORE_SHARD_UNKNOWN',
+        'STORE_DIMENSION_MISMATCH',
+        'STORE_RECORD_EXISTS',
+        'STORE_FULL',
+      ],
+      run: ({ params, body }) => {
+        const { records, mode } = body as WriteBody
+        const shard = params['shard'] ?? ''
+        return metrics.store.write('write', async () => {
+          if (records.length > 1) return { written: await db.insertBatch(shard, records, { mode }) }
+          const [only] = records as [RecordInput]
+          await db.group(() =>
+            mode === 'insert' ? db.insert(shard, only) : db.upsert(shard, only),
+          )
+          return { written: 1 }
+        })
+      },
+    },
+    {
+      method: 'PATCH',
+      path: `${SHARD}/records/{id}`,
+      id: 'updateRecord',
+      tag: 'records',
+      summary: 'Changes parts of a record; metadata is merged key by key unless told otherwise.',
+      access: 'write',
+      body: updateBody,
+      answer: { status: 204, description: 'It is durable.' },
+      errors: ['STORE_RECORD_UNKNOWN'],
+      run: ({ params, body }) =>
+        metrics.store.write('update', () =>
+          db.group(() =>
+            db.update(params['shard'] ?? '', params['id'] ?? '', body as RecordUpdate),
+          ),
+        ),
+    },
+    {
+      method: 'POST',
+      path: `${SHARD}/update`,
+      id: 'updateWhere',
+      tag: 'records',
+      summary: 'Changes all records that pass a filter, in one transaction.',
+      access: 'write',
+      body: object({ filter, update: updateBody }),
+      answer: { status: 200, description: 'How many.', schema: object({ updated: count }) },
+      run: ({ params, body }) => {
+        const { filter: passing, update } = body as { filter: Filter; update: RecordUpdate }
+        return metrics.store.write('update-where', async () => ({
+          updated: db.update(params['shard'] ?? '', { filter: passing }, update),
+        }))
+      },
+    },
+  ]
+}
+
+function deleting({ db, metrics }: NodeContext): readonly Route[] {
+  return [
+    {
+      method: 'DELETE',
+      path: `${SHARD}/records/{id}`,
+      id: 'deleteRecord',
+      tag: 'records',
+      summary: 'Deletes a record.',
+      access: 'write',
+      answer: {
+        status: 200,
+        description: 'How many there were.',
+        schema: object({ deleted: count }),
+      },
+      run: ({ params }) =>
+        metrics.store.write('delete', async () => {
+          const had = await db.group(() => db.delete(params['shard'] ?? '', params['id'] ?? ''))
+          return { deleted: had ? 1 : 0 }
+        }),
+    },
+    {
+      method: 'POST',
+      path: `${SHARD}/delete`,
+      id: 'deleteRecords',
+      tag: 'records',
+      summary: 'Deletes records by id, or all that pass a filter, in one transaction.',
+      access: 'write',
+      body: {
+        oneOf: [object({ ids: listOf(text, RECORDS_MAX) }), object({ filter })],
+      },
+      answer: {
+        status: 200,
+        description: 'How many there were.',
+        schema: object({ deleted: count }),
+      },
+      run: ({ params, body }) => {
+        const shard = params['shard'] ?? ''
+        const given = body as { readonly ids: readonly string[] } | { readonly filter: Filter }
+        return metrics.store.write('delete-where', async () => {
+          if ('filter' in given) return { deleted: db.delete(shard, given) }
+          return db.group(() => ({
+            deleted: given.ids.filter((id) => db.delete(shard, id)).length,
+          }))
+        })
+      },
+    },
+  ]
+}
+
+function byId({ db }: NodeContext): readonly Route[] {
+  return [
+    {
+      method: 'GET',
+      path: `${SHARD}/records/{id}`,
+      id: 'getRecord',
+      tag: 'records',
+      summary: 'One record with its embedding.',
+      access: 'read',
+      answer: { status: 200, description: 'The record.', schema: record },
+      errors: ['STORE_RECORD_UNKNOWN'],
+      run: ({ params }) => {
+        const found = db.get(params['shard'] ?? '', params['id'] ?? '')
+        if (found !== null) return recordJson(found)
+        throw new SqliteVectorError('STORE_RECORD_UNKNOWN', 'there is no record of this id')
+      },
+    },
+    {
+      method: 'POST',
+      path: `${SHARD}/get`,
+      id: 'getRecords',
+      tag: 'records',
+      summary: 'Records by id, with their embeddings; null for each that there is not.',
+      access: 'read',
+      body: object({ ids: listOf(text, RECORDS_MAX) }),
+      answer: {
+        status: 200,
+        description: 'In the order asked for.',
+        schema: object({ records: listOf({ anyOf: [record, { type: 'null' }] }) }),
+      },
+      run: ({ params, body }) => {
+        const { ids } = body as { readonly ids: readonly string[] }
+        const records = db.getMany(params['shard'] ?? '', ids)
+        return { records: records.map((found) => (found === null ? null : recordJson(found))) }
+      },
+    },
+  ]
+}
+
+function many({ db, metrics }: NodeContext): readonly Route[] {
+  return [
+    {
+      method: 'GET',
+      path: `${SHARD}/records`,
+      id: 'listRecords',
+      tag: 'records',
+      summary: 'A page of records, by the bytes of their ids.',
+      access: 'read',
+      query: object({ ...page, includeVectors: flag }, []),
+      answer: {
+        status: 200,
+        description: 'A page; nextCursor is null at the end.',
+        schema: object({ records: listOf(record), nextCursor: nullableText }),
+      },
+      run: ({ params, query }: Call) => {
+        const { records, nextCursor } = db.list(params['shard'] ?? '', query)
+        return { records: records.map(recordJson), nextCursor }
+      },
+    },
+    {
+      method: 'POST',
+      path: `${SHARD}/count`,
+      id: 'countRecords',
+      tag: 'records',
+      summary: 'How many records there are, or how many pass a filter.',
+      access: 'read',
+      body: object({ filter }, []),
+      answer: { status: 200, description: 'How many.', schema: object({ count }) },
+      run: ({ params, body }) => {
+        const { filter: passing } = body as { readonly filter?: Filter }
+        return metrics.store.query('count', () => ({
+          count: db.count(params['shard'] ?? '', passing),
+        }))
+      },
+    },
+  ]
+}

@@ -1,0 +1,232 @@
+/**
+ * Searching: by vector, by text, by both, by filter alone; and how a search would run.
+ */
+import type {
+  Filter,
+  HybridOptions,
+  SearchOptions,
+  TextSearchOptions,
+  VectorInput,
+} from '@agentic-flow/sqlite-vector'
+import type { NodeContext } from '../context.ts'
+import { plain, recordJson } from '../json.ts'
+import type { JsonSchema, Route } from '../route.ts'
+import {
+  count,
+  filter,
+  flag,
+  listOf,
+  metadata,
+  nullableText,
+  object,
+  text,
+  vector,
+} from '../schemas.ts'
+
+/** Vectors of one request: each is a search. */
+const VECTORS_MAX = 100
+
+const SHARD = '/v1/shards/{shard}'
+const number: JsonSchema = { type: 'number' }
+const nullableNumber: JsonSchema = { type: ['number', 'null'] }
+
+const modeOptions = {
+  filter,
+  exact: { ...flag, description: 'Compare every record: recall 1.' },
+  rescore: { type: 'integer', minimum: 1, maximum: 65_536 },
+}
+
+const k: JsonSchema = { type: 'integer', minimum: 1, maximum: 10_000, default: 10 }
+
+const searchOptions = {
+  k,
+  threshold: { ...number, description: 'Only records at most this far.' },
+  includeVectors: flag,
+  mmr: object({ lambda: number, candidates: count }, []),
+  ...modeOptions,
+}
+
+const hybridOptions = {
+  text,
+  vector,
+  k,
+  weights: object({ text: number, vector: number }, []),
+  depth: count,
+  includeVectors: flag,
+  ...modeOptions,
+}
+
+function foundWith(extra: Readonly<Record<string, JsonSchema>>): JsonSchema {
+  const found = { id: text, metadata, text: nullableText, ...extra }
+  return object({ ...found, embedding: vector }, Object.keys(found))
+}
+
+const found = foundWith({ distance: number, score: number })
+
+function results(item: JsonSchema): JsonSchema {
+  return object({ results: listOf(item) })
+}
+
+export function searchRoutes(context: NodeContext): readonly Route[] {
+  return [...byVector(context), ...byText(context), ...others(context)]
+}
+
+function byVector({ db, metrics }: NodeContext): readonly Route[] {
+  return [
+    {
+      method: 'POST',
+      path: `${SHARD}/query`,
+      id: 'query',
+      tag: 'search',
+      summary: 'The k nearest records to a vector, nearest first.',
+      access: 'read',
+      body: object({ vector, ...searchOptions }, ['vector']),
+      answer: { status: 200, description: 'Smaller distances are nearer.', schema: results(found) },
+      errors: ['STORE_SHARD_UNKNOWN', 'STORE_DIMENSION_MISMATCH'],
+      run: ({ params, body }) => {
+        const { vector: near, ...options } = body as {
+          readonly vector: VectorInput
+        } & SearchOptions
+        return metrics.store.query('vector', () => ({
+          results: db.search(params['shard'] ?? '', near, options).map(recordJson),
+        }))
+      },
+    },
+    {
+      method: 'POST',
+      path: `${SHARD}/query-batch`,
+      id: 'queryBatch',
+      tag: 'search',
+      summary: 'The same for up to 100 vectors, over one state of the file.',
+      access: 'read',
+      body: object({ vectors: { ...listOf(vector, VECTORS_MAX), minItems: 1 }, ...searchOptions }, [
+        'vectors',
+      ]),
+      answer: {
+        status: 200,
+        description: 'Results of each vector, in their order.',
+        schema: object({ batches: listOf(listOf(found)) }),
+      },
+      run: ({ params, body }) => {
+        const given = body as { readonly vectors: readonly VectorInput[] } & SearchOptions
+        const { vectors, ...options } = given
+        return metrics.store.query('vector-batch', () => ({
+          batches: db
+            .searchBatch(params['shard'] ?? '', vectors, options)
+            .map((batch) => batch.map(recordJson)),
+        }))
+      },
+    },
+  ]
+}
+
+function byText({ db, metrics }: NodeContext): readonly Route[] {
+  return [
+    {
+      method: 'POST',
+      path: `${SHARD}/text`,
+      id: 'searchText',
+      tag: 'search',
+      summary: 'The records whose texts fit best, by BM25.',
+      access: 'read',
+      body: object({ text, k, filter }, ['text']),
+      answer: {
+        status: 200,
+        description: 'Larger scores are better.',
+        schema: results(foundWith({ score: number })),
+      },
+      run: ({ params, body }) => {
+        const { text: words, ...options } = body as { readonly text: string } & TextSearchOptions
+        return metrics.store.query('text', () => ({
+          results: db.searchText(params['shard'] ?? '', words, options).map(recordJson),
+        }))
+      },
+    },
+    {
+      method: 'POST',
+      path: `${SHARD}/hybrid`,
+      id: 'hybrid',
+      tag: 'search',
+      summary: 'The rankings by vector and by text, fused by reciprocal ranks.',
+      access: 'read',
+      body: object(hybridOptions, ['text', 'vector']),
+      answer: {
+        status: 200,
+        description: 'Larger scores are better.',
+        schema: results(
+          foundWith({
+            score: number,
+            vectorRank: nullableNumber,
+            distance: nullableNumber,
+            textRank: nullableNumber,
+            textScore: nullableNumber,
+          }),
+        ),
+      },
+      run: ({ params, body }) =>
+        metrics.store.query('hybrid', () => ({
+          results: db.hybrid(params['shard'] ?? '', body as HybridOptions).map(recordJson),
+        })),
+    },
+  ]
+}
+
+interface FindBody {
+  readonly filter?: Filter
+  readonly orderBy?: string
+  readonly direction?: 'asc' | 'desc'
+  readonly limit: number
+  readonly offset: number
+}
+
+function others({ db, metrics }: NodeContext): readonly Route[] {
+  return [
+    {
+      method: 'POST',
+      path: `${SHARD}/find`,
+      id: 'find',
+      tag: 'search',
+      summary: 'Records that pass a filter, in an order.',
+      access: 'read',
+      body: object(
+        {
+          filter,
+          orderBy: { ...text, description: 'A path of the metadata; ties by id.' },
+          direction: { enum: ['asc', 'desc'] },
+          limit: { ...k },
+          offset: { type: 'integer', minimum: 0, maximum: 10_000, default: 0 },
+        },
+        [],
+      ),
+      answer: { status: 200, description: 'Without embeddings.', schema: results(foundWith({})) },
+      run: ({ params, body }) => {
+        const given = { limit: 10, offset: 0, ...(body as Partial<FindBody>) }
+        let query = db
+          .query(params['shard'] ?? '')
+          .limit(given.limit)
+          .offset(given.offset)
+        if (given.filter !== undefined) query = query.where(given.filter)
+        if (given.orderBy !== undefined) query = query.orderBy(given.orderBy, given.direction)
+        return metrics.store.query('find', () => ({ results: query.all().map(recordJson) }))
+      },
+    },
+    {
+      method: 'POST',
+      path: `${SHARD}/explain`,
+      id: 'explain',
+      tag: 'search',
+      summary: 'How a search with these options would run now, and why.',
+      access: 'read',
+      body: object(searchOptions, []),
+      answer: {
+        status: 200,
+        description: 'The plan.',
+        schema: {
+          type: 'object',
+          required: ['mode', 'reason', 'expectedRecall', 'count', 'selected', 'index'],
+        },
+      },
+      run: ({ params, body }) => plain(db.explain(params['shard'] ?? '', body as SearchOptions)),
+    },
+  ]
+}

@@ -1,0 +1,118 @@
+/**
+ * Shards: what there is, making, dropping, and how conflicts are shown.
+ */
+import type { Metric } from '@agentic-flow/sqlite-vector'
+import type { ConflictStrategyName } from '@agentic-flow/sqlite-vector/sync'
+import type { NodeContext } from '../context.ts'
+import { plain } from '../json.ts'
+import { type Call, type Route, Status } from '../route.ts'
+import { count, listOf, metric, object, shardState, strategy, text } from '../schemas.ts'
+
+interface ShardBody {
+  readonly dimension: number
+  readonly metric?: Metric
+  readonly modelId?: string
+  readonly conflictStrategy?: ConflictStrategyName
+}
+
+const shardBody = object(
+  {
+    dimension: { type: 'integer', minimum: 1, maximum: 8_192 },
+    metric,
+    modelId: text,
+    conflictStrategy: strategy,
+  },
+  ['dimension'],
+)
+
+export function shardRoutes(context: NodeContext): readonly Route[] {
+  return [...looking(context), ...changing(context)]
+}
+
+function looking({ db }: NodeContext): readonly Route[] {
+  return [
+    {
+      method: 'GET',
+      path: '/v1/shards',
+      id: 'listShards',
+      tag: 'shards',
+      summary: 'All shards and what each holds, by name.',
+      access: 'read',
+      answer: {
+        status: 200,
+        description: 'The shards.',
+        schema: object({ shards: listOf(shardState) }),
+      },
+      run: () => ({ shards: db.replica.shardStates().map(plain) }),
+    },
+    {
+      method: 'GET',
+      path: '/v1/shards/{shard}',
+      id: 'getShard',
+      tag: 'shards',
+      summary: 'What one shard holds.',
+      access: 'read',
+      answer: { status: 200, description: 'The shard.', schema: shardState },
+      errors: ['STORE_SHARD_UNKNOWN'],
+      run: ({ params }) => plain(db.replica.shardState(params['shard'] ?? '')),
+    },
+  ]
+}
+
+function changing(context: NodeContext): readonly Route[] {
+  const { db } = context
+  return [
+    {
+      method: 'PUT',
+      path: '/v1/shards/{shard}',
+      id: 'putShard',
+      tag: 'shards',
+      summary: 'Makes the shard, or checks that the one there is the same. 201 when it is new.',
+      access: 'write',
+      body: shardBody,
+      answer: { status: 200, description: 'It was there.', schema: shardState },
+      errors: ['STORE_SHARD_MISMATCH'],
+      run: (call) => putShard(context, call),
+    },
+    {
+      method: 'DELETE',
+      path: '/v1/shards/{shard}',
+      id: 'dropShard',
+      tag: 'shards',
+      summary: 'Takes the shard out of this node, not out of its peers, which may bring it back.',
+      access: 'write',
+      answer: {
+        status: 200,
+        description: 'How many there were.',
+        schema: object({ dropped: count }),
+      },
+      run: ({ params }) => ({ dropped: db.dropShard(params['shard'] ?? '') ? 1 : 0 }),
+    },
+    {
+      method: 'PUT',
+      path: '/v1/shards/{shard}/strategy',
+      id: 'setStrategy',
+      tag: 'shards',
+      summary: 'How conflicts of the shard are shown here; changes nothing that replicates.',
+      access: 'write',
+      body: object({ conflictStrategy: strategy }),
+      answer: { status: 200, description: 'The shard.', schema: shardState },
+      errors: ['STORE_SHARD_UNKNOWN'],
+      run: ({ params, body }) => {
+        const { conflictStrategy } = body as Required<Pick<ShardBody, 'conflictStrategy'>>
+        db.setConflictStrategy(params['shard'] ?? '', conflictStrategy)
+        return plain(db.replica.shardState(params['shard'] ?? ''))
+      },
+    },
+  ]
+}
+
+function putShard({ db, keepInSync }: NodeContext, { params, body }: Call): unknown {
+  const shardId = params['shard'] ?? ''
+  const { conflictStrategy, ...options } = body as ShardBody
+  const isNew = !db.shards().some((shard) => shard.shardId === shardId)
+  db.createShard(shardId, options)
+  if (conflictStrategy !== undefined) db.setConflictStrategy(shardId, conflictStrategy)
+  keepInSync()
+  return new Status(isNew ? 201 : 200, plain(db.replica.shardState(shardId)))
+}

@@ -1,0 +1,79 @@
+/**
+ * Snapshots: copies of the file while it is in use, into the one folder that the configuration names.
+ *
+ * A name is letters, digits, dots, dashes: it cannot leave the folder, whatever is sent. Nothing is overwritten or deleted.
+ */
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import type { NodeContext } from '../context.ts'
+import { HttpError } from '../errors.ts'
+import { type Route, Status } from '../route.ts'
+import { count, listOf, object, text } from '../schemas.ts'
+
+const NAME = '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+
+const snapshot = object({ name: text, bytes: count, atMs: { type: 'number' } })
+
+export function snapshotRoutes(context: NodeContext): readonly Route[] {
+  return [
+    {
+      method: 'GET',
+      path: '/v1/snapshots',
+      id: 'listSnapshots',
+      tag: 'snapshots',
+      summary: 'The files of the snapshot folder.',
+      access: 'read',
+      answer: {
+        status: 200,
+        description: 'By name.',
+        schema: object({ snapshots: listOf(snapshot) }),
+      },
+      errors: ['HTTP_SNAPSHOTS_OFF'],
+      run: () => ({ snapshots: listSnapshots(folderOf(context)) }),
+    },
+    {
+      method: 'POST',
+      path: '/v1/snapshots',
+      id: 'takeSnapshot',
+      tag: 'snapshots',
+      summary: 'Copies the file, checks the copy, and answers when both are done.',
+      access: 'write',
+      body: object({
+        name: { type: 'string', pattern: NAME, description: 'The name of the file.' },
+      }),
+      answer: {
+        status: 201,
+        description: 'The copy.',
+        schema: object({ name: text, bytes: count }),
+      },
+      errors: ['HTTP_SNAPSHOTS_OFF', 'HTTP_SNAPSHOT_EXISTS', 'STORE_IO'],
+      run: async ({ body, signal }) => {
+        const { name } = body as { readonly name: string }
+        const path = join(folderOf(context), name)
+        if (existsSync(path)) {
+          throw new HttpError('HTTP_SNAPSHOT_EXISTS', `there is a snapshot ${name} already`)
+        }
+        return new Status(201, { name, bytes: await context.db.snapshot(path, { signal }) })
+      },
+    },
+  ]
+}
+
+function folderOf({ config }: NodeContext): string {
+  const { folder } = config.snapshots
+  if (folder !== null) return folder
+  throw new HttpError('HTTP_SNAPSHOTS_OFF', 'this node has no folder for snapshots')
+}
+
+function listSnapshots(folder: string): unknown {
+  const pattern = new RegExp(NAME)
+  return readdirSync(folder, { withFileTypes: true })
+    .filter(
+      (entry) => entry.isFile() && pattern.test(entry.name) && !entry.name.endsWith('.partial'),
+    )
+    .map(({ name }) => {
+      const { size, mtimeMs } = statSync(join(folder, name))
+      return { name, bytes: size, atMs: mtimeMs }
+    })
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+}

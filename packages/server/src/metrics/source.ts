@@ -1,0 +1,10 @@
+/**
+ * What metrics are looked up from when they are read. Types only.
+ */
+import type { SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
+import type { ShardCoordinator } from '@agentic-flow/sqlite-vector/sync'
+
+export interface MetricSource {
+  readonly db: SQLiteVectorDB
+  readonly coordinator: ShardCoordinator
+}
