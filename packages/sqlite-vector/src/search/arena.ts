@@ -51,6 +51,7 @@ export class Arena {
   readonly #slots = new SlotMap()
   readonly #wild = new Set<number>()
   #normMax = 0
+  #removals = 0
   #quantizer: Quantizer | null = null
   #bytes: Uint8Array
   #floats: Float32Array
@@ -80,6 +81,11 @@ export class Arena {
   /** No row is longer than this; never falls while rows are held. */
   get normMax(): number {
     return this.#normMax
+  }
+
+  /** Rises whenever a slot may have got another record. */
+  get removals(): number {
+    return this.#removals
   }
 
   /** Most records that fit. */
@@ -150,6 +156,7 @@ export class Arena {
   delete(record: number): boolean {
     const move = this.#slots.remove(record)
     if (move === null) return false
+    this.#removals += 1
     this.#wild.delete(record)
     if (move.from !== move.to) this.#copyRows(move.from, move.to)
     return true
@@ -159,6 +166,36 @@ export class Arena {
     this.#slots.clear()
     this.#wild.clear()
     this.#normMax = 0
+    this.#removals += 1
+  }
+
+  /**
+   * Gives the slots from 0 on to `records`, whose codes are then to be written into {@link codeViews}: what an arena without
+   * float32 rows, none of them wild, held before. False when they are no set of rowids.
+   */
+  adopt(records: Float64Array): boolean {
+    assert(this.count === 0 && !this.rows.float32, 'an empty arena of codes')
+    this.reserve(records.length)
+    for (const record of records) {
+      if (!Number.isSafeInteger(record) || record < 0 || this.has(record)) return false
+      this.#slots.add(record)
+    }
+    return true
+  }
+
+  /**
+   * The codes of the first `count` slots, in pieces: int8 rows by slot, then their corrections, then bits. Where a piece
+   * lies is looked up when it is asked for, and void after {@link set}.
+   */
+  *codeViews(count: number): Generator<() => Uint8Array> {
+    const { slotsPerBlock } = this.layout
+    for (const [region, rowBytes] of this.#codeRegions()) {
+      for (let slot = 0; slot < count; slot += slotsPerBlock) {
+        const bytes = Math.min(slotsPerBlock, count - slot) * rowBytes
+        const from = this.address(region, slot, rowBytes)
+        yield () => this.#bytes.subarray(from, from + bytes)
+      }
+    }
   }
 
   /** The embedding in `slot` as a view; only where float32 rows are held. */
@@ -166,6 +203,17 @@ export class Arena {
     assert(this.rows.float32, 'float32 rows are held')
     const address = this.address(this.layout.float32, slot, this.layout.float32Bytes)
     return this.#floats.subarray(address / 4, address / 4 + this.dimension)
+  }
+
+  /** A copy of the codes of `record`, which must be held. */
+  codesOf(record: number): Uint8Array {
+    const slot = this.slotOf(record)
+    assert(slot >= 0, 'a record that is held')
+    const pieces = this.#codeRegions().map(([region, rowBytes]) => {
+      const from = this.address(region, slot, rowBytes)
+      return this.#bytes.subarray(from, from + rowBytes)
+    })
+    return Buffer.concat(pieces)
   }
 
   /** Address of the row of `slot` in a region of the layout. */
@@ -220,6 +268,14 @@ export class Arena {
         this.address(layout.corrections, slot, 8),
       )
     }
+  }
+
+  #codeRegions(): (readonly [address: number, rowBytes: number])[] {
+    const { layout, rows } = this
+    const regions: (readonly [address: number, rowBytes: number])[] = []
+    if (rows.int8) regions.push([layout.int8, layout.int8Bytes], [layout.corrections, 8])
+    if (rows.bits) regions.push([layout.bits, layout.bitsBytes])
+    return regions
   }
 
   #copyRows(from: number, to: number): void {

@@ -9,6 +9,7 @@ import { parseFilter, parsePath } from '../search/filter.ts'
 import { indexExpression } from '../search/filter-sql.ts'
 import type { StoreCore } from './core.ts'
 import { prepareVector } from './input.ts'
+import type { ResolvedVectorDBOptions } from './options.ts'
 import type { FindOptions } from './query-builder.ts'
 import { compileShardFilter, countMatching, matchingIds } from './record-filter.ts'
 import { SearchIndexes } from './search-index.ts'
@@ -35,10 +36,13 @@ export class Finder {
   readonly #indexes: SearchIndexes
   readonly #searcher: Searcher
 
-  constructor(core: StoreCore, memoryBytesMax: number) {
+  constructor(
+    core: StoreCore,
+    options: Pick<ResolvedVectorDBOptions, 'searchMemoryBytes' | 'saveIndex'>,
+  ) {
     this.#core = core
     this.#statements = new SearchStatements(core.db)
-    this.#indexes = new SearchIndexes(core, this.#statements, memoryBytesMax)
+    this.#indexes = new SearchIndexes(core, this.#statements, options)
     this.#searcher = new Searcher(this.#statements, this.#indexes)
   }
 

@@ -45,7 +45,7 @@ const BUSY_TIMEOUT_MS_MAX = 60_000
 /** Float32, int8 and bits of about 270,000 vectors of 384, or int8 and bits of a million. */
 const SEARCH_MEMORY_BYTES_DEFAULT = 536_870_912
 
-const DB_KEYS = ['path', 'durability', 'busyTimeoutMs', 'searchMemoryBytes', 'onEvent']
+const DB_KEYS = ['path', 'durability', 'busyTimeoutMs', 'searchMemoryBytes', 'saveIndex', 'onEvent']
 
 const METRICS = ['cosine', 'l2', 'dot'] as const
 
@@ -54,15 +54,23 @@ export function resolveVectorDBOptions(given: VectorDBOptions): ResolvedVectorDB
   objectGiven('createVectorDB: options', given)
   rejectUnknownKeys('createVectorDB', given, DB_KEYS)
   const { path, durability = 'full', busyTimeoutMs = 5_000, onEvent = ignore } = given
-  const { searchMemoryBytes = SEARCH_MEMORY_BYTES_DEFAULT } = given
+  const { searchMemoryBytes = SEARCH_MEMORY_BYTES_DEFAULT, saveIndex = true } = given
   if (typeof path !== 'string') throw new TypeError(`path must be a string, got ${shown(path)}`)
   if (path === '') throw new RangeError('path must not be empty')
   if (path.includes('\0')) throw new RangeError(`path must not contain NUL, got ${shown(path)}`)
   oneOf('durability', durability, ['full', 'normal'])
   integerIn('busyTimeoutMs', busyTimeoutMs, 0, BUSY_TIMEOUT_MS_MAX)
   integerIn('searchMemoryBytes', searchMemoryBytes, 0, Number.MAX_SAFE_INTEGER)
+  booleanGiven('saveIndex', saveIndex)
   functionGiven('onEvent', onEvent)
-  return Object.freeze({ path, durability, busyTimeoutMs, searchMemoryBytes, onEvent })
+  return Object.freeze({
+    path,
+    durability,
+    busyTimeoutMs,
+    searchMemoryBytes,
+    saveIndex,
+    onEvent,
+  })
 }
 
 /** Checks a shard's name and options. */

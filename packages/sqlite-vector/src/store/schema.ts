@@ -10,6 +10,7 @@
  *   replaces the row by one with a new, larger `change_id`, which the record's row in `vectors` or
  *   `tombstones` names. Its key `position` is shard << 44 | change_id, so the table is its own index in the
  *   order of every feed and grows at its end; any other index would cost more than the table.
+ * - `saved_indexes`: which file beside the database holds a shard's codes (index-files.ts).
  * - `record_text`: the full-text index over `vectors.document` (text-index.ts).
  * - `vector_conflicts`: all siblings of records that have more than one, whole.
  *
@@ -25,6 +26,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import { SqliteVectorError } from '../errors.ts'
+import { SAVED_INDEXES_STEP } from './index-files.ts'
 import { SYNC_STATE_STEP } from './sync-state.ts'
 import { TEXT_INDEX_STEP } from './text-index.ts'
 
@@ -100,6 +102,7 @@ export const STEPS: readonly string[] = [
   `,
   // Which file of the file system this is; see replaced.ts.
   'ALTER TABLE database_metadata ADD COLUMN file_mark TEXT',
+  SAVED_INDEXES_STEP,
 ]
 
 /** The `user_version` that this release writes. */

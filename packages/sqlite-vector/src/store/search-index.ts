@@ -1,18 +1,21 @@
 /**
- * The indexes of one open file: when they are built, brought in step, calibrated, rebuilt and given up.
+ * The indexes of one open file: when they are loaded, built, brought in step, calibrated, saved, rebuilt and given up.
  *
  * A search asks for the index in step with the file, inside its read transaction, and gets it, or null: then it scans the
  * table, which is always right. Little to read is read at once; much is read in the background, slice by slice, while
  * searches scan. Because the head of the feed is read in the transaction of the search, commits of other processes are
  * seen at once.
  *
- * Nothing here is durable and nothing is the truth: giving an index up costs time only.
+ * Codes of large shards are kept beside the file (index-files.ts) and are what the first search after an open uses, while
+ * their float32 rows, where those are to be in memory, are read in the background. Nothing here is the truth: giving an
+ * index up, or the file of its codes, costs time only.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-import { bytesToFloat32 } from '../bytes.ts'
+import { must } from '../assert.ts'
+import { bytesEqual, bytesToFloat32 } from '../bytes.ts'
 import { SqliteVectorError } from '../errors.ts'
-import type { Arena } from '../search/arena.ts'
+import { Arena } from '../search/arena.ts'
 import { distanceFrom } from '../search/distance.ts'
 import {
   type CalibrationRows,
@@ -25,6 +28,7 @@ import { type ArenaRows, memoryLayout, slotsMax } from '../search/memory-layout.
 import { EXACT_COMPONENTS_MAX } from '../search/planner.ts'
 import { type Quantizer, TRAINING_ROWS_MAX, trainQuantizer } from '../search/quantizer.ts'
 import type { StoreCore } from './core.ts'
+import { IndexFiles } from './index-files.ts'
 import type { SearchStatements } from './search-statements.ts'
 import { type IndexBasis, ShardIndex } from './shard-index.ts'
 import { findShardRow, type ShardRow } from './shards.ts'
@@ -44,11 +48,22 @@ const TRUTH_DEPTH = { int8: 1_024, bits: 8_192 } as const
 /** A shard that grew by this factor since its calibration is built and calibrated anew. */
 const GROWTH_MAX = 2
 
+/**
+ * Codes on disk are written anew once the feed has moved beyond them by this share of the records: reading that share again is
+ * then still a small part of building all. At a close a smaller share will do.
+ */
+const SAVE_SHARE = { running: 0.25, closing: 0.05 } as const
+
+/** Rows whose codes are made again to prove those of a file. */
+const PROOF_ROWS = 16
+
 /** What there is of an index. */
 export type IndexState = 'ready' | 'building' | 'unavailable'
 
 interface Entry {
   index: ShardIndex | null
+  /** Whether the codes on disk were asked for. */
+  loaded: boolean
   /** The running background work; null when there is none. */
   work: Promise<void> | null
   /** Why there is no index; null when there is nothing to say. */
@@ -59,18 +74,28 @@ export class SearchIndexes {
   readonly #core: StoreCore
   readonly #statements: SearchStatements
   readonly #memoryBytesMax: number
+  /** Null where codes are not kept. */
+  readonly #files: IndexFiles | null
   readonly #entries = new Map<string, Entry>()
   #uses = 0
   #closed = false
 
-  constructor(core: StoreCore, statements: SearchStatements, memoryBytesMax: number) {
+  constructor(
+    core: StoreCore,
+    statements: SearchStatements,
+    options: { readonly searchMemoryBytes: number; readonly saveIndex: boolean },
+  ) {
     this.#core = core
     this.#statements = statements
-    this.#memoryBytesMax = memoryBytesMax
+    this.#memoryBytesMax = options.searchMemoryBytes
+    this.#files = options.saveIndex && core.path !== ':memory:' ? new IndexFiles(core) : null
   }
 
-  /** The index of the shard in step with the file, or null: scan the table. Inside a read transaction. */
-  current(shard: ShardRow): ShardIndex | null {
+  /**
+   * The index of the shard in step with the file, or null: scan the table. Inside a read transaction. `exact`: an exact
+   * search is to follow, which wants float32 rows where there is memory for them.
+   */
+  current(shard: ShardRow, exact: boolean): ShardIndex | null {
     // What a write transaction sees may be undone, and the feed would not say so.
     if (this.#core.writing || this.#memoryBytesMax === 0) return null
     const entry = this.#entry(shard.shard_id)
@@ -79,8 +104,10 @@ export class SearchIndexes {
       entry.index = null
       entry.unavailable = null
     }
-    if (entry.index === null && entry.unavailable === null && !this.#large(shard, shard.head)) {
-      entry.index = this.#create(basis, shard, entry)
+    entry.index ??= this.#load(basis, shard, entry)
+    const wanted = entry.index === null || (exact && entry.index.provisional)
+    if (wanted && entry.unavailable === null && !this.#large(shard, shard.head)) {
+      entry.index = this.#create(basis, shard, entry, entry.index)
     }
     const { index } = entry
     if (index === null || this.#large(shard, index.pending(shard))) {
@@ -90,6 +117,7 @@ export class SearchIndexes {
     this.#uses += 1
     index.usedAt = this.#uses
     if (index.cursor < shard.head) this.#catchUp(shard, entry, index)
+    if (!this.#proven(shard, entry)) return null
     if (entry.index !== null && this.#wantsWork(entry.index)) this.#start(shard.shard_id, entry)
     return entry.index
   }
@@ -100,7 +128,7 @@ export class SearchIndexes {
       if (this.#closed) return
       const shard = this.#core.read(() => findShardRow(this.#core, shardId))
       if (shard === null) return
-      this.#core.read(() => this.current(shard))
+      this.#core.read(() => this.current(shard, false))
       const entry = this.#entry(shardId)
       const { work } = entry
       if (work === null) return
@@ -117,15 +145,23 @@ export class SearchIndexes {
     return { state: index === null || work !== null ? 'building' : 'ready', index, reason: null }
   }
 
+  /** Keeps what is worth keeping, and lets everything go. */
   close(): void {
     this.#closed = true
+    const entries = [...this.#entries]
     this.#entries.clear()
+    if (this.#core.writing) return
+    for (const [shardId, { index }] of entries) {
+      if (index === null || !this.#wantsSave(index, SAVE_SHARE.closing)) continue
+      const steps = this.#save(shardId, index)
+      while (steps.next().done !== true);
+    }
   }
 
   #entry(shardId: string): Entry {
     let entry = this.#entries.get(shardId)
     if (entry === undefined) {
-      entry = { index: null, work: null, unavailable: null }
+      entry = { index: null, loaded: false, work: null, unavailable: null }
       this.#entries.set(shardId, entry)
     }
     return entry
@@ -147,19 +183,78 @@ export class SearchIndexes {
     )
   }
 
-  /** An empty index with room for the shard, or null when memory does not suffice for any kind of row. */
-  #create(basis: IndexBasis, shard: ShardRow, entry: Entry): ShardIndex | null {
+  /** The index that the codes on disk make, not yet in step; null when there are none to be used. */
+  #load(basis: IndexBasis, shard: ShardRow, entry: Entry): ShardIndex | null {
+    if (entry.loaded || entry.unavailable !== null || this.#files === null) return null
+    entry.loaded = true
+    const rows = this.#rowsFor(shard)
+    if (rows === null) return null
+    const collectedThrough = this.#collectedThrough(shard)
+    const loaded = this.#files.load(shard, ({ logId, cursor, dimension, metric, int8 }) => {
+      if (logId !== basis.logId) return 'it follows the feed of another file'
+      if (dimension !== shard.dimension || metric !== shard.metric) return 'it is of another shard'
+      if (cursor > shard.head || cursor < collectedThrough) return 'the feed has no way on from it'
+      return rows.float32 || rows.int8 === int8 ? null : 'it was made for other memory'
+    })
+    if (loaded === null) return null
+    this.#makeRoom(shard, rows)
+    const index = new ShardIndex(basis, loaded.arena)
+    index.cursor = loaded.about.cursor
+    index.savedAt = index.cursor
+    index.calibration = loaded.about.calibration
+    index.provisional = rows.float32
+    index.unproven = true
+    return index
+  }
+
+  /** Whether an index in step may answer (shard-index.ts, I4); it is given up where not. */
+  #proven(shard: ShardRow, entry: Entry): boolean {
+    const { index } = entry
+    if (index === null || !index.unproven) return true
+    const { arena } = index
+    const sound =
+      arena.count === shard.record_count &&
+      sampleRecords(arena, PROOF_ROWS).every((record) => {
+        const row = this.#statements.embedding.get(record)
+        if (row === undefined) return false
+        const codes = arena.codesOf(record)
+        arena.set(record, row['embedding'] as Uint8Array)
+        return bytesEqual(codes, arena.codesOf(record))
+      })
+    index.unproven = false
+    if (sound) return true
+    entry.index = null
+    this.#files?.refused(shard.shard_id, 'saved codes are not those of the rows')
+    return false
+  }
+
+  /**
+   * An empty index with room for the shard, or null when memory does not suffice for any kind of row. `before`: what was
+   * learnt for this one still holds.
+   */
+  #create(
+    basis: IndexBasis,
+    shard: ShardRow,
+    entry: Entry,
+    before: ShardIndex | null,
+  ): ShardIndex | null {
     const rows = this.#rowsFor(shard)
     if (rows === null) {
       entry.unavailable = `bits of ${shard.record_count} records exceed searchMemoryBytes`
       return null
     }
+    this.#makeRoom(shard, rows)
+    const { dimension, metric } = shard
+    const index = new ShardIndex(basis, new Arena({ dimension, metric, rows }))
     // Codes that are remade from float32 rows can wait until those are there.
-    const quantizer = rows.float32 ? null : this.#train(shard)
-    return new ShardIndex(basis, shard, rows, quantizer)
+    const quantizer = before?.arena.quantizer ?? (rows.float32 ? null : this.#train(shard))
+    if (quantizer !== null) index.arena.quantize(quantizer)
+    index.calibration = before?.calibration ?? null
+    index.savedAt = before?.savedAt ?? -1
+    return index
   }
 
-  /** The kinds of row that fit the memory left beside the indexes in use, least recently used ones given up. */
+  /** The kinds of row that fit the memory. */
   #rowsFor(shard: ShardRow): ArenaRows | null {
     const choices: readonly ArenaRows[] = [
       { float32: true, int8: true, bits: true },
@@ -171,15 +266,14 @@ export class SearchIndexes {
       const bytes = shard.record_count * layout.slotBytes
       return bytes <= this.#memoryBytesMax && shard.record_count <= slotsMax(layout)
     })
-    if (fitting === undefined) return null
-    const layout = memoryLayout(shard.dimension, shard.metric, fitting)
-    this.#makeRoom(shard.shard_id, shard.record_count * layout.slotBytes)
-    return fitting
+    return fitting ?? null
   }
 
-  #makeRoom(shardId: string, bytes: number): void {
+  /** Gives up the least recently used indexes of other shards until these rows fit beside the rest. */
+  #makeRoom(shard: ShardRow, rows: ArenaRows): void {
+    const bytes = shard.record_count * memoryLayout(shard.dimension, shard.metric, rows).slotBytes
     const others = [...this.#entries]
-      .filter(([id, { index }]) => id !== shardId && index !== null)
+      .filter(([id, { index }]) => id !== shard.shard_id && index !== null)
       .toSorted(([, a], [, b]) => (a.index?.usedAt ?? 0) - (b.index?.usedAt ?? 0))
     let held = others.reduce((sum, [, { index }]) => sum + (index?.arena.bytes ?? 0), 0)
     for (const [id, entry] of others) {
@@ -199,20 +293,48 @@ export class SearchIndexes {
     return sample.length === 0 ? null : trainQuantizer(sample, shard.dimension, shard.metric)
   }
 
-  /** Reads what is pending; an arena that cannot grow is given up. */
-  #catchUp(shard: ShardRow, entry: Entry, index: ShardIndex, limit = 2 ** 31): void {
+  /** Reads what is pending; an arena that cannot grow is given up, and false. */
+  #catchUp(shard: ShardRow, entry: Entry, index: ShardIndex, limit = 2 ** 31): boolean {
     try {
       index.readTail(this.#statements.readTail, shard, limit)
+      return true
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
+      if (entry.index !== null && entry.index !== index) {
+        // What is in use without float32 rows goes on without them.
+        entry.index.provisional = false
+        return false
+      }
       entry.index = null
       entry.unavailable = `memory for ${index.arena.count + 1} records was refused: ${error.message}`
+      return false
     }
   }
 
   #wantsWork(index: ShardIndex): boolean {
     const { arena } = index
-    return this.#outgrown(index) || (needsCodes(arena) && index.calibration === null)
+    return (
+      index.provisional ||
+      this.#outgrown(index) ||
+      (needsCodes(arena) && index.calibration === null) ||
+      this.#wantsSave(index, SAVE_SHARE.running)
+    )
+  }
+
+  /** Whether its codes are worth keeping, and the feed has moved that far beyond those on disk. */
+  #wantsSave(index: ShardIndex, share: number): boolean {
+    const { arena, calibration, cursor, savedAt } = index
+    if (this.#files === null || calibration === null || !needsCodes(arena)) return false
+    // Rows beyond the range of codes are counted in memory only.
+    if (index.unproven || arena.wildCount > 0) return false
+    return savedAt < 0 || cursor - savedAt > share * arena.count
+  }
+
+  *#save(shardId: string, index: ShardIndex): Generator<void> {
+    const { cursor } = index
+    yield* must(this.#files, 'files to save to').save(shardId, index)
+    // Also where it failed, which was reported: tried again after as many changes.
+    index.savedAt = cursor
   }
 
   /** Memory exceeded, or a calibration that says nothing any more: to be built anew. */
@@ -237,7 +359,10 @@ export class SearchIndexes {
 
   /** Builds what is missing in slices, letting the process do other work in between. */
   async #work(shardId: string, entry: Entry): Promise<void> {
-    let built = entry.index !== null && this.#outgrown(entry.index) ? null : entry.index
+    const { index: before } = entry
+    const outgrown = before !== null && this.#outgrown(before)
+    let built = outgrown || before?.provisional === true ? null : before
+    let refused = false
     for (let done = false; !done;) {
       await nextTurn(undefined, { ref: false })
       if (!this.#alive(shardId, entry)) return
@@ -246,21 +371,41 @@ export class SearchIndexes {
         if (shard === null) return true
         const basis = this.#basis(shard)
         if (built === null || !built.validFor(basis, this.#collectedThrough(shard))) {
-          built = this.#create(basis, shard, entry)
+          built = this.#create(basis, shard, entry, outgrown ? null : before)
         }
         if (built === null) return true
-        this.#catchUp(shard, entry, built, Math.ceil(SLICE_COMPONENTS / shard.dimension))
-        return entry.unavailable !== null || built.cursor >= shard.head
+        const rows = Math.ceil(SLICE_COMPONENTS / shard.dimension)
+        if (this.#catchUp(shard, entry, built, rows)) return built.cursor >= shard.head
+        refused = true
+        return true
       })
     }
-    if (built === null || entry.unavailable !== null) entry.index = null
-    else if (await this.#calibrate(shardId, entry, built)) entry.index = built
+    if (refused) return
+    if (built === null) entry.index = null
+    else if (await this.#calibrate(shardId, entry, built)) {
+      entry.index = built
+      await this.#keep(shardId, entry, built)
+    }
+  }
+
+  /** Saves the codes in slices when it is time. */
+  async #keep(shardId: string, entry: Entry, index: ShardIndex): Promise<void> {
+    if (!this.#wantsSave(index, SAVE_SHARE.running)) return
+    const steps = this.#save(shardId, index)
+    for (;;) {
+      await nextTurn(undefined, { ref: false })
+      if (!this.#alive(shardId, entry)) {
+        steps.return(undefined)
+        return
+      }
+      if (steps.next().done === true) return
+    }
   }
 
   /** Fills and measures codes where the shard is large enough for them; false when nobody waits any more. */
   async #calibrate(shardId: string, entry: Entry, index: ShardIndex): Promise<boolean> {
     const { arena } = index
-    if (!needsCodes(arena)) return true
+    if (!needsCodes(arena) || (index.calibration !== null && !this.#outgrown(index))) return true
     if (arena.rows.float32) this.#quantizeFromArena(index)
     const from = arena.rows.float32 ? rowsOfArena(arena) : this.#rowsOfTable(index)
     const steps = calibrate(arena, sampleRecords(arena, CALIBRATION_QUERIES), from)

@@ -176,7 +176,7 @@ export class Searcher {
 
   #prepare(shard: ShardRow, options: ResolvedSearch, k: number): Prepared {
     const filter = options.condition === null ? null : compileShardFilter(options.condition)
-    const index = this.#indexes.current(shard)
+    const index = this.#indexes.current(shard, options.exact)
     const { selection, selected } = this.#select(shard, index, filter)
     if (index === null) return { plan: TABLE_SCAN, index, selection, selected, filter }
     const plan = planSearch({

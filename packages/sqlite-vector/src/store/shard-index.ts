@@ -9,13 +9,13 @@
  *   I2  It is void when what it was made from ({@link IndexBasis}) is no longer what the file says, or when
  *       tombstones above the cursor were collected: their deletes can no longer be read from the feed.
  *   I3  Slots kept for a filter are those of the state at `cursor`: any later change voids them all.
+ *   I4  What came from disk answers nothing before it is in step, holds as many records as the shard, and a sample of its
+ *       codes is what the rows give.
  */
 import type { StatementSync } from 'node:sqlite'
 
-import { Arena } from '../search/arena.ts'
+import type { Arena } from '../search/arena.ts'
 import type { Calibration } from '../search/calibrate.ts'
-import type { ArenaRows } from '../search/memory-layout.ts'
-import type { Quantizer } from '../search/quantizer.ts'
 import type { Selection } from '../search/scan.ts'
 import type { ShardRow } from './shards.ts'
 
@@ -42,6 +42,12 @@ export class ShardIndex {
   /** Everything up to this change_id is in the arena. */
   cursor = 0
   calibration: Calibration | null = null
+  /** The cursor of the codes on disk; −1 when there are none. */
+  savedAt = -1
+  /** Came from disk without float32 rows, for which there is memory: to be built with them. */
+  provisional = false
+  /** Came from disk and is still to be compared with the rows (I4). */
+  unproven = false
   /** Rises with every use, over all indexes of a file: the smallest gives way first. */
   usedAt = 0
 
@@ -49,10 +55,9 @@ export class ShardIndex {
   readonly #filtered = new Map<string, FilteredSlots>()
   #filteredAt = 0
 
-  constructor(basis: IndexBasis, shard: ShardRow, rows: ArenaRows, quantizer: Quantizer | null) {
+  constructor(basis: IndexBasis, arena: Arena) {
     this.basis = basis
-    this.arena = new Arena({ dimension: shard.dimension, metric: shard.metric, rows })
-    if (quantizer !== null) this.arena.quantize(quantizer)
+    this.arena = arena
   }
 
   /** Whether this may still be brought in step with the file (I2). */

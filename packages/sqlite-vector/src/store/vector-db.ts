@@ -166,7 +166,7 @@ export class SQLiteVectorDB {
   /** @internal */
   constructor(core: StoreCore, options: ResolvedVectorDBOptions, session: Uint8Array) {
     this.#core = core
-    this.#finder = new Finder(core, options.searchMemoryBytes)
+    this.#finder = new Finder(core, options)
     this.#group = new GroupCommit(core)
     this.#options = options
     this.#session = session
