@@ -8,7 +8,8 @@
  * - `confirmed`: our writes up to this counter are known to be ours alone. It rises when we send: noted and
  *   committed before a frame leaves; while a live session sends every write at once, with the write itself.
  * - `claimed`: the highest counter of the actor that any peer said it holds. Above `confirmed`, somebody else may
- *   have made them; then `confirmed` stays until the peer's records have shown that they are the same.
+ *   have made them; then `confirmed` stays until a peer's records have shown that they are the same, and what is
+ *   sent meanwhile counts as claimed, too.
  *
  * When a peer knows more of our actor than we do, or knows one of our dots as another write, the file draws a new
  * identity, and its own writes above `confirmed` get new dots ({@link reissue}); the version vector falls back to
@@ -18,6 +19,7 @@
 import type { ActorId, Change, Dot, RecordState, VersionVector } from '../sync/types.ts'
 import { bytesToHex } from '../bytes.ts'
 import { contextOf } from '../sync/conflict.ts'
+import { covers } from '../sync/version-vector.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
 import { renewIdentity, type RenewalReason } from './identity.ts'
 import {
@@ -52,7 +54,7 @@ const PAGE_ROWS = 1_000
 /** True when a read for peers must go through {@link confirmOwnWrites} first. */
 export function hasUnconfirmed(core: StoreCore, shard: number, vector: VersionVector): boolean {
   return ownActors(core, shard, core.identity().actor).some(
-    ({ actor, confirmed, claimed }) => (vector.get(actor) ?? 0) > confirmed && claimed <= confirmed,
+    ({ actor, confirmed, claimed }) => (vector.get(actor) ?? 0) > Math.max(confirmed, claimed),
   )
 }
 
@@ -69,8 +71,10 @@ export function confirmOwnWrites(transaction: WriteTransaction, shard: OpenShard
   const vector = ownVector(shard, transaction.actor)
   for (const own of ownActors(core, shard.shard, transaction.actor)) {
     const counter = vector.get(own.actor) ?? 0
-    if (counter <= own.confirmed || own.claimed > own.confirmed) continue
-    core.sql.setConfirmed.run(shard.shard, keyOf(core, own), counter)
+    if (counter <= Math.max(own.confirmed, own.claimed)) continue
+    const isInDoubt = own.claimed > own.confirmed
+    const note = isInDoubt ? core.sql.setClaimed : core.sql.setConfirmed
+    note.run(shard.shard, keyOf(core, own), counter)
   }
 }
 
@@ -123,10 +127,12 @@ export function guardAhead(
 ): boolean {
   for (const own of ownActors(transaction.core, shard.shard, transaction.actor)) {
     if ((ahead.get(own.actor) ?? 0) <= own.confirmed) continue
+    // In doubt, what we send is only claimed: that a peer has it proves nothing.
+    if (own.claimed > own.confirmed) continue
     abandonActor(transaction, shard, own, 'own-writes-unknown')
     return true
   }
-  return false
+  return guardOwnWrites(transaction, shard, ahead)
 }
 
 /** The same for records that a peer sent: also a write of ours that is another one there tells. */
@@ -166,7 +172,7 @@ export function settleClaims(
   const vector = ownVector(shard, transaction.actor)
   for (const own of ownActors(core, shard.shard, transaction.actor)) {
     const counter = theirs.get(own.actor) ?? 0
-    if (own.claimed <= own.confirmed || counter < own.claimed) continue
+    if (own.claimed <= own.confirmed || counter <= own.confirmed) continue
     if (counter > (vector.get(own.actor) ?? 0)) continue
     core.sql.setConfirmed.run(shard.shard, keyOf(core, own), counter)
   }
@@ -188,6 +194,8 @@ function isOurs(
   dot: Dot,
 ): boolean {
   if ((ownVector(shard, transaction.actor).get(dot.actor) ?? 0) < dot.counter) return false
+  // A delete of ours, or what it deleted, that was collected here and not there.
+  if (covers(shard.forgotten, dot)) return true
   const record = findRecord(transaction.core, shard, change.id)
   if (record === null) return false
   if ((contextOf(record.state).get(dot.actor) ?? 0) < dot.counter) return false

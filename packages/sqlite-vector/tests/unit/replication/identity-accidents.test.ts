@@ -349,6 +349,47 @@ describe('a file that was cloned', () => {
   )
 })
 
+describe('the original of a clone keeps its name', () => {
+  test('though the clone shows it writes that it sent while their names were in doubt', async () => {
+    using place = folder()
+    const one: Peer = { name: 'one', fixture: await open({ path: place.file('one.db') }) }
+    one.fixture.db.insert('docs', record('never-sent'))
+    copyFile(place.file('one.db'), place.file('two.db'))
+    const two: Peer = { name: 'two', fixture: await open({ path: place.file('two.db') }) }
+    one.fixture.db.insert('docs', record('sent'))
+
+    pullFrom(two, one, { cutBefore: 'caughtUp' })
+    expect(idsOf(two)).toEqual(['never-sent', 'sent'])
+    settle(one, two)
+
+    expect(one.fixture.events).toEqual([])
+    for (const peer of [one, two]) {
+      expect(idsOf(peer)).toEqual(['never-sent', 'sent'])
+      expect(peer.fixture.db.replica.shardState('docs').conflictCount).toBe(0)
+      peer.fixture[Symbol.dispose]()
+    }
+  })
+
+  test('though the clone brings a delete that the original has forgotten', async () => {
+    using place = folder()
+    const one: Peer = { name: 'one', fixture: await open({ path: place.file('one.db') }) }
+    one.fixture.db.insert('docs', record('dead'))
+    one.fixture.db.delete('docs', 'dead')
+    copyFile(place.file('one.db'), place.file('two.db'))
+    const two: Peer = { name: 'two', fixture: await open({ path: place.file('two.db') }) }
+    expect(one.fixture.db.collectTombstones('docs')).toBe(1)
+    one.fixture.db.insert('docs', record('kept'))
+
+    settle(one, two)
+
+    expect(one.fixture.events).toEqual([])
+    for (const peer of [one, two]) {
+      expect(idsOf(peer)).toEqual(['kept'])
+      peer.fixture[Symbol.dispose]()
+    }
+  })
+})
+
 describe('a snapshot', () => {
   test('is a whole file under an identity of its own, also while somebody writes', async () => {
     using place = folder()
