@@ -1,77 +1,183 @@
 /**
- * What a command is: its name, its help, and a function that does it. main.ts picks one and runs it.
+ * What a command is: words, arguments and options as data, and a function that does it.
  *
- * Commands parse, call the library and print; they decide nothing. A wrong call is a
- * {@link UsageError} (exit code 2), a failure is any other error (exit code 1).
+ * Help, completion and docs/cli.md are made from this data alone (help.ts, completion.ts), so they cannot
+ * differ from what is parsed (parse.ts). Commands parse, call the library or a node, and print; they decide
+ * nothing. A wrong call is a {@link UsageError} (exit code 2), a failure is any other error (exit code 1).
  */
-import { existsSync } from 'node:fs'
-import type { ParseArgsConfig } from 'node:util'
+import { existsSync, readFileSync } from 'node:fs'
+import type { Reporter } from './terminal.ts'
+
+/** What a process ends with; docs/cli.md says the same. */
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  /** The command did its work and found something that needs a person. */
+  found: 3,
+  interrupted: 130,
+} as const
 
 /** The command was called wrongly; the message says how. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** Option values as `parseArgs` gives them. */
-export type Values = Readonly<
-  Record<string, string | boolean | readonly (string | boolean)[] | undefined>
->
+/** A positional argument. */
+export interface Argument {
+  /** Upper case in help, such as `shard`. */
+  readonly name: string
+  readonly summary: string
+  readonly optional?: true
+  /** Takes all that follow; only the last one may. */
+  readonly many?: true
+  /** What a shell may offer: names of files, or these words. */
+  readonly choices?: 'file' | readonly string[]
+}
+
+/** An option `--name`. */
+export interface Option {
+  readonly name: string
+  readonly short?: string
+  /** What the value is called in help; an option without one is a flag. */
+  readonly value?: string
+  readonly many?: true
+  readonly summary: string
+  /** Shown in help; the command applies it. */
+  readonly default?: string
+  /** The environment variable that gives the value where the option is not given. */
+  readonly environment?: string
+  readonly choices?: 'file' | readonly string[]
+}
+
+/**
+ * What a command works on: nothing, a database file of this machine, or a node, which is a file or a
+ * server (`--url`).
+ */
+export type Target = 'none' | 'file' | 'node'
 
 export interface Command {
-  readonly name: string
-  /** Arguments after the name. */
-  readonly usage: string
+  /** `['trust', 'add']` is called as `sqlite-vector trust add`. */
+  readonly words: readonly string[]
   readonly summary: string
-  readonly options: NonNullable<ParseArgsConfig['options']>
-  /** A line per option. */
-  readonly optionHelp: readonly string[]
+  /** More than a line, shown by `--help`. */
+  readonly details?: string
+  readonly target: Target
+  readonly arguments: readonly Argument[]
+  readonly options: readonly Option[]
   /** Resolves with the exit code. */
-  run(positionals: readonly string[], values: Values): Promise<number>
+  run(call: Call): Promise<number>
 }
 
-/** The positional arguments by name; missing or surplus ones are usage errors. */
-export function take<Name extends string>(
-  positionals: readonly string[],
-  ...names: readonly Name[]
-): Record<Name, string> {
-  const missing = names[positionals.length]
-  if (missing !== undefined) throw new UsageError(`${missing.toUpperCase()} is missing`)
-  const surplus = positionals[names.length]
-  if (surplus !== undefined) throw new UsageError(`${surplus} is one argument too many`)
-  return Object.fromEntries(names.map((name, index) => [name, positionals[index] ?? ''])) as Record<
-    Name,
-    string
-  >
+/** One call of a command: what was given, and where answers go. */
+export interface Call {
+  readonly command: Command
+  /** Aborted by the first Ctrl-C or SIGTERM: stop at the next place from where one can go on. */
+  readonly signal: AbortSignal
+  /** True with `--json`. */
+  readonly json: boolean
+  /** Progress and notes for a person: on stderr, and nowhere with `--json`. */
+  readonly reporter: Reporter
+  /** An argument that is not optional. */
+  argument(name: string): string
+  optional(name: string): string | undefined
+  /** All values of the argument that takes many. */
+  rest(): readonly string[]
+  /** The value of an option, or of its environment variable. */
+  text(name: string): string | undefined
+  texts(name: string): readonly string[]
+  flag(name: string): boolean
+  /** A positive integer. @throws UsageError */
+  count(name: string, fallback: number): number
+  /** A finite number. @throws UsageError */
+  number(name: string): number | undefined
+  /** JSON given as text, or in a file as `@FILE`, or on stdin as `-`. @throws UsageError */
+  jsonValue(name: string): unknown
+  /** One answer: a JSON object with `--json`, otherwise the text. */
+  print(value: unknown, text: () => string): void
 }
 
-/** A database that must be there already: commands that only look never make one. */
-export function existingFile(path: string): string {
-  if (!existsSync(path)) throw new UsageError(`there is no file ${path}`)
-  return path
+/** `--database`, as every command on a file has it. */
+export const DATABASE_OPTION: Option = {
+  name: 'database',
+  short: 'd',
+  value: 'FILE',
+  summary: 'the database file',
+  default: 'vectors.db',
+  environment: 'SQLITE_VECTOR_DATABASE',
+  choices: 'file',
 }
 
-/** The string value of an option, or undefined. */
-export function text(values: Values, name: string): string | undefined {
-  const value = values[name]
-  return typeof value === 'string' ? value : undefined
+/** The options of commands that may also talk to a server. */
+export const URL_OPTIONS: readonly Option[] = [
+  {
+    name: 'url',
+    value: 'URL',
+    summary: 'ask the server there instead of opening a file',
+    environment: 'SQLITE_VECTOR_URL',
+  },
+  {
+    name: 'key-file',
+    value: 'FILE',
+    summary: 'file with the API key of the server; or the key itself in SQLITE_VECTOR_API_KEY',
+    choices: 'file',
+  },
+]
+
+/** `--json` and `--help`, which every command has. */
+export const COMMON_OPTIONS: readonly Option[] = [
+  { name: 'json', summary: 'print JSON: one object, or one per line where there are many' },
+  { name: 'help', short: 'h', summary: 'say what the command does' },
+]
+
+/** All options of a command, in the order of help. */
+export function optionsOf(command: Command): readonly Option[] {
+  return [
+    ...command.options,
+    ...(command.target === 'none' ? [] : [DATABASE_OPTION]),
+    ...(command.target === 'node' ? URL_OPTIONS : []),
+    ...COMMON_OPTIONS,
+  ]
 }
 
-/** Every value of an option that may be repeated. */
-export function texts(values: Values, name: string): readonly string[] {
-  const value = values[name]
-  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []
+/** `trust add`. */
+export function nameOf(command: Command): string {
+  return command.words.join(' ')
 }
 
-/** Whether a flag was given. */
-export function flag(values: Values, name: string): boolean {
-  return values[name] === true
+/** The database of a call, which must be there: commands that only look never make one. */
+export function existingDatabase(call: Call): string {
+  const path = databaseOf(call)
+  if (path !== ':memory:' && existsSync(path)) return path
+  throw new UsageError(`there is no file ${path}; make one with: sqlite-vector init -d ${path}`)
 }
 
-/** The value of an option as a positive integer. @throws UsageError */
-export function count(values: Values, name: string, fallback: number): number {
-  const given = text(values, name)
-  if (given === undefined) return fallback
-  if (!/^[1-9]\d*$/.test(given))
-    throw new UsageError(`--${name} takes a positive integer, got ${given}`)
-  return Number(given)
+/** The path of the database of a call. */
+export function databaseOf(call: Call): string {
+  return call.text('database') ?? 'vectors.db'
+}
+
+/** The folder of keys and trust that belongs to a database file. */
+export function nodeFolder(database: string): string {
+  return `${database}-node`
+}
+
+/** The text of a file, or of stdin where it is `-`. @throws UsageError */
+export function readText(path: string): string {
+  try {
+    return readFileSync(path === '-' ? 0 : path, 'utf8')
+  } catch (error) {
+    throw new UsageError(`cannot read ${path}: ${(error as Error).message}`, { cause: error })
+  }
+}
+
+/** The value when it is one of these. @throws UsageError */
+export function oneOfWords<Word extends string>(
+  what: string,
+  given: string,
+  words: readonly Word[],
+): Word {
+  const found = words.find((word) => word === given)
+  if (found !== undefined) return found
+  throw new UsageError(`${what} takes ${words.join(', ')}; got ${given}`)
 }

@@ -1,107 +1,134 @@
 #!/usr/bin/env node
 /**
- * The `sqlite-vector` command: picks a subcommand, parses its options, runs it, sets the exit code.
+ * The `sqlite-vector` command: picks a command, parses its options, runs it, sets the exit code.
  *
- * Exit codes: 0 done, 1 failed, 2 called wrongly. What a command does is in commands/.
+ * The first Ctrl-C (or SIGTERM) asks the command to stop at a place from where one can go on; the second ends the
+ * process at once. Exit codes are those of {@link EXIT}. What a command does is in commands/.
  */
 import { createRequire } from 'node:module'
-import { parseArgs } from 'node:util'
+import { MessageChannel } from 'node:worker_threads'
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
-import { UsageError, type Command } from './command.ts'
-import { demoCommand } from './commands/demo.ts'
-import { listenCommand, syncCommand } from './commands/sync.ts'
-import { fingerprintCommand, trustCommand } from './commands/trust.ts'
-import { searchCommand, statsCommand } from './commands/read.ts'
-
-const COMMANDS: readonly Command[] = [
-  demoCommand,
-  fingerprintCommand,
-  trustCommand,
-  listenCommand,
-  syncCommand,
-  statsCommand,
-  searchCommand,
-]
-
-function overview(): string {
-  const width = Math.max(...COMMANDS.map((command) => command.name.length))
-  return [
-    'usage: sqlite-vector COMMAND …',
-    '',
-    ...COMMANDS.map((command) => `  ${command.name.padEnd(width)}  ${command.summary}`),
-    '',
-    'sqlite-vector COMMAND --help says more about one. --version prints the version.',
-    '',
-  ].join('\n')
-}
-
-function helpOf(command: Command): string {
-  return [
-    `usage: sqlite-vector ${command.name} ${command.usage}`,
-    '',
-    command.summary,
-    ...(command.optionHelp.length === 0
-      ? []
-      : ['', ...command.optionHelp.map((line) => `  ${line}`)]),
-    '',
-  ].join('\n')
-}
+import { type Command, EXIT, nameOf, UsageError } from './command.ts'
+import { COMMANDS } from './command-table.ts'
+import { InputError } from './formats/types.ts'
+import { helpOf, overview, usageOf } from './help.ts'
+import { chooseCommand, parseCall } from './parse.ts'
 
 function version(): string {
   const manifest = createRequire(import.meta.url)('../package.json') as { version: string }
   return manifest.version
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  const [name, ...rest] = args
-  if (name === '--version' || name === '-v') {
-    process.stdout.write(`${version()}\n`)
-    return 0
+async function main(words: readonly string[]): Promise<number> {
+  const [first] = words
+  if (first === '--version' || first === '-v') return answer(`${version()}\n`)
+  if (first === undefined) return complain(overview(COMMANDS))
+  if (first === '--help' || first === '-h') return answer(overview(COMMANDS))
+  const wantsHelp = first === 'help' || words.includes('--help') || words.includes('-h')
+  const choice = chooseCommand(COMMANDS, first === 'help' ? words.slice(1) : words)
+  switch (choice.type) {
+    case 'command':
+      return wantsHelp ? answer(helpOf(choice.command)) : runCommand(choice.command, choice.rest)
+    case 'noun':
+      return (wantsHelp ? answer : complain)(overview(choice.commands))
+    case 'unknown':
+      if (choice.word === '') return answer(overview(COMMANDS))
+      return complain(`${unknownText(choice.word, choice.nearest)}\n\n${overview(COMMANDS)}`)
   }
-  if (name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(overview())
-    return 0
-  }
-  const command = COMMANDS.find((candidate) => candidate.name === name)
-  if (command === undefined) {
-    process.stderr.write(name === undefined ? overview() : `no command ${name}\n\n${overview()}`)
-    return 2
-  }
-  if (rest.includes('--help') || rest.includes('-h')) {
-    process.stdout.write(helpOf(command))
-    return 0
-  }
-  return runCommand(command, rest)
+  return unreachable(choice)
 }
 
-async function runCommand(command: Command, args: readonly string[]): Promise<number> {
+function unknownText(word: string, nearest: string | null): string {
+  return `there is no command ${word}${nearest === null ? '' : `; did you mean ${nearest}?`}`
+}
+
+/** The compiler holds that every case was handled. */
+function unreachable(value: never): never {
+  throw new Error(`unexpected ${JSON.stringify(value)}`)
+}
+
+function answer(text: string): number {
+  process.stdout.write(text)
+  return EXIT.done
+}
+
+function complain(text: string): number {
+  process.stderr.write(text)
+  return EXIT.usage
+}
+
+async function runCommand(command: Command, words: readonly string[]): Promise<number> {
+  const interrupt = new AbortController()
+  const onSignal = (): void => {
+    if (interrupt.signal.aborted) process.exit(EXIT.interrupted)
+    interrupt.abort(new Error('interrupted'))
+  }
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  // Timers of the library never keep a process alive; a command that waits for something has to.
+  const alive = new MessageChannel()
+  alive.port1.on('message', () => undefined)
+  const isJson = words.includes('--json')
   try {
-    const { positionals, values } = parseArgs({
-      args: [...args],
-      options: command.options,
-      allowPositionals: true,
-    })
-    return await command.run(positionals, values)
+    const call = parseCall(command, words, interrupt.signal, process.env)
+    return await command.run(call)
   } catch (error) {
-    if (error instanceof UsageError || isParseError(error)) {
-      process.stderr.write(`${(error as Error).message}\n\n${helpOf(command)}`)
-      return 2
+    if (interrupt.signal.aborted) {
+      process.stderr.write('interrupted; what was committed stays\n')
+      return EXIT.interrupted
     }
-    process.stderr.write(`${describe(error)}\n`)
-    return 1
+    return failed(command, error, isJson)
+  } finally {
+    alive.port1.close()
+    process.off('SIGINT', onSignal)
+    process.off('SIGTERM', onSignal)
   }
 }
 
-function isParseError(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  return code.startsWith('ERR_PARSE_ARGS')
+function failed(command: Command, error: unknown, isJson: boolean): number {
+  const isUsage = error instanceof UsageError
+  const exitCode = isUsage ? EXIT.usage : EXIT.failed
+  if (isJson) {
+    process.stderr.write(`${JSON.stringify({ error: describedAsJson(error, isUsage) })}\n`)
+  } else if (isUsage) {
+    const help = `${usageOf(command)}\nsqlite-vector ${nameOf(command)} --help says more`
+    process.stderr.write(`${error.message}\n\nusage: ${help}\n`)
+  } else {
+    process.stderr.write(`${describe(error)}\n`)
+  }
+  return exitCode
+}
+
+function describedAsJson(error: unknown, isUsage: boolean): object {
+  if (isCoded(error)) {
+    const { code, message, hint } = error
+    return { code, message, ...(hint === undefined ? {} : { hint }) }
+  }
+  const message = error instanceof Error ? error.message : String(error)
+  return { code: isUsage ? 'USAGE' : 'FAILED', message }
 }
 
 /** An operating error is said with its code and hint; a bug keeps its stack. */
 function describe(error: unknown): string {
-  if (error instanceof SqliteVectorError) return `${error.code}: ${error.message}\n${error.hint}`
+  if (isCoded(error))
+    return `${error.code}: ${error.message}${error.hint === undefined ? '' : `\n${error.hint}`}`
   if (error instanceof TypeError || error instanceof RangeError) return error.message
   return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }
 
+interface Coded {
+  readonly code: string
+  readonly message: string
+  readonly hint?: string
+}
+
+function isCoded(error: unknown): error is Coded {
+  return error instanceof SqliteVectorError || error instanceof InputError
+}
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // The reader of a pipe has seen enough, as in `export | head`.
+  if (error.code !== 'EPIPE') throw error
+  process.exit(EXIT.done)
+})
 process.exitCode = await main(process.argv.slice(2))

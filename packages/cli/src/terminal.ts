@@ -1,16 +1,17 @@
 /**
  * What commands print: headings, lines, progress and tables, for a terminal, a pipe or nobody.
  *
- * On a terminal progress is a bar that redraws itself; in a pipe it is a plain line at each quarter;
- * with `--json` nothing is printed here, because the one JSON object on stdout is the output.
+ * On a terminal progress is a bar that redraws itself, with rate and time left; in a pipe it is a plain line at
+ * each quarter, or nothing ({@link quietReporterFor}); with `--json` nothing is printed here, because the JSON on
+ * stdout is the output.
  */
 
 /** Where a command reports to. */
 export interface Reporter {
   heading(text: string): void
   line(text: string): void
-  /** `done` of `total`; call it as often as there is news. */
-  progress(label: string, done: number, total: number): void
+  /** `done` of `total` (null: nobody knows); call it as often as there is news. */
+  progress(label: string, done: number, total: number | null): void
   /** Rows of equal length, the first being titles; numbers are set to the right. */
   table(rows: readonly (readonly string[])[]): void
 }
@@ -43,6 +44,12 @@ export function reporterFor(output: Output): Reporter {
     progress: drawBar,
     table: (rows) => output.write(`${formatTable(rows)}\n`),
   }
+}
+
+/** The same, but progress shows on a terminal only: for commands whose stderr may be somebody's log. */
+export function quietReporterFor(output: Output): Reporter {
+  const reporter = reporterFor(output)
+  return output.isTTY === true ? reporter : { ...reporter, progress: () => undefined }
 }
 
 /** Two spaces before each row and between columns; a column of numbers is set to the right. */
@@ -85,22 +92,48 @@ export function formatBytes(bytes: number): string {
   return `${(bytes / 1_048_576).toFixed(2)} MiB`
 }
 
+/** Redraws of a bar in a second, at most: more would only cost time. */
+const REDRAWS_PER_SECOND = 20
+
 function barDrawer(output: Output): Reporter['progress'] {
+  const started = new Map<string, { readonly atMs: number; drawnMs: number }>()
   return (label, done, total) => {
-    const share = total === 0 ? 1 : Math.min(1, done / total)
-    const filled = Math.round(share * BAR_CELLS)
-    const bar = '█'.repeat(filled) + '░'.repeat(BAR_CELLS - filled)
-    const text = `  ${label} ${bar} ${formatCount(done)} of ${formatCount(total)}`
+    const nowMs = performance.now()
+    const bar = started.get(label) ?? { atMs: nowMs, drawnMs: -Infinity }
+    started.set(label, bar)
+    const isLast = total !== null && done >= total
+    if (!isLast && nowMs - bar.drawnMs < 1_000 / REDRAWS_PER_SECOND) return
+    bar.drawnMs = nowMs
+    const pace = paceOf(done, total, nowMs - bar.atMs)
+    const text = `  ${label} ${cellsOf(done, total)}${pace}`
     // Longer than the terminal is wide would wrap, and a wrapped bar cannot redraw itself.
-    output.write(
-      `\r\u001b[2K${text.slice(0, (output.columns ?? 80) - 1)}${done >= total ? '\n' : ''}`,
-    )
+    output.write(`\r\u001b[2K${text.slice(0, (output.columns ?? 80) - 1)}${isLast ? '\n' : ''}`)
+    if (isLast) started.delete(label)
   }
+}
+
+function cellsOf(done: number, total: number | null): string {
+  if (total === null) return formatCount(done)
+  const filled = Math.round((total === 0 ? 1 : Math.min(1, done / total)) * BAR_CELLS)
+  const bar = '█'.repeat(filled) + '░'.repeat(BAR_CELLS - filled)
+  return `${bar} ${formatCount(done)} of ${formatCount(total)}`
+}
+
+/** `, 14,000/s, 12 s left`; nothing before a second has shown how fast it goes. */
+export function paceOf(done: number, total: number | null, elapsedMs: number): string {
+  if (elapsedMs < 1_000 || done === 0) return ''
+  const perSecond = done / (elapsedMs / 1_000)
+  const rate = `, ${formatCount(perSecond)}/s`
+  if (total === null || done >= total) return rate
+  const seconds = Math.ceil((total - done) / perSecond)
+  const left = seconds < 90 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`
+  return `${rate}, ${left} left`
 }
 
 function quarterPrinter(output: Output): Reporter['progress'] {
   const printed = new Map<string, number>()
   return (label, done, total) => {
+    if (total === null) return
     const quarter = total === 0 ? 4 : Math.floor((4 * done) / total)
     if (quarter <= (printed.get(label) ?? 0)) return
     printed.set(label, quarter)

@@ -1,18 +1,14 @@
 /**
  * The command as a person runs it: real processes, real files, exit codes.
  */
-import { spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { createVectorDB } from '@agentic-flow/sqlite-vector'
 import { openIdentity, TrustList } from '@agentic-flow/sqlite-vector/transport'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { hashedNgramEmbedder } from '../src/demo/embedder.ts'
-
-const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts')
+import { run, start } from './helpers.ts'
 
 let folder: string
 let database: string
@@ -33,13 +29,9 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-function run(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    ['--conditions=source', MAIN, ...args],
-    { encoding: 'utf8' },
-  )
-  return { status, stdout, stderr }
+/** The command on the database of these tests. */
+function on(path: string, ...args: string[]) {
+  return run([...args, '-d', path])
 }
 
 /** The certificate of the node of a database, in a file as an operator would hand it over. */
@@ -50,23 +42,37 @@ function pem(path: string): string {
 }
 
 test('--help lists the commands and --version is that of the package', () => {
-  const help = run('--help')
+  const help = run(['--help'])
 
   expect(help).toMatchObject({ status: 0, stderr: '' })
   expect(help.stdout).toContain('trust')
-  expect(run('--version').stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
+  expect(run(['--version']).stdout).toMatch(/^\d+\.\d+\.\d+\n$/)
 })
 
 test('no command, an unknown one and a missing argument are usage errors', () => {
-  expect(run()).toMatchObject({ status: 2, stdout: '' })
-  expect(run('tell').stderr).toContain('no command tell')
-  const incomplete = run('stats')
+  expect(run([])).toMatchObject({ status: 2, stdout: '' })
+  expect(run(['stat']).stderr).toContain('did you mean stats?')
+  expect(run(['conflicts']).stderr).toContain('conflicts resolve')
+  const incomplete = run(['count'])
   expect(incomplete.status).toBe(2)
-  expect(incomplete.stderr).toContain('DATABASE is missing')
+  expect(incomplete.stderr).toContain('SHARD is missing')
+  expect(run(['count', 'notes', '--filtre', '{}']).stderr).toContain('did you mean --filter?')
+})
+
+test('with --json an error is one JSON object on stderr', () => {
+  const usage = on(database, 'count', '--json')
+  const unknown = on(database, 'count', 'nothing', '--json')
+
+  expect(usage.status).toBe(2)
+  expect(JSON.parse(usage.stderr)).toMatchObject({ error: { code: 'USAGE' } })
+  expect(unknown.status).toBe(1)
+  expect(JSON.parse(unknown.stderr)).toMatchObject({
+    error: { code: 'STORE_SHARD_UNKNOWN', hint: expect.stringContaining('Create the shard') },
+  })
 })
 
 test('stats counts the records of every shard', () => {
-  const { status, stdout } = run('stats', database, '--json')
+  const { status, stdout } = on(database, 'stats', '--json')
 
   expect(status).toBe(0)
   expect(JSON.parse(stdout)).toMatchObject({
@@ -80,59 +86,209 @@ test('stats counts the records of every shard', () => {
 test('a command that only looks does not make a file', () => {
   const missing = join(folder, 'missing.db')
 
-  expect(run('stats', missing)).toMatchObject({ status: 2 })
+  expect(on(missing, 'stats')).toMatchObject({ status: 2 })
   expect(existsSync(missing)).toBe(false)
 })
 
-test('search finds a record by its text, and refuses vectors of a model it does not have', () => {
-  const found = run('search', database, 'notes', 'When does the harbour open?', '--k', '1')
-  const refused = run('search', database, 'foreign', 'anything')
+test('the database may be named by the environment', () => {
+  const { stdout } = run(['count', 'notes'], { environment: { SQLITE_VECTOR_DATABASE: database } })
 
-  expect(found).toMatchObject({ status: 0 })
-  expect(found.stdout).toContain('note-0')
+  expect(stdout).toBe('2\n')
+})
+
+test('query finds records by meaning, words, likeness and both, and refuses vectors of another model', () => {
+  const embedded = on(
+    database,
+    'query',
+    'notes',
+    '--embed',
+    'When does the harbour open?',
+    '--k',
+    '1',
+  )
+  const words = on(database, 'query', 'notes', '--text', 'apples', '--json')
+  const like = on(database, 'query', 'notes', '--like', 'note-1', '--k', '1', '--json')
+  const refused = on(database, 'query', 'foreign', '--embed', 'anything')
+
+  expect(embedded).toMatchObject({ status: 0 })
+  expect(embedded.stdout).toContain('note-0')
+  expect(JSON.parse(words.stdout)).toMatchObject({ results: [{ id: 'note-1' }] })
+  expect(JSON.parse(like.stdout)).toMatchObject({ results: [{ id: 'note-1' }] })
   expect(refused.status).toBe(2)
   expect(refused.stderr).toContain('another-model')
+})
+
+test('init makes a file, a key and a shard once; delete, count and shards drop change them', async () => {
+  const path = join(folder, 'fresh.db')
+  const made = on(path, 'init', 'points', '--dimension', '2', '--metric', 'l2', '--json')
+  const again = on(path, 'init', 'points', '--dimension', '2', '--metric', 'l2', '--json')
+  const other = on(path, 'init', 'points', '--dimension', '3')
+  {
+    using db = await createVectorDB({ path })
+    for (const id of ['a', 'b', 'c']) {
+      db.insert('points', { id, embedding: [1, 2], metadata: { odd: id !== 'b' } })
+    }
+  }
+
+  expect(JSON.parse(made.stdout)).toMatchObject({ created: true, shards: [{ shardId: 'points' }] })
+  expect(JSON.parse(again.stdout)).toMatchObject({ created: false })
+  expect(other).toMatchObject({ status: 1 })
+  expect(other.stderr).toContain('STORE_SHARD_MISMATCH')
+  expect(on(path, 'count', 'points', '--filter', '{"odd":true}').stdout).toBe('2\n')
+  expect(on(path, 'delete', 'points', 'a', 'nobody').stdout).toBe('deleted 1\n')
+  expect(on(path, 'delete', 'points', '--filter', '{"odd":true}').stdout).toBe('deleted 1\n')
+  expect(on(path, 'get', 'points', 'b').stdout).toBe(
+    '{"id":"b","metadata":{"odd":false},"text":null,"embedding":[1,2]}\n',
+  )
+  expect(on(path, 'shards', 'drop', 'points').stderr).toContain('1 records')
+  expect(on(path, 'shards', 'drop', 'points', '--yes').stdout).toBe('dropped points\n')
+  expect(on(path, 'shards').stdout).toBe('no shards\n')
 })
 
 test('an error of the library is said with its code and what to do', () => {
   const notDatabase = join(folder, 'text.db')
   writeFileSync(notDatabase, 'no database at all, but long enough to be looked at'.repeat(20))
 
-  const { status, stderr } = run('stats', notDatabase)
+  const { status, stderr } = on(notDatabase, 'stats')
 
   expect(status).toBe(1)
   expect(stderr).toMatch(/^STORE_CORRUPT: /)
 })
 
+test('watch prints the result again when another process writes, and ends with Ctrl-C', async () => {
+  const path = join(folder, 'watched.db')
+  on(path, 'init', 'live', '--dimension', '1', '--metric', 'l2')
+  await using watching = start(['watch', 'live', '--json', '-d', path])
+
+  const before = JSON.parse(await watching.line()) as unknown
+  {
+    using db = await createVectorDB({ path })
+    db.insert('live', { id: 'new', embedding: [1] })
+  }
+  const after = JSON.parse(await watching.line()) as unknown
+
+  expect(before).toEqual({ results: [] })
+  expect(after).toMatchObject({ results: [{ id: 'new' }] })
+  expect(await watching.stop('SIGINT')).toBe(0)
+})
+
 test('two nodes that pinned each other sync; a third that nobody pinned is refused by name', async () => {
   const b = join(folder, 'b.db')
   const stranger = join(folder, 'stranger.db')
-  const pinned = run('trust', 'add', database, pem(b), '--name', 'b').stdout.trim()
+  for (const path of [b, stranger]) on(path, 'init')
+  const pinned = on(database, 'trust', 'add', pem(b), '--name', 'b').stdout.trim()
   for (const other of [b, stranger]) {
     TrustList.open(`${other}-node`).add(openIdentity(`${database}-node`).certificatePem)
   }
-  const listening = spawn(
-    process.execPath,
-    ['--conditions=source', MAIN, 'listen', database, '127.0.0.1:0'],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  )
-  try {
-    const [line] = (await once(createInterface({ input: listening.stdout }), 'line')) as [string]
-    const address = line.split(' ').at(-1) ?? ''
+  await using listening = start(['listen', '127.0.0.1:0', '-d', database])
+  const address = (await listening.line()).split(' ').at(-1) ?? ''
 
-    const synced = run('sync', b, 'notes', address, '--json')
-    const refused = run('sync', stranger, 'notes', address)
+  const synced = on(b, 'sync', 'notes', address, '--json')
+  const verified = on(b, 'verify', '--peer', address)
+  const repaired = on(b, 'repair', 'notes', '--peer', address, '--json')
+  const refused = on(stranger, 'sync', 'notes', address)
+  on(b, 'peers', 'add', 'a', address)
+  const checked = on(b, 'peers', '--check', '--json')
 
-    expect(run('trust', 'list', database).stdout).toBe(`${pinned}  b\n`)
-    expect(run('fingerprint', b).stdout).toBe(`${pinned}\n`)
-    expect(run('fingerprint', b, '--certificate').stdout).toBe(readFileSync(pem(b), 'utf8'))
-    expect(JSON.parse(synced.stdout)).toMatchObject({ applied: 2, sent: 0 })
-    expect(refused.status).toBe(1)
-    expect(refused.stderr).toContain('TRANSPORT_REFUSED_BY_PEER')
-    expect(refused.stderr).toContain(openIdentity(`${stranger}-node`).fingerprint)
-  } finally {
-    listening.kill('SIGTERM')
-    const [code] = (await once(listening, 'exit')) as [number | null]
-    expect(code).toBe(0)
+  expect(on(database, 'trust', 'list').stdout).toBe(`${pinned}  b\n`)
+  expect(on(b, 'fingerprint').stdout).toBe(`${pinned}\n`)
+  expect(on(b, 'fingerprint', '--certificate').stdout).toBe(readFileSync(pem(b), 'utf8'))
+  expect(JSON.parse(synced.stdout)).toMatchObject({ applied: 2, sent: 0 })
+  expect(verified).toMatchObject({ status: 0, stdout: 'notes: equal\n' })
+  expect(JSON.parse(repaired.stdout)).toMatchObject({ shards: [{ equal: true, repaired: 0 }] })
+  expect(JSON.parse(checked.stdout)).toMatchObject({ peers: [{ nodeId: 'a', status: 'online' }] })
+  expect(refused.status).toBe(1)
+  expect(refused.stderr).toContain('TRANSPORT_REFUSED_BY_PEER')
+  expect(refused.stderr).toContain(openIdentity(`${stranger}-node`).fingerprint)
+  expect(await listening.stop()).toBe(0)
+  expect(on(b, 'peers', 'remove', 'a').stdout).toBe('forgot a\n')
+}, 120_000)
+
+test('a conflict is listed, shown, decided and taken back; quarantine is empty', async () => {
+  const [path, copy] = [join(folder, 'c.db'), join(folder, 'd.db')]
+  {
+    using one = await createVectorDB({ path })
+    using two = await createVectorDB({ path: copy })
+    for (const [db, text] of [
+      [one, 'mine'],
+      [two, 'yours'],
+    ] as const) {
+      db.createShard('shared', { dimension: 1, metric: 'l2' })
+      db.insert('shared', { id: 'x', embedding: [1], text })
+    }
+    const read = two.replica.readDelta('shared', {
+      after: 0,
+      countMax: 10,
+      bytesMax: 1_000_000,
+      known: new Map(),
+    })
+    one.replica.applyDelta('shared', read.changes, {
+      peer: 'f'.repeat(64),
+      logId: read.state.logId,
+      cursor: read.through,
+    })
   }
+  const undoFile = join(folder, 'undo.json')
+
+  const listed = on(path, 'conflicts', 'list', 'shared')
+  const shown = on(path, 'conflicts', 'show', 'shared', 'x', '--json')
+  const { siblings } = JSON.parse(shown.stdout) as {
+    siblings: { dot: string; value: { text: string } }[]
+  }
+  const mine = siblings.find(({ value }) => value.text === 'mine')?.dot ?? ''
+  const before = on(path, 'get', 'shared', 'x').stdout
+  const decided = on(
+    path,
+    'conflicts',
+    'resolve',
+    'shared',
+    'x',
+    '--choose',
+    mine,
+    '--undo-file',
+    undoFile,
+  )
+  const after = JSON.parse(on(path, 'get', 'shared', 'x').stdout) as { text: string }
+  const undone = on(path, 'conflicts', 'undo', undoFile)
+
+  expect(listed).toMatchObject({ status: 3, stdout: 'x  2 writes\n' })
+  expect(siblings).toHaveLength(2)
+  expect(decided.status).toBe(0)
+  expect(after.text).toBe('mine')
+  expect(on(path, 'conflicts', 'list', 'shared')).toMatchObject({ status: 0, stdout: '' })
+  expect(undone.status).toBe(0)
+  expect(on(path, 'get', 'shared', 'x').stdout).toBe(before)
+  expect(on(path, 'conflicts', 'undo', undoFile).status).toBe(1)
+  expect(on(path, 'quarantine', 'list', 'shared').stdout).toBe('nothing in quarantine\n')
+  expect(on(path, 'quarantine', 'discard', 'shared', '--entry', '7').stderr).toContain(
+    'STORE_QUARANTINE_UNKNOWN',
+  )
+}, 120_000)
+
+test('a snapshot is restored in the place of a database, and never in the place of one that is open', async () => {
+  const path = join(folder, 'kept.db')
+  const copy = join(folder, 'kept.snapshot')
+  on(path, 'init', 'points', '--dimension', '1', '--metric', 'l2')
+  {
+    using db = await createVectorDB({ path })
+    db.insert('points', { id: 'before', embedding: [1] })
+  }
+  const taken = on(path, 'snapshot', copy)
+  const twice = on(path, 'snapshot', copy)
+  on(path, 'delete', 'points', 'before')
+
+  const unasked = on(path, 'restore', copy)
+  const db = await createVectorDB({ path })
+  const inUse = on(path, 'restore', copy, '--replace')
+  db.close()
+  const restored = on(path, 'restore', copy, '--replace')
+
+  expect(taken.status).toBe(0)
+  expect(twice.stderr).toContain('STORE_IO')
+  expect(unasked).toMatchObject({ status: 2 })
+  expect(inUse.stderr).toContain('another process')
+  expect(restored).toMatchObject({ status: 0, stdout: `${path}: 1 records\n` })
+  expect(on(path, 'count', 'points').stdout).toBe('1\n')
+  expect(on(`${path}.replaced`, 'count', 'points').stdout).toBe('0\n')
+  expect(on(path, 'verify').stdout).toContain('as kept')
 }, 120_000)

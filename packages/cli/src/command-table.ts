@@ -1,0 +1,86 @@
+/**
+ * Every command there is, in the order of help. One table: main.ts runs them, help.ts and completion.ts describe
+ * them, and docs/cli.md is written from it (scripts/cli-reference.ts).
+ */
+import type { Command } from './command.ts'
+import { completionCommand } from './commands/completion.ts'
+import {
+  conflictsListCommand,
+  conflictsResolveCommand,
+  conflictsShowCommand,
+  conflictsUndoCommand,
+} from './commands/conflicts.ts'
+import { demoCommand } from './commands/demo.ts'
+import { exportCommand } from './commands/export.ts'
+import { importCommand } from './commands/import.ts'
+import { initCommand } from './commands/init.ts'
+import {
+  listenCommand,
+  peersAddCommand,
+  peersCommand,
+  peersRemoveCommand,
+  syncCommand,
+} from './commands/peers.ts'
+import {
+  quarantineDiscardCommand,
+  quarantineListCommand,
+  quarantineRetryCommand,
+} from './commands/quarantine.ts'
+import {
+  countCommand,
+  deleteCommand,
+  getCommand,
+  queryCommand,
+  watchCommand,
+} from './commands/records.ts'
+import {
+  shardsCommand,
+  shardsCreateCommand,
+  shardsDropCommand,
+  statsCommand,
+} from './commands/shards.ts'
+import { restoreCommand, snapshotCommand } from './commands/snapshot.ts'
+import {
+  fingerprintCommand,
+  trustAddCommand,
+  trustListCommand,
+  trustRemoveCommand,
+} from './commands/trust.ts'
+import { repairCommand, verifyCommand } from './commands/verify.ts'
+
+export const COMMANDS: readonly Command[] = [
+  initCommand,
+  shardsCommand,
+  shardsCreateCommand,
+  shardsDropCommand,
+  importCommand,
+  exportCommand,
+  queryCommand,
+  getCommand,
+  deleteCommand,
+  countCommand,
+  watchCommand,
+  statsCommand,
+  peersCommand,
+  peersAddCommand,
+  peersRemoveCommand,
+  syncCommand,
+  listenCommand,
+  conflictsListCommand,
+  conflictsShowCommand,
+  conflictsResolveCommand,
+  conflictsUndoCommand,
+  quarantineListCommand,
+  quarantineRetryCommand,
+  quarantineDiscardCommand,
+  verifyCommand,
+  repairCommand,
+  snapshotCommand,
+  restoreCommand,
+  fingerprintCommand,
+  trustAddCommand,
+  trustListCommand,
+  trustRemoveCommand,
+  completionCommand(() => COMMANDS),
+  demoCommand,
+]

@@ -1,0 +1,147 @@
+/**
+ * `sqlite-vector export`: the records of a shard into a file or to stdout, in the order of their ids.
+ *
+ * What a format cannot carry is refused with the record's name, unless `--drop` says that it may go. The file appears
+ * under its name when it is whole; an interruption leaves nothing. Reads page by page: a record that is written
+ * meanwhile may or may not be in the file; export a snapshot when that matters.
+ */
+import { type Call, type Command, EXIT, oneOfWords, UsageError } from '../command.ts'
+import { type ByteSink, fileSink, stdoutSink } from '../formats/bytes.ts'
+import { FORMATS, formatOf } from '../formats/formats.ts'
+import { type Field, FIELDS, type Format, InputError, type RecordWriter } from '../formats/types.ts'
+import { withNode } from '../node/open.ts'
+import type { NodeClient, ShownRecord } from '../node/types.ts'
+import { formatCount } from '../terminal.ts'
+
+const PAGE_VECTOR_BYTES = 4_194_304
+const PAGE_RECORDS_MAX = 1_000
+
+export const exportCommand: Command = {
+  words: ['export'],
+  summary: 'Write the records of a shard into a file, or to stdout.',
+  details: `What can be carried: ${FORMATS.map(({ name, carries }) => `${name} ${carries.length === FIELDS.length ? 'everything' : 'vectors'}`).join(', ')}. What a format cannot carry is refused, unless --drop says that it may go.`,
+  target: 'node',
+  arguments: [
+    { name: 'shard', summary: 'whose records' },
+    { name: 'file', summary: 'where they go; - writes to stdout', choices: 'file' },
+  ],
+  options: [
+    {
+      name: 'format',
+      value: 'NAME',
+      summary: 'what to write',
+      default: 'by the ending of the file',
+      choices: FORMATS.map(({ name }) => name),
+    },
+    {
+      name: 'ids',
+      value: 'FILE',
+      summary: 'where ids go, one a line, for formats without',
+      choices: 'file',
+    },
+    { name: 'drop', value: 'FIELD', many: true, summary: 'what may be lost', choices: FIELDS },
+    { name: 'force', summary: 'replace files that are there' },
+  ],
+  run: (call) => withNode(call, (node) => exportRecords(call, node)),
+}
+
+async function exportRecords(call: Call, node: NodeClient): Promise<number> {
+  const shardId = call.argument('shard')
+  const path = call.argument('file')
+  const format = formatOf(path, call.text('format'))
+  const drop = call.texts('drop').map((field) => oneOfWords('--drop', field, FIELDS))
+  const shard = (await node.shards()).find((candidate) => candidate.shardId === shardId)
+  if (shard === undefined) throw new UsageError(`there is no shard ${shardId}`)
+  refuseWhatIsLost(call, format, drop)
+  const { dimension, recordCount } = shard
+  const isForced = call.flag('force')
+  const sink = path === '-' ? stdoutSink() : await fileSink(path, isForced)
+  let ids: ByteSink | null = null
+  let exported = 0
+  try {
+    const idsPath = call.text('ids')
+    ids = idsPath === undefined ? null : await fileSink(idsPath, isForced)
+    const writer = format.openWriter({ sink, dimension, ids })
+    for await (const record of recordsOf(node, shardId, dimension, call.signal)) {
+      await writeRecord(writer, record, format, drop)
+      exported += 1
+      if (exported % 256 === 0)
+        call.reporter.progress('export', exported, Math.max(exported, recordCount))
+    }
+    call.signal.throwIfAborted()
+    await writer.end()
+    await ids?.finish()
+    await sink.finish()
+  } catch (error) {
+    await ids?.abandon()
+    await sink.abandon()
+    throw error
+  }
+  if (path !== '-')
+    call.print({ shardId, file: path, exported }, () => `${path}: ${formatCount(exported)} records`)
+  return EXIT.done
+}
+
+/** What is clear before the first record was read. @throws UsageError */
+function refuseWhatIsLost(
+  call: Call,
+  { name, carries, piped }: Format,
+  drop: readonly Field[],
+): void {
+  if (call.argument('file') === '-' && !piped.write) {
+    throw new UsageError(`${name} cannot be written to a pipe; give a file`)
+  }
+  const hasIds = carries.includes('id')
+  if (hasIds && call.text('ids') !== undefined) {
+    throw new UsageError(`${name} carries ids itself; leave --ids out`)
+  }
+  if (!hasIds && call.text('ids') === undefined && !drop.includes('id')) {
+    throw new UsageError(
+      `${name} carries no ids: say --ids FILE to write them beside, or --drop id`,
+    )
+  }
+}
+
+async function writeRecord(
+  writer: RecordWriter,
+  { id, embedding, metadata, text }: ShownRecord,
+  { name, carries }: Format,
+  drop: readonly Field[],
+): Promise<void> {
+  const isLost = (field: Field, isThere: boolean): boolean =>
+    isThere && !carries.includes(field) && !drop.includes(field)
+  const lost: Field[] = []
+  if (isLost('metadata', Object.keys(metadata).length > 0)) lost.push('metadata')
+  if (isLost('text', text !== null)) lost.push('text')
+  if (lost.length > 0) {
+    throw new InputError(
+      `record ${JSON.stringify(id)} has ${lost.join(' and ')}, which ${name} cannot carry; use jsonl, csv or parquet, or say ${lost.map((field) => `--drop ${field}`).join(' ')}`,
+    )
+  }
+  if (embedding === undefined)
+    throw new InputError(`record ${JSON.stringify(id)} came without its vector`)
+  await writer.write({
+    id,
+    embedding,
+    metadata: drop.includes('metadata') ? {} : metadata,
+    text: drop.includes('text') ? null : text,
+  })
+}
+
+async function* recordsOf(
+  node: NodeClient,
+  shardId: string,
+  dimension: number,
+  signal: AbortSignal,
+): AsyncGenerator<ShownRecord> {
+  const limit = Math.max(
+    1,
+    Math.min(PAGE_RECORDS_MAX, Math.floor(PAGE_VECTOR_BYTES / (4 * dimension))),
+  )
+  let cursor: string | null = null
+  do {
+    const page = await node.list(shardId, { cursor, limit })
+    yield* page.records
+    cursor = page.nextCursor
+  } while (cursor !== null && !signal.aborted)
+}

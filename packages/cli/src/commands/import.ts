@@ -1,0 +1,226 @@
+/**
+ * `sqlite-vector import`: records from a file or stdin into a shard.
+ *
+ * Commits as it goes, so what an interruption or a bad record leaves is the records before it, and the command says
+ * with which `--skip` to go on. Holds one batch at a time.
+ */
+import type { RecordInput } from '@agentic-flow/sqlite-vector'
+import { type Call, type Command, EXIT, oneOfWords, UsageError } from '../command.ts'
+import { sourceOf } from '../formats/bytes.ts'
+import { FORMATS, formatOf } from '../formats/formats.ts'
+import { idsFrom } from '../formats/ids.ts'
+import { InputError, type PlacedRecord, type ReadOptions } from '../formats/types.ts'
+import { withNode } from '../node/open.ts'
+import type { NodeClient } from '../node/types.ts'
+import { formatCount } from '../terminal.ts'
+import { SHARD_OPTIONS } from './shards.ts'
+
+const MODES = ['upsert', 'insert'] as const
+const COLUMNS = ['id', 'embedding', 'metadata', 'text'] as const
+/** Vectors of one batch, in bytes: a batch is one transaction, and stays in memory until it is committed. */
+const BATCH_VECTOR_BYTES = 8_388_608
+const BATCH_RECORDS_MAX = 1_000
+
+export const importCommand: Command = {
+  words: ['import'],
+  summary: 'Write the records of a file, or of stdin, into a shard.',
+  details:
+    'Records are committed in batches. After an interruption or a bad record the batches before it stay, and what to skip is said. Without the shard, --create makes it with the dimension of the first record.',
+  target: 'node',
+  arguments: [
+    { name: 'shard', summary: 'where the records go' },
+    { name: 'file', summary: 'what to read; - reads stdin', choices: 'file' },
+  ],
+  options: [
+    {
+      name: 'format',
+      value: 'NAME',
+      summary: 'what the file is',
+      default: 'by its ending',
+      choices: FORMATS.map(({ name }) => name),
+    },
+    {
+      name: 'mode',
+      value: 'NAME',
+      summary: 'replace records that are there, or refuse them',
+      default: 'upsert',
+      choices: MODES,
+    },
+    { name: 'skip', value: 'COUNT', summary: 'pass over so many records: those of an earlier run' },
+    {
+      name: 'ids',
+      value: 'FILE',
+      summary: 'ids, one a line, for formats without',
+      choices: 'file',
+    },
+    {
+      name: 'id-prefix',
+      value: 'TEXT',
+      summary: 'before the row numbers that serve as ids where there are none',
+    },
+    {
+      name: 'column',
+      value: 'FIELD=NAME',
+      many: true,
+      summary: `what the file calls ${COLUMNS.join(', ')}`,
+    },
+    { name: 'create', summary: 'make the shard when it is missing' },
+    ...SHARD_OPTIONS.filter(({ name }) => name !== 'dimension'),
+  ],
+  run: (call) => withNode(call, (node) => importRecords(call, node)),
+}
+
+interface Progress {
+  /** Records that are committed, those skipped included. */
+  done: number
+}
+
+async function importRecords(call: Call, node: NodeClient): Promise<number> {
+  const shardId = call.argument('shard')
+  const path = call.argument('file')
+  const format = formatOf(path, call.text('format'))
+  if (path === '-' && !format.piped.read) {
+    throw new UsageError(`${format.name} cannot be read from a pipe; give a file`)
+  }
+  const skip = call.text('skip') === undefined ? 0 : call.count('skip', 0)
+  const progress: Progress = { done: skip }
+  const started = performance.now()
+  try {
+    const records = skipped(format.read(sourceOf(path), readOptionsOf(call)), skip)
+    await writeAll(call, node, records, progress)
+  } catch (error) {
+    throw explained(error, shardId, progress.done, skip)
+  }
+  const imported = progress.done - skip
+  if (call.signal.aborted) {
+    process.stderr.write(`interrupted; go on with: --skip ${progress.done}\n`)
+    return EXIT.interrupted
+  }
+  const durationMs = performance.now() - started
+  call.print({ shardId, imported, skipped: skip, durationMs }, () => {
+    const perSecond = formatCount(imported / Math.max(0.001, durationMs / 1_000))
+    return `imported ${formatCount(imported)} records, ${perSecond}/s`
+  })
+  return EXIT.done
+}
+
+async function writeAll(
+  call: Call,
+  node: NodeClient,
+  records: AsyncIterable<PlacedRecord>,
+  progress: Progress,
+): Promise<void> {
+  const shardId = call.argument('shard')
+  const mode = oneOfWords('--mode', call.text('mode') ?? 'upsert', MODES)
+  let batch: PlacedRecord[] = []
+  let batchMax = 1
+  const commit = async (): Promise<void> => {
+    await writeBatch(node, shardId, batch, mode, progress)
+    call.reporter.progress('import', progress.done, null)
+    batch = []
+  }
+  for await (const placed of records) {
+    if (call.signal.aborted) return
+    if (batch.length === 0) {
+      const { length } = placed.record.embedding
+      if (progress.done === 0 || batchMax === 1) await createShard(call, node, length)
+      batchMax = Math.max(
+        1,
+        Math.min(BATCH_RECORDS_MAX, Math.floor(BATCH_VECTOR_BYTES / (4 * length))),
+      )
+    }
+    batch.push(placed)
+    if (batch.length >= batchMax) await commit()
+  }
+  if (batch.length > 0 && !call.signal.aborted) await commit()
+}
+
+/** One transaction; when it is refused, the records before the first bad one are committed and that one is named. */
+async function writeBatch(
+  node: NodeClient,
+  shardId: string,
+  batch: readonly PlacedRecord[],
+  mode: (typeof MODES)[number],
+  progress: Progress,
+): Promise<void> {
+  const write = (records: readonly RecordInput[]): Promise<void> =>
+    node.write(shardId, records, mode)
+  try {
+    await write(batch.map(({ record }) => record))
+    progress.done += batch.length
+  } catch (error) {
+    // A full disk or a busy file is no record's fault, and no smaller batch would help.
+    if (!isOfRecord(error)) throw error
+    const [first] = batch
+    if (first === undefined || batch.length === 1) throw atRecord(error, first)
+    const half = Math.ceil(batch.length / 2)
+    await writeBatch(node, shardId, batch.slice(0, half), mode, progress)
+    await writeBatch(node, shardId, batch.slice(half), mode, progress)
+  }
+}
+
+function isOfRecord(error: unknown): error is Error {
+  if (error instanceof TypeError || error instanceof RangeError) return true
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    /^STORE_(RECORD|DIMENSION)/.test(String(error.code))
+  )
+}
+
+function atRecord(error: Error, placed: PlacedRecord | undefined): Error {
+  if (placed === undefined) return error
+  const { where, record } = placed
+  const message = `${where} (id ${JSON.stringify(record.id)}): ${error.message}`
+  return new InputError(message, { cause: error })
+}
+
+async function createShard(call: Call, node: NodeClient, dimension: number): Promise<void> {
+  if (!call.flag('create')) return
+  const shardId = call.argument('shard')
+  if ((await node.shards()).some((shard) => shard.shardId === shardId)) return
+  const metric = oneOfWords('--metric', call.text('metric') ?? 'cosine', ['cosine', 'l2', 'dot'])
+  const modelId = call.text('model')
+  await node.createShard(shardId, {
+    dimension,
+    metric,
+    ...(modelId === undefined ? {} : { modelId }),
+  })
+}
+
+/** Says what is committed, so that nobody has to guess. */
+function explained(error: unknown, shardId: string, done: number, skip: number): unknown {
+  const state =
+    done === skip
+      ? 'nothing was imported'
+      : `${formatCount(done - skip)} records before it are in ${shardId}; go on with --skip ${done}`
+  if (error instanceof InputError)
+    return new InputError(`${error.message}\n${state}`, { cause: error })
+  process.stderr.write(`${state}\n`)
+  return error
+}
+
+async function* skipped(
+  records: AsyncIterable<PlacedRecord>,
+  count: number,
+): AsyncGenerator<PlacedRecord> {
+  let left = count
+  for await (const record of records) {
+    if (left > 0) left -= 1
+    else yield record
+  }
+}
+
+function readOptionsOf(call: Call): ReadOptions {
+  const columns = { id: 'id', embedding: 'embedding', metadata: 'metadata', text: 'text' }
+  for (const given of call.texts('column')) {
+    const [, field = '', name = ''] = /^([^=]+)=(.+)$/.exec(given) ?? []
+    columns[oneOfWords('--column', field, COLUMNS)] = name
+  }
+  const idsPath = call.text('ids')
+  return {
+    columns,
+    ids: idsPath === undefined ? null : idsFrom(sourceOf(idsPath)),
+    idPrefix: call.text('id-prefix') ?? '',
+  }
+}

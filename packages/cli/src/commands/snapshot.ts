@@ -1,0 +1,99 @@
+/**
+ * `sqlite-vector snapshot` and `restore`: copy a file while it is in use, and put a copy in its place.
+ */
+import { existsSync, copyFileSync, mkdirSync, renameSync, rmSync, constants } from 'node:fs'
+import { dirname } from 'node:path'
+import { type Call, type Command, databaseOf, EXIT, UsageError } from '../command.ts'
+import { withNode } from '../node/open.ts'
+import { formatBytes, formatCount } from '../terminal.ts'
+
+export const snapshotCommand: Command = {
+  words: ['snapshot'],
+  summary: 'Copy the database while it is in use, and check the copy.',
+  details: 'The copy appears under its name only when it is whole.',
+  target: 'node',
+  arguments: [
+    { name: 'file', summary: 'where the copy goes; nothing is replaced', choices: 'file' },
+  ],
+  options: [],
+  run: (call) =>
+    withNode(call, async (node) => {
+      const file = call.argument('file')
+      const bytes = await node.snapshot(file, call.signal)
+      call.print({ file, bytes }, () => `${file}: ${formatBytes(bytes)}`)
+      return EXIT.done
+    }),
+}
+
+export const restoreCommand: Command = {
+  words: ['restore'],
+  summary: 'Put a snapshot in the place of a database that no process has open.',
+  details:
+    'The copy is opened and checked first. With --replace the file that is there is kept beside it as FILE.replaced. The node keeps its key and its trust; it writes under a new identity from then on, and what was written since the snapshot comes back from peers.',
+  target: 'file',
+  arguments: [{ name: 'snapshot', summary: 'the file that `snapshot` wrote', choices: 'file' }],
+  options: [{ name: 'replace', summary: 'also where there is a database' }],
+  run: restore,
+}
+
+async function restore(call: Call): Promise<number> {
+  const source = call.argument('snapshot')
+  const target = databaseOf(call)
+  if (!existsSync(source)) throw new UsageError(`there is no file ${source}`)
+  const kept = `${target}.replaced`
+  if (existsSync(target)) {
+    if (!call.flag('replace')) throw new UsageError(`${target} exists; say --replace`)
+    if (existsSync(kept))
+      throw new UsageError(`${kept} is there from an earlier restore; move it away`)
+    await refuseOpenFile(target)
+  }
+  const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
+  mkdirSync(dirname(target), { recursive: true })
+  const copy = `${target}.restoring`
+  removeFile(copy)
+  copyFileSync(source, copy, constants.COPYFILE_EXCL)
+  let records = 0
+  try {
+    const db = await createVectorDB({ path: copy })
+    try {
+      for (const { shardId } of db.shards()) records += db.recount(shardId).recordCount
+    } finally {
+      db.close()
+    }
+    moveFile(target, kept)
+    renameSync(copy, target)
+  } finally {
+    removeFile(copy)
+  }
+  call.print({ database: target, records }, () => `${target}: ${formatCount(records)} records`)
+  return EXIT.done
+}
+
+/**
+ * The last process that closes a file removes its write-ahead log: one that is there after we opened and closed it
+ * belongs to somebody. A file that cannot be opened is damaged, which is why it is being replaced.
+ */
+async function refuseOpenFile(path: string): Promise<void> {
+  const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
+  const { SqliteVectorError } = await import('@agentic-flow/sqlite-vector/errors')
+  try {
+    const db = await createVectorDB({ path })
+    db.close()
+  } catch (error) {
+    if (!(error instanceof SqliteVectorError) || error.code !== 'STORE_CORRUPT') throw error
+    return
+  }
+  if (!existsSync(`${path}-wal`)) return
+  throw new UsageError(`another process has ${path} open; stop it first`)
+}
+
+/** The log goes with its file: beside another one it would be applied to that. */
+function moveFile(from: string, to: string): void {
+  for (const suffix of ['-wal', '-shm', '']) {
+    if (existsSync(`${from}${suffix}`)) renameSync(`${from}${suffix}`, `${to}${suffix}`)
+  }
+}
+
+function removeFile(path: string): void {
+  for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
+}

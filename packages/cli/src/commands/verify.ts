@@ -1,0 +1,99 @@
+/**
+ * `sqlite-vector verify` and `repair`: hold what is kept against the rows, and the rows against a peer's.
+ */
+import { type Call, type Command, EXIT, existingDatabase, UsageError } from '../command.ts'
+import { withNode } from '../node/open.ts'
+import type { CheckSummary, VerifySummary } from '../node/types.ts'
+import { formatCount } from '../terminal.ts'
+
+export const verifyCommand: Command = {
+  words: ['verify'],
+  summary: 'Count shards anew from their rows; with --peer, compare them with a peer.',
+  details:
+    'Exit code 3 when something differed. Counts that were kept wrongly are right afterwards, and with --peer the records that were missing here were fetched: verify again to see that all is well.',
+  target: 'file',
+  arguments: [{ name: 'shard', summary: 'only these', many: true, optional: true }],
+  options: [
+    { name: 'peer', value: 'ADDRESS', summary: 'compare with the peer that listens there' },
+  ],
+  async run(call) {
+    const address = call.text('peer')
+    if (address === undefined) return verifyHere(call)
+    const results = await compared(call, address)
+    const isSound = results.every(
+      ({ correct, equal, divergences, onlyHere }) =>
+        correct && equal && divergences === 0 && onlyHere === 0,
+    )
+    return isSound ? EXIT.done : EXIT.found
+  },
+}
+
+export const repairCommand: Command = {
+  words: ['repair'],
+  summary: 'Fetch from a peer what a shard lacks or holds damaged.',
+  details:
+    'Compares ranges of ids and transfers only what differs. Exit code 3 when rows still differ: the peer lacks something that is here, and repairs itself by the same command on its side.',
+  target: 'file',
+  arguments: [{ name: 'shard', summary: 'only these', many: true, optional: true }],
+  options: [{ name: 'peer', value: 'ADDRESS', summary: 'where a sound copy listens' }],
+  async run(call) {
+    const results = await compared(call, call.text('peer') ?? '')
+    return results.every(({ equal }) => equal) ? EXIT.done : EXIT.found
+  },
+}
+
+async function verifyHere(call: Call): Promise<number> {
+  const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
+  using db = await createVectorDB({ path: existingDatabase(call) })
+  const given = call.rest()
+  const shardIds = given.length > 0 ? given : db.shards().map(({ shardId }) => shardId)
+  const checks = shardIds.map((shardId): CheckSummary => {
+    const { correct, recordCount, fingerprint } = db.recount(shardId)
+    return { shardId, correct, recordCount, fingerprint }
+  })
+  call.print({ shards: checks }, () =>
+    checks
+      .map(({ shardId, correct, recordCount, fingerprint }) => {
+        const verdict = correct ? 'as kept' : 'differed from what was kept; put right'
+        return `${shardId}: ${formatCount(recordCount)} records, ${fingerprint}, ${verdict}`
+      })
+      .join('\n'),
+  )
+  return checks.every(({ correct }) => correct) ? EXIT.done : EXIT.found
+}
+
+async function compared(call: Call, address: string): Promise<readonly VerifySummary[]> {
+  if (address === '') throw new UsageError('--peer ADDRESS is missing')
+  return withNode(call, async (node) => {
+    const given = call.rest()
+    const shardIds = given.length > 0 ? given : (await node.shards()).map(({ shardId }) => shardId)
+    const results: VerifySummary[] = []
+    for (const shardId of shardIds) {
+      const result = await node.verify(shardId, address, call.signal)
+      results.push(result)
+      if (!call.json) process.stdout.write(`${verifyLine(result)}\n`)
+    }
+    if (call.json) process.stdout.write(`${JSON.stringify({ shards: results })}\n`)
+    return results
+  })
+}
+
+function verifyLine(result: VerifySummary): string {
+  const {
+    shardId,
+    equal,
+    compared: wereCompared,
+    repaired,
+    dropped,
+    onlyHere,
+    divergences,
+  } = result
+  return [
+    `${shardId}: ${equal ? 'equal' : 'differs'}`,
+    ...(wereCompared ? [] : ['could not be compared, both sides are being written']),
+    ...(divergences > 0 ? ['rows had diverged'] : []),
+    ...(repaired > 0 ? [`fetched ${formatCount(repaired)}`] : []),
+    ...(dropped > 0 ? [`dropped ${formatCount(dropped)} deleted records`] : []),
+    ...(onlyHere > 0 ? [`${formatCount(onlyHere)} records only here`] : []),
+  ].join(', ')
+}

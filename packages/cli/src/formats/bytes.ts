@@ -1,0 +1,141 @@
+/**
+ * Bytes in and out of files and pipes, without holding more than a chunk: sinks with back-pressure, files that appear
+ * under their name only when they are whole, and readers of exact lengths and of lines.
+ */
+import { once } from 'node:events'
+import { createReadStream, existsSync, rmSync } from 'node:fs'
+import { open, rename, type FileHandle } from 'node:fs/promises'
+import { InputError, type Source } from './types.ts'
+
+/** Longest line of a text file, in bytes: the largest record there may be takes a tenth of it. */
+const LINE_BYTES_MAX = 16_777_216
+const READ_CHUNK_BYTES = 262_144
+
+/** Where bytes go. */
+export interface ByteSink {
+  write(bytes: Uint8Array | string): Promise<void>
+  /** Overwrites what was written there; null where that is impossible, as in a pipe. */
+  readonly patch: ((offset: number, bytes: Uint8Array) => Promise<void>) | null
+  /** Makes it all there under its name. */
+  finish(): Promise<void>
+  /** Leaves nothing behind. Does nothing after {@link finish}. */
+  abandon(): Promise<void>
+}
+
+/** A file that gets its name when it is finished. @throws InputError when there is one and it is not to be replaced */
+export async function fileSink(path: string, isReplaced: boolean): Promise<ByteSink> {
+  if (!isReplaced && existsSync(path)) throw new InputError(`${path} exists; --force replaces it`)
+  const partial = `${path}.partial`
+  const file: FileHandle = await open(partial, 'w')
+  let state: 'open' | 'over' = 'open'
+  return {
+    async write(bytes) {
+      await (typeof bytes === 'string' ? file.appendFile(bytes) : file.writeFile(bytes))
+    },
+    async patch(offset, bytes) {
+      await file.write(bytes, 0, bytes.byteLength, offset)
+    },
+    async finish() {
+      await file.sync()
+      await file.close()
+      await rename(partial, path)
+      state = 'over'
+    },
+    async abandon() {
+      if (state === 'over') return
+      state = 'over'
+      await file.close()
+      rmSync(partial, { force: true })
+    },
+  }
+}
+
+/** stdout. What was written cannot be taken back, and is not patched. */
+export function stdoutSink(): ByteSink {
+  return {
+    async write(bytes) {
+      if (!process.stdout.write(bytes)) await once(process.stdout, 'drain')
+    },
+    patch: null,
+    finish: () => Promise.resolve(),
+    abandon: () => Promise.resolve(),
+  }
+}
+
+/** A file, or stdin where it is `-`. */
+export function sourceOf(path: string): Source {
+  if (path === '-') return { name: 'stdin', path: null, chunks: () => process.stdin }
+  const chunks = (): AsyncIterable<Uint8Array> =>
+    createReadStream(path, { highWaterMark: READ_CHUNK_BYTES })
+  return { name: path, path, chunks }
+}
+
+/** Reads exact lengths from chunks of any length. */
+export class ByteReader {
+  readonly #chunks: AsyncIterator<Uint8Array>
+  #chunk: Uint8Array = new Uint8Array()
+  #offset = 0
+  #position = 0
+
+  constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.#chunks = chunks[Symbol.asyncIterator]()
+  }
+
+  /** Bytes read so far. */
+  get position(): number {
+    return this.#position
+  }
+
+  /** The next `length` bytes, fewer at the end; a copy, aligned. */
+  async read(length: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(length)
+    let filled = 0
+    while (filled < length) {
+      if (this.#offset === this.#chunk.byteLength && !(await this.#more())) break
+      const part = this.#chunk.subarray(this.#offset, this.#offset + length - filled)
+      bytes.set(part, filled)
+      filled += part.byteLength
+      this.#offset += part.byteLength
+    }
+    this.#position += filled
+    return filled === length ? bytes : bytes.subarray(0, filled)
+  }
+
+  async #more(): Promise<boolean> {
+    const next = await this.#chunks.next()
+    if (next.done === true) return false
+    this.#chunk = next.value
+    this.#offset = 0
+    return true
+  }
+}
+
+/**
+ * The lines of a text in UTF-8, without their `\n`; a `\r` before it is kept, because it may belong to a quoted field.
+ * An empty line at the very end is none.
+ */
+export async function* linesOf({ name, chunks }: Source): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  let rest = ''
+  let line = 1
+  const decoded = (bytes?: Uint8Array): string => {
+    try {
+      return bytes === undefined ? decoder.decode() : decoder.decode(bytes, { stream: true })
+    } catch (error) {
+      throw new InputError(`${name}: not UTF-8 at line ${line} or soon after`, { cause: error })
+    }
+  }
+  for await (const chunk of chunks()) {
+    const parts = (rest + decoded(chunk)).split('\n')
+    rest = parts.pop() ?? ''
+    for (const part of parts) {
+      yield part
+      line += 1
+    }
+    if (rest.length > LINE_BYTES_MAX) {
+      throw new InputError(`${name}: line ${line} is longer than ${LINE_BYTES_MAX} bytes`)
+    }
+  }
+  rest += decoded()
+  if (rest !== '') yield rest
+}

@@ -1,0 +1,22 @@
+/**
+ * The node that a call works on: the server of `--url`, or the file of `--database`.
+ */
+import { type Call, existingDatabase } from '../command.ts'
+import { NODE_NAME } from './local.ts'
+import type { NodeClient } from './types.ts'
+
+/** Opens it. With a file that is not there a usage error: commands on a node never make one. */
+export async function openNode(call: Call): Promise<NodeClient> {
+  const { openLocalNode } = await import('./local.ts')
+  return openLocalNode(existingDatabase(call), call.text('node') ?? NODE_NAME)
+}
+
+/** Runs `work` on the node of the call, and closes it whatever happens. */
+export async function withNode<T>(call: Call, work: (node: NodeClient) => Promise<T>): Promise<T> {
+  const node = await openNode(call)
+  try {
+    return await work(node)
+  } finally {
+    await node.close()
+  }
+}

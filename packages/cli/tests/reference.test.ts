@@ -1,0 +1,58 @@
+/**
+ * Help, completion and docs/cli.md say what the commands take, because all are made from one table.
+ */
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { COMMANDS } from '../src/command-table.ts'
+import { nameOf, optionsOf } from '../src/command.ts'
+import { completionScript } from '../src/completion.ts'
+import { helpOf, markdownOf } from '../src/help.ts'
+import { chooseCommand } from '../src/parse.ts'
+
+const page = readFileSync(join(import.meta.dirname, '..', '..', '..', 'docs', 'cli.md'), 'utf8')
+
+test('docs/cli.md holds the reference of every command; scripts/cli-reference.ts writes it', () => {
+  const words = (text: string): string => text.replaceAll(/[\s|:-]+/g, ' ')
+
+  expect(words(page).endsWith(words(markdownOf(COMMANDS)))).toBe(true)
+})
+
+test('no two commands have the same words, and each is found by its own', () => {
+  expect(new Set(COMMANDS.map(nameOf)).size).toBe(COMMANDS.length)
+  for (const command of COMMANDS) {
+    expect(chooseCommand(COMMANDS, command.words)).toMatchObject({ type: 'command', command })
+  }
+})
+
+test('no command has two options of one name or letter, and its help names all', () => {
+  for (const command of COMMANDS) {
+    const options = optionsOf(command)
+    const names = options.flatMap(({ name, short }) =>
+      short === undefined ? [name] : [name, short],
+    )
+    expect(new Set(names).size, nameOf(command)).toBe(names.length)
+    for (const { name } of options) expect(helpOf(command)).toContain(`--${name}`)
+  }
+})
+
+test('bash completes nouns, verbs, options and fixed values', () => {
+  const complete = (...words: string[]): readonly string[] => {
+    const script = `${completionScript('bash', COMMANDS)}
+      COMP_WORDS=(sqlite-vector ${words.map((word) => `'${word}'`).join(' ')})
+      COMP_CWORD=${words.length}
+      _sqlite_vector
+      printf '%s\\n' "\${COMPREPLY[@]}"`
+    const { stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8', cwd: '/' })
+    expect(stderr).toBe('')
+    return stdout.trim().split('\n')
+  }
+
+  expect(complete('conf')).toContain('conflicts')
+  expect(complete('conflicts', 're')).toEqual(['resolve'])
+  expect(complete('conflicts', 'resolve', '--ch')).toEqual(['--choose'])
+  expect(complete('conflicts', 'resolve', 's', 'i', '--strategy', 'm')).toEqual(['merge'])
+  expect(complete('query', 'notes', '--thr')).toEqual(['--threshold'])
+  expect(complete('completion', 'zs')).toEqual(['zsh'])
+})
