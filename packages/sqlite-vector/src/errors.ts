@@ -89,6 +89,10 @@ export const ERRORS = {
     retryable: true,
     hint: 'The file was restored or cloned and writes under a new name now; sync again.',
   },
+  SEALED_KEYS_INVALID: {
+    retryable: false,
+    hint: 'Give the file that ShardKeys.write() made, readable by its owner only.',
+  },
   SYNC_CLOSED: { retryable: false, hint: 'This sync was closed; create a new one.' },
   TRANSPORT_CLOSED: { retryable: true, hint: 'The connection ended; dial again.' },
   TRANSPORT_ABORTED: { retryable: true, hint: 'The peer or the caller gave the channel up.' },
