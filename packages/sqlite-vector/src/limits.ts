@@ -150,7 +150,7 @@ export const INBOX_MESSAGES_MAX = 64
 export const DATAGRAM_BYTES = 1_350
 
 /** The same between processes of one machine, whose loopback carries 65,536. */
-export const DATAGRAM_BYTES_LOOPBACK = 8_192
+export const DATAGRAM_BYTES_LOOPBACK = 16_384
 
 /** Bytes that a peer may send on a channel before we read: one at the start… */
 export const RECEIVE_WINDOW_STREAM_BYTES = 4_194_304
@@ -236,6 +236,30 @@ export const CONCURRENT_SYNCS_MAX = 1_024
 /** Attempts of one task, and failures in a row of one peer, before its tasks fail for good. */
 export const TASK_ATTEMPTS_MAX = 3
 
+/** Largest peer record, in bytes: a certificate, an address and the tags of the most shards. */
+export const PEER_RECORD_BYTES_MAX = 4_096
+
+/** Most shards that a peer record names; a node with more names none. */
+export const PEER_RECORD_SHARDS_MAX = 256
+
+/** Peer records of one frame. */
+export const PEER_RECORDS_PER_FRAME_MAX = 64
+
+/** Nodes that a node has records of… */
+export const MEMBERS_MAX = 1_024
+
+/** …of which it does not trust at most as many as this: anybody can make keys. */
+export const MEMBERS_UNTRUSTED_MAX = 256
+
+/** Peer records that one connection may bring in a minute: each costs the check of a signature. */
+export const PEER_RECORDS_PER_MINUTE_MAX = 4_096
+
+/** How often a node renews its record, in milliseconds… */
+export const MEMBER_REFRESH_MS = 300_000
+
+/** …and how long another may be silent before it is shown so: three renewals. */
+export const MEMBER_SILENT_MS = 900_000
+
 /** A peer not heard of for longer is shown as silent, in milliseconds. */
 export const PEER_SILENT_MS = 60_000
 
@@ -254,3 +278,8 @@ assert(
   'a version vector fits a control frame',
 )
 assert(DELTA_BYTES_TARGET <= FRAME_BYTES_MAX, 'a delta at its target size fits one frame')
+
+assert(
+  PEER_RECORDS_PER_FRAME_MAX * (PEER_RECORD_BYTES_MAX + 8) <= CONTROL_FRAME_BYTES_MAX,
+  'a frame holds its peer records',
+)

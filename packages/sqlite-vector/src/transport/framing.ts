@@ -26,6 +26,12 @@ const LENGTH_OF_END = 0xffff_ffff
 /** Says that no frame follows; to be sent with the stream's FIN. */
 export const END_MARK: Uint8Array = Uint8Array.of(0xff, 0xff, 0xff, 0xff)
 
+/** Most bytes read behind a prefix before they are asked for. */
+export const AHEAD_BYTES = 2_048
+
+const SCRATCH = new Uint8Array(AHEAD_BYTES)
+const NOTHING = new Uint8Array()
+
 /** Memory taken for a frame before any of it has arrived. */
 const FRAME_BYTES_AT_FIRST = 65_536
 
@@ -51,7 +57,10 @@ export function framePrefix(byteLength: number): Uint8Array {
   return prefix
 }
 
-/** Cuts a byte stream into frames; holds at most one unfinished frame. */
+/**
+ * Cuts a byte stream into frames; holds at most one unfinished frame, and up to {@link AHEAD_BYTES} that
+ * came behind a prefix: small frames then cost one call into the engine, not one for each of their parts.
+ */
 export class FrameReader {
   readonly #frameBytesMax: number
   readonly #prefix = new Uint8Array(FRAME_PREFIX_BYTES)
@@ -60,6 +69,7 @@ export class FrameReader {
   #length = -1
   #frame = new Uint8Array()
   #filled = 0
+  #ahead: Uint8Array = NOTHING
   #ended = false
 
   constructor(frameBytesMax: number) {
@@ -78,7 +88,8 @@ export class FrameReader {
     }
     while (this.#filled < this.#length) {
       if (this.#filled === this.#frame.length) this.#grow()
-      const count = source.readInto(this.#frame.subarray(this.#filled))
+      const rest = this.#frame.subarray(this.#filled)
+      const count = this.#ahead.length > 0 ? this.#takeAhead(rest) : source.readInto(rest)
       if (count < 0) throw endedInsideFrame()
       if (count === 0) return undefined
       this.#filled += count
@@ -92,16 +103,24 @@ export class FrameReader {
     return frame
   }
 
+  /** Forgets what was read ahead: the stream was given up. */
+  discard(): void {
+    this.#ahead = NOTHING
+  }
+
   #readPrefix(source: ByteSource): 'complete' | 'partial' | 'end' {
     while (this.#prefixFilled < FRAME_PREFIX_BYTES) {
-      const count = source.readInto(this.#prefix.subarray(this.#prefixFilled))
-      if (count < 0) {
-        if (this.#prefixFilled > 0) throw endedInsideFrame()
-        this.#ended = true
-        return 'end'
+      if (this.#ahead.length === 0) {
+        const count = source.readInto(SCRATCH)
+        if (count === 0) return 'partial'
+        if (count < 0) {
+          if (this.#prefixFilled > 0) throw endedInsideFrame()
+          this.#ended = true
+          return 'end'
+        }
+        this.#ahead = SCRATCH.slice(0, count)
       }
-      if (count === 0) return 'partial'
-      this.#prefixFilled += count
+      this.#prefixFilled += this.#takeAhead(this.#prefix.subarray(this.#prefixFilled))
     }
     const length = new DataView(this.#prefix.buffer).getUint32(0)
     if (length === LENGTH_OF_END) {
@@ -112,6 +131,13 @@ export class FrameReader {
     this.#length = length
     this.#frame = uninitialised(Math.min(length, FRAME_BYTES_AT_FIRST))
     return 'complete'
+  }
+
+  #takeAhead(into: Uint8Array): number {
+    const count = Math.min(into.length, this.#ahead.length)
+    into.set(this.#ahead.subarray(0, count))
+    this.#ahead = this.#ahead.subarray(count)
+    return count
   }
 
   #grow(): void {

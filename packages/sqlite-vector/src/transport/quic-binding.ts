@@ -97,6 +97,9 @@ export interface NativeConnection {
   peerStreamsLeftBidi(): number
   peerStreamsLeftUni(): number
   readable(): Iterable<number>
+  /** Whether any stream is. */
+  isReadable(): boolean
+  streamReadable(streamId: number): boolean
   timeout(): number | null
   onTimeout(): void
   sendAckEliciting(): void

@@ -77,6 +77,7 @@ export class QuicChannel implements Channel {
   abort(reason = 'aborted'): void {
     const error = new SqliteVectorError('TRANSPORT_ABORTED', `we gave the channel up: ${reason}`)
     this.#stream.abort(error, STREAM_CODE.aborted)
+    this.#reader.discard()
     this.#serve()
   }
 

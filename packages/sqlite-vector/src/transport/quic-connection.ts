@@ -29,6 +29,7 @@ import type { NativeConnection } from './quic-binding.ts'
 import { QuicChannel } from './quic-channel.ts'
 import type { EarlyGate } from './quic-channel.ts'
 import { CLOSE_CODE, describeEnd } from './quic-errors.ts'
+import type { QuicPasses } from './quic-passes.ts'
 import { QuicPump } from './quic-pump.ts'
 import type { PumpHost } from './quic-pump.ts'
 import { isBidirectional, QuicStream, STREAM_CODE, STREAM_TYPE } from './quic-stream.ts'
@@ -48,6 +49,8 @@ export const INSTANCE_BYTES = 16
 const FLAG_EARLY_TAKEN = 1
 const ID_BYTES = 20
 const REASON_BYTES_MAX = 256
+/** Readers who are asked one by one whether something has come for them. */
+const STARVED_ASKED_MAX = 8
 
 /** What QUIC counts besides. */
 export interface QuicConnectionStats extends ConnectionStats {
@@ -84,7 +87,7 @@ export interface ConnectionHost extends Pick<PumpHost, 'options' | 'datagramMemo
   random(byteLength: number): Uint8Array
   /** What proves, after a restart, that we were the ones who gave out this connection id. */
   resetToken(id: Uint8Array): bigint
-  mark(connection: QuicConnection): void
+  readonly passes: QuicPasses
   addId(id: Uint8Array, connection: QuicConnection): void
   removeId(id: Uint8Array, connection: QuicConnection): void
   /** Judges the leaf certificate; null where the peer showed none. */
@@ -132,6 +135,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   readonly #channels = new AsyncQueue<Channel>()
   readonly #creditWaiters: (() => void)[] = []
   readonly #blocked = new Set<QuicStream>()
+  readonly #starved = new Set<QuicStream>()
   readonly #opening = Promise.withResolvers<void>()
   readonly #establishing = Promise.withResolvers<void>()
   readonly #accepting = Promise.withResolvers<void>()
@@ -146,6 +150,8 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   #earlyBytesLeft = EARLY_BYTES_MAX
   #hasSession = false
   #nextBidirectional: number
+  /** Above every bidirectional stream of the peer that was seen. */
+  #nextOfPeer: number
   #channelsOpen = 0
   #channelsOpened = 0
   #idleSinceMs: number
@@ -160,6 +166,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     this.dialled = init.dialled
     this.#remote = init.remote
     this.#nextBidirectional = init.isServer ? 1 : 0
+    this.#nextOfPeer = init.isServer ? 0 : 1
     this.#idleSinceMs = host.options.clock.monotonicMs()
     this.opened = this.#opening.promise
     this.established = this.#establishing.promise
@@ -314,6 +321,10 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     this.#host.transmit(datagram, from, to)
   }
 
+  passSoon(): void {
+    this.#host.passes.passSoon(this.pump)
+  }
+
   progress(): void {
     if (this.#end === null) this.#noticeEnd()
     if (this.#end === null) this.#advance()
@@ -339,8 +350,8 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     return this.#end === null ? null : new SqliteVectorError(this.#end.code, this.#end.reason)
   }
 
-  mark(): void {
-    if (!this.pump.isGone) this.#host.mark(this)
+  flushSoon(): void {
+    if (!this.pump.isGone) this.#host.passes.flushSoon(this.pump)
   }
 
   block(stream: QuicStream): void {
@@ -351,7 +362,16 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     this.#blocked.delete(stream)
   }
 
+  starve(stream: QuicStream): void {
+    this.#starved.add(stream)
+  }
+
+  feed(stream: QuicStream): void {
+    this.#starved.delete(stream)
+  }
+
   forget(stream: QuicStream): void {
+    this.#starved.delete(stream)
     if (!this.#streams.delete(stream.id)) return
     if (!isBidirectional(stream.id)) return
     this.#channelsOpen -= 1
@@ -449,16 +469,32 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
 
   #serveStreams(): void {
     const { native } = this
-    for (const id of native.readable()) {
-      const stream = this.#streams.get(id) ?? this.#incoming(id)
-      stream?.onReadable()
-    }
+    this.#serveReaders()
     const waiting = Array.from(this.#blocked)
     // Who is blocked again after its turn comes last in the next pass.
     this.#blocked.clear()
     for (const stream of waiting) stream.pump(CHANNEL_QUANTUM_BYTES)
     if (this.#creditWaiters.length > 0 && native.peerStreamsLeftBidi() > 0) {
       for (const wake of this.#creditWaiters.splice(0)) wake()
+    }
+  }
+
+  /**
+   * A list of streams costs as much as a small frame to get across the binding. So those likely to have
+   * something are asked one by one first: readers that found too little, and the peer's next stream.
+   */
+  #serveReaders(): void {
+    const { native } = this
+    if (this.#starved.size <= STARVED_ASKED_MAX) {
+      for (const stream of Array.from(this.#starved)) {
+        if (native.streamReadable(stream.id)) stream.onReadable()
+      }
+    }
+    while (native.streamReadable(this.#nextOfPeer)) this.#incoming(this.#nextOfPeer)?.onReadable()
+    if (!native.isReadable()) return
+    for (const id of native.readable()) {
+      const stream = this.#streams.get(id) ?? this.#incoming(id)
+      stream?.onReadable()
     }
   }
 
@@ -483,6 +519,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     const isServers = (id & 1) === 1
     // One of our own that we have given up: the rest of it is of no interest.
     if (isServers === this.isServer) return undefined
+    if (isBidirectional(id)) this.#nextOfPeer = Math.max(this.#nextOfPeer, id + 4)
     const stream = new QuicStream(this, id, { read: true, write: isBidirectional(id) })
     this.#register(stream)
     const type = new Uint8Array(1)

@@ -1,8 +1,8 @@
 /**
  * A QUIC endpoint: UDP sockets, and the connections that speak over them.
  *
- * It finds a datagram's connection by its destination id, lets new ones in within limits, and runs
- * one pass per connection for all datagrams of one poll. Whom to trust, what to reuse and how many to
+ * It finds a datagram's connection by its destination id and lets new ones in within limits. When
+ * connections are worked on is quic-passes.ts's business. Whom to trust, what to reuse and how many to
  * keep is decided by who made it (quic.ts), through {@link EndpointEvents}.
  *
  * What an unauthenticated sender can cost is bounded: first datagrams below 1,200 bytes are dropped
@@ -26,7 +26,9 @@ import type { NativeConfig, NativeConnection, NativeHeader, QuicBinding } from '
 import { INSTANCE_BYTES, QuicConnection } from './quic-connection.ts'
 import type { ConnectionHost, Refusal } from './quic-connection.ts'
 import { handshakeTimeout } from './quic-errors.ts'
+import { QuicKeyLog } from './quic-key-log.ts'
 import type { ResolvedQuicOptions } from './quic-options.ts'
+import { QuicPasses } from './quic-passes.ts'
 import { QuicSocket } from './quic-socket.ts'
 import type { Channel, PeerIdentity } from './types.ts'
 
@@ -80,6 +82,7 @@ export class QuicEndpoint implements ConnectionHost {
   readonly shutdownRead: number
   readonly shutdownWrite: number
   readonly instance: Uint8Array = randomBytes(INSTANCE_BYTES)
+  readonly passes = new QuicPasses()
   readonly #binding: QuicBinding
   readonly #events: EndpointEvents
   readonly #connections = new Set<QuicConnection>()
@@ -90,12 +93,11 @@ export class QuicEndpoint implements ConnectionHost {
   readonly #resetRate = new HandshakeRate()
   readonly #tokenKey = randomBytes(32)
   readonly #resetKey: Uint8Array
+  readonly #keyLog: QuicKeyLog | null
   readonly #sockets: QuicSocket[] = []
   readonly #listening = new Set<QuicSocket>()
-  #marked = new Set<QuicConnection>()
   #memory = Buffer.allocUnsafeSlow(MEMORY_BYTES)
   #memoryUsed = 0
-  #passPlanned = false
   #closing = false
   #whenGone: (() => void) | null = null
   #datagramsDropped = 0
@@ -109,6 +111,7 @@ export class QuicEndpoint implements ConnectionHost {
     this.options = options
     this.#events = events
     this.#resetKey = options.identity.deriveSecret('QUIC stateless reset')
+    this.#keyLog = options.keyLogFile === null ? null : new QuicKeyLog(options.keyLogFile)
     this.shutdownRead = binding.Shutdown.Read
     this.shutdownWrite = binding.Shutdown.Write
   }
@@ -143,7 +146,7 @@ export class QuicEndpoint implements ConnectionHost {
     const config = this.#events.config(datagramBytes)
     config.setStatelessResetToken(null)
     const native = this.#binding.Connection.connect(serverName, sourceId, socket.local, to, config)
-    this.#logKeys(native)
+    this.#keyLog?.attach(native)
     const resuming = session !== null && offerSession(native, session)
     const connection = new QuicConnection(this, native, {
       isServer: false,
@@ -207,14 +210,6 @@ export class QuicEndpoint implements ConnectionHost {
     return BigInt(`0x${this.#resetTokenBytes(id).toString('hex')}`)
   }
 
-  mark(connection: QuicConnection): void {
-    this.#marked.add(connection)
-    if (this.#passPlanned) return
-    this.#passPlanned = true
-    // After the poll phase: all datagrams that are in have been taken by then.
-    setImmediate(() => this.#pass())
-  }
-
   addId(id: Uint8Array, connection: QuicConnection): void {
     const key = idKey(id, 0, id.length)
     this.#byId.set(key, connection)
@@ -267,13 +262,6 @@ export class QuicEndpoint implements ConnectionHost {
   }
 
   // Inside.
-
-  #pass(): void {
-    this.#passPlanned = false
-    const marked = this.#marked
-    this.#marked = new Set()
-    for (const connection of marked) connection.pump.run()
-  }
 
   #receive(datagram: Buffer, from: HostPort, socket: QuicSocket): void {
     const connection = this.#connectionOf(datagram, from, socket)
@@ -386,7 +374,7 @@ export class QuicEndpoint implements ConnectionHost {
     },
   ): QuicConnection {
     const { from, sourceId, datagramBytes, firstId } = init
-    this.#logKeys(native)
+    this.#keyLog?.attach(native)
     const connection = new QuicConnection(this, native, {
       isServer: true,
       remote: from,
@@ -475,13 +463,9 @@ export class QuicEndpoint implements ConnectionHost {
   }
 
   #handshakeOver(connection: QuicConnection): void {
+    this.#keyLog?.collect(connection.native)
     this.#handshakes.get(connection)?.()
     this.#handshakes.delete(connection)
-  }
-
-  #logKeys(native: NativeConnection): void {
-    const { keyLogFile } = this.options
-    if (keyLogFile !== null) native.setKeylog(keyLogFile)
   }
 
   /** Packets of one machine never meet an Ethernet: larger ones cost fewer system calls. */

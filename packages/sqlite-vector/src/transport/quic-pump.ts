@@ -38,8 +38,8 @@ export interface PumpHost {
   /** Memory for one datagram of at most `byteLength`; not used again while it is being sent. */
   datagramMemory(byteLength: number): Uint8Array
   transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void
-  /** Run a pass soon: something came in. */
-  mark(): void
+  /** Something came in: {@link QuicPump.progress} soon. */
+  passSoon(): void
   /** Between taking in and sending out: what has become possible? */
   progress(): void
   /** The engine has nothing more to say, ever. */
@@ -131,14 +131,18 @@ export class QuicPump {
       // A forged or damaged datagram is dropped; a fatal one has set localError, seen in the pass.
       refusedFor = error instanceof Error ? error.message : String(error)
     }
-    this.#host.mark()
+    this.#host.passSoon()
     return refusedFor
   }
 
-  /** One pass: what has become possible, then what there is to send. */
+  /** Does what has become possible. What there is to say then leaves with the next {@link flush}. */
+  progress(): void {
+    if (!this.#isGone) this.#host.progress()
+  }
+
+  /** Both at once. */
   run(): void {
-    if (this.#isGone) return
-    this.#host.progress()
+    this.progress()
     this.flush()
   }
 

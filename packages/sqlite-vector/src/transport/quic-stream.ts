@@ -4,7 +4,8 @@
  * Not frames (framing.ts) and not a channel (quic-channel.ts). Invariants:
  *   S1  A write settles once the engine took all its bytes, in the order of the calls; the engine
  *       takes only what the peer's windows and the congestion window allow. That is back-pressure.
- *   S2  Nothing is read out of the engine before somebody asks: an idle reader stalls the writer.
+ *   S2  Nothing is read out of the engine before somebody asks (but for a few bytes behind it, framing.ts):
+ *       an idle reader stalls the writer.
  *   S3  After the first failure both directions are given up and every call rejects with its error.
  *
  * The first byte of every stream says what it carries ({@link STREAM_TYPE}), as HTTP/3 does it
@@ -37,11 +38,15 @@ export interface StreamHost {
   readonly shutdownWrite: number
   /** The error of calls on an ended connection; null while it lives. */
   endError(): SqliteVectorError | null
-  /** Something may have to be sent: run a pass soon. */
-  mark(): void
+  /** Something may have to be sent. */
+  flushSoon(): void
   /** The stream has writes that wait for credit. */
   block(stream: QuicStream): void
   unblock(stream: QuicStream): void
+  /** A reader of the stream found nothing… */
+  starve(stream: QuicStream): void
+  /** …and something now. */
+  feed(stream: QuicStream): void
   /** Both directions are done. */
   forget(stream: QuicStream): void
   countSent(bytes: number): void
@@ -67,6 +72,7 @@ export class QuicStream implements ByteSource {
   #failure: SqliteVectorError | null = null
   #readEnded: boolean
   #writeEnded: boolean
+  #isStarved = false
 
   constructor(host: StreamHost, id: number, directions: { read: boolean; write: boolean }) {
     this.#host = host
@@ -96,7 +102,7 @@ export class QuicStream implements ByteSource {
       }
       this.#writes.push(write)
       if (this.#writes.length === 1) this.pump(Number.POSITIVE_INFINITY)
-      this.#host.mark()
+      this.#host.flushSoon()
       return () => this.#giveUp(write)
     })
   }
@@ -130,14 +136,22 @@ export class QuicStream implements ByteSource {
     }
     if (result === null) {
       const ended = this.#host.endError()
-      if (ended === null) return 0
+      if (ended === null) {
+        this.#isStarved = true
+        this.#host.starve(this)
+        return 0
+      }
       this.fail(ended)
       throw ended
+    }
+    if (this.#isStarved) {
+      this.#isStarved = false
+      this.#host.feed(this)
     }
     const [count, fin] = result
     this.#host.countReceived(count)
     // Reading frees credit that the peer must hear of.
-    this.#host.mark()
+    this.#host.flushSoon()
     if (fin) {
       this.#readEnded = true
       this.#forgetIfDone()
@@ -237,7 +251,7 @@ export class QuicStream implements ByteSource {
         // The engine has finished that direction already: nothing is left to give up.
       }
     }
-    this.#host.mark()
+    this.#host.flushSoon()
   }
 
   #forgetIfDone(): void {

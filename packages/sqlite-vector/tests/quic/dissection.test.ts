@@ -7,7 +7,7 @@
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -70,6 +70,7 @@ test.skipIf(isMissing)(
       await channel.finish()
       const there = await next((await next(accepted)).channels()[Symbol.asyncIterator]())
       expect((await readAll(there))[0]?.[0]).toBe(early ? 2 : 1)
+      await connection.accepted
       await connection.close()
     }
     await pause(300)
@@ -85,6 +86,8 @@ test.skipIf(isMissing)(
       'quic.long.packet_type',
       'quic.stream.stream_id',
     ])
+    const logged = readFileSync(keyLog, 'utf8')
+    const left = readdirSync(root).toSorted()
     rmSync(root, { recursive: true })
 
     expect([...valuesOf(rows, 0)]).toEqual(['17'])
@@ -100,6 +103,9 @@ test.skipIf(isMissing)(
     expect(frameTypes.some((type) => type >= 0x08 && type <= 0x0f)).toBe(true)
     // Initial, 0-RTT and Handshake packets.
     expect([...valuesOf(rows, 5)].toSorted()).toEqual(['0', '1', '2'])
+    // The secrets of both connections, and no file beside.
+    expect(logged.match(/^CLIENT_TRAFFIC_SECRET_0 /gm)?.length).toBe(2)
+    expect(left).toEqual(['capture.pcapng', 'keys.log'])
     // The dialler's first channel, and both control streams.
     expect([...valuesOf(rows, 6)].toSorted()).toEqual(expect.arrayContaining(['0', '2', '3']))
   },

@@ -233,7 +233,7 @@ async function writeRaw(
   await connection.openTyped(bytes[0] ?? 0, {})
   // A client's bidirectional streams are 0, 4, 8, … in the order in which they were opened.
   connection.native.streamSend(index * 4, bytes.subarray(1), true)
-  connection.mark()
+  connection.flushSoon()
 }
 
 test('a peer that floods messages fills its share of the inbox and no more', async () => {

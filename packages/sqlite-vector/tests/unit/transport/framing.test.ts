@@ -3,7 +3,7 @@
  */
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { END_MARK, FrameReader, framePrefix } from '../../../src/transport/framing.ts'
+import { AHEAD_BYTES, END_MARK, FrameReader, framePrefix } from '../../../src/transport/framing.ts'
 import type { ByteSource } from '../../../src/transport/framing.ts'
 
 /** Gives `bytes` in pieces of the lengths of `cuts`, nothing between them, then the end. */
@@ -92,7 +92,7 @@ test('a length at the limit is read, one above is refused before memory is taken
     expect(() => readFrames(new FrameReader(1_000), source)).toThrow(
       expect.objectContaining({ code: 'TRANSPORT_FRAME_TOO_LARGE' }),
     )
-    expect(source.largestAsked).toBe(4)
+    expect(source.largestAsked).toBe(AHEAD_BYTES)
   }
 })
 
