@@ -34,6 +34,7 @@ import {
 import type { PeerCursor, ShardState } from '../store/types.ts'
 import { createVectorSync, type VectorSync } from './quic-sync.ts'
 import { Backoff } from './shell/backoff.ts'
+import type { Member } from './shell/member-book.ts'
 import { PeerBook, type PeerInput, type PeerState } from './shell/peer-book.ts'
 import { chance } from './shell/peer-gate.ts'
 import { type CoordinatorStats, Statistics } from './shell/statistics.ts'
@@ -133,6 +134,8 @@ export class ShardCoordinator {
   readonly #attempts = new Map<string, number>()
   readonly #auto = new Map<string, { readonly shardId: string; readonly address: string }>()
   #round: Round | null = null
+  readonly #stopMeeting: () => void
+  #isLinking = false
   #cancelWake: (() => void) | null = null
   #closed: Promise<void> | null = null
 
@@ -150,6 +153,8 @@ export class ShardCoordinator {
     this.#queue = new TaskQueue(maxConcurrentSyncs)
     this.#book = new PeerBook(db.replica, clock, () => this.#stats.totals)
     this.#stats.add(this.#book.totalsBefore)
+    this.#stopMeeting = sync.onMember((member) => this.#met(member))
+    for (const member of sync.getMembers()) this.#met(member)
   }
 
   get nodeId(): string {
@@ -176,11 +181,7 @@ export class ShardCoordinator {
     const known = this.#book.get(nodeId)
     if (known === null) return false
     this.#fail(this.#queue.clear(nodeId), new RangeError(`peer ${nodeId} was unregistered`))
-    for (const [key, { shardId, address }] of this.#auto) {
-      if (address !== known.address) continue
-      this.#auto.delete(key)
-      void this.sync.stopAutoSync(shardId, address)
-    }
+    this.#unlink(({ address }) => address === known.address)
     this.#pump()
     return this.#book.remove(nodeId)
   }
@@ -243,8 +244,16 @@ export class ShardCoordinator {
     )
   }
 
-  /** Keeps every shard in sync with every peer that the topology has us dial; returns how many those are. */
+  /**
+   * Keeps every shard in sync with every peer that the topology has us dial, also with trusted ones that are introduced
+   * later; returns how many shards with how many peers those are now.
+   */
   startAutoSyncAll(): number {
+    this.#isLinking = true
+    return this.#link()
+  }
+
+  #link(): number {
     const dialled = new Set(
       peersToDial(
         this.#topology,
@@ -252,20 +261,48 @@ export class ShardCoordinator {
         this.nodeId,
       ),
     )
-    let count = 0
+    const wanted = new Set<string>()
     for (const { shardId, peer } of this.#tasks()) {
       const known = this.#book.get(peer)
       if (known === null || !dialled.has(peer)) continue
       const { address } = known
-      this.#auto.set(`${address}\0${shardId}`, { shardId, address })
+      const key = `${address}\0${shardId}`
+      wanted.add(key)
+      this.#auto.set(key, { shardId, address })
       this.sync.startAutoSync(shardId, address)
-      count += 1
     }
-    return count
+    // With more nodes the picture is another one: a ring closes elsewhere, a tree has other parents.
+    this.#unlink(({ address, shardId }) => !wanted.has(`${address}\0${shardId}`))
+    return wanted.size
+  }
+
+  #unlink(isOver: (link: { readonly shardId: string; readonly address: string }) => boolean): void {
+    for (const [key, link] of this.#auto) {
+      if (!isOver(link)) continue
+      this.#auto.delete(key)
+      void this.sync.stopAutoSync(link.shardId, link.address)
+    }
+  }
+
+  /** Something of a node is news: one that we trust becomes a peer, one that left is none any more. */
+  #met({ peer, nodeId, address, status, trusted }: Member): void {
+    if (this.#closed !== null || peer === this.sync.fingerprint) return
+    const known = this.#book.get(nodeId)
+    if (status === 'left' || !trusted) {
+      if (known?.source === 'introduced' && known.peer === peer) this.unregisterPeer(nodeId)
+      return
+    }
+    if (address === null || nodeId === this.nodeId) return
+    if (known === null && this.#book.list().length >= PEERS_MAX) return
+    // Whoever was registered under this name, or was introduced before under it, keeps it.
+    if (known !== null && (known.source === 'registered' || known.peer !== peer)) return
+    this.#book.introduce({ nodeId, address, peer })
+    if (this.#isLinking) this.#link()
   }
 
   /** Ends what {@link startAutoSyncAll} began; resolves with how many there were. */
   async stopAutoSyncAll(): Promise<number> {
+    this.#isLinking = false
     const all = [...this.#auto.values()]
     this.#auto.clear()
     const stopped = await Promise.all(
@@ -317,7 +354,13 @@ export class ShardCoordinator {
 
   /** Ends everything; what was committed and counted is kept. Idempotent. The database stays open. */
   close(): Promise<void> {
-    this.#closed ??= this.#close()
+    this.#closed ??= this.#close(() => this.sync.close())
+    return this.#closed
+  }
+
+  /** {@link close}, and peers are told that this node does not come back. */
+  leave(): Promise<void> {
+    this.#closed ??= this.#close(() => this.sync.leave())
     return this.#closed
   }
 
@@ -325,14 +368,15 @@ export class ShardCoordinator {
     await this.close()
   }
 
-  async #close(): Promise<void> {
+  async #close(end: () => Promise<void>): Promise<void> {
+    this.#stopMeeting()
     this.#cancelWake?.()
     this.#fail(
       this.#queue.clear(),
       new SqliteVectorError('SYNC_CLOSED', 'this coordinator was closed'),
     )
     const round = this.#round?.done.promise
-    await this.sync.close()
+    await end()
     if (this.#queue.activeCount > 0) await round
     this.#finishRound()
     this.#book.flush()
@@ -341,9 +385,11 @@ export class ShardCoordinator {
   /** Every shard with every peer that has it. */
   *#tasks(): Generator<SyncTask> {
     const here = this.#db.replica.shards().map(({ shardId }) => shardId)
-    for (const { nodeId, shards, status } of this.#book.list()) {
+    for (const { nodeId, shards, status, source, peer } of this.#book.list()) {
       if (status === 'set-aside') continue
-      for (const shardId of shards ?? here) yield { shardId, peer: nodeId, priority: 0 }
+      // An introduced node says itself which shards it has.
+      const theirs = source === 'introduced' && peer !== null ? this.sync.sharedWith(peer) : shards
+      for (const shardId of theirs ?? here) yield { shardId, peer: nodeId, priority: 0 }
     }
   }
 

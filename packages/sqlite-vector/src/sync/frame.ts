@@ -42,6 +42,7 @@ export const FRAME_TYPES = {
   ahead: 15,
   holds: 16,
   records: 17,
+  members: 18,
 } as const
 
 /** Names of {@link FRAME_TYPES}. */

@@ -27,7 +27,8 @@ export {
   type TaskResult,
 } from './coordinator.ts'
 export { peersToDial, type Topology } from './topology.ts'
-export type { PeerInput, PeerState, PeerStatus } from './shell/peer-book.ts'
+export type { Member, MemberStatus } from './shell/member-book.ts'
+export type { PeerInput, PeerSource, PeerState, PeerStatus } from './shell/peer-book.ts'
 export type { CoordinatorStats, SyncTotals } from './shell/statistics.ts'
 export type { SyncTask } from './shell/task-queue.ts'
 export type { DroppedEvent } from './shell/event-stream.ts'

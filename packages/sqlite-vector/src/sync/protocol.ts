@@ -240,8 +240,9 @@ export function decodeFrame(bytes: Uint8Array): ControlFrame {
     )
   }
   const type = openFrame(bytes)
-  if (type === 'batch' || type === 'records')
-    throw corrupt('BATCH or RECORDS where another frame is due')
+  if (type === 'batch' || type === 'records' || type === 'members') {
+    throw corrupt(`${type.toUpperCase()} where another frame is due`)
+  }
   const { values, end } = decodeArray(bytes, FRAME_HEAD_BYTES, BODY_VALUES[type])
   if (end !== bytes.byteLength) throw corrupt('bytes after the body')
   return BODY_READERS[type](values)
@@ -326,7 +327,7 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
   }
 }
 
-type ControlType = Exclude<FrameType, 'batch' | 'records'>
+type ControlType = Exclude<FrameType, 'batch' | 'records' | 'members'>
 
 /** Values that the body of each frame has at least. */
 const BODY_VALUES: Readonly<Record<ControlType, number>> = {

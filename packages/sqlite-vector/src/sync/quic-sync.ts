@@ -25,13 +25,17 @@ import type { ShardState } from '../store/types.ts'
 import { createIdentity, type NodeIdentity, openIdentity } from '../transport/identity.ts'
 import { QuicTransport } from '../transport/quic.ts'
 import { TrustList } from '../transport/trust.ts'
-import type { Connection, PeerAddress, Transport } from '../transport/types.ts'
+import type { Channel, Connection, PeerAddress, Transport } from '../transport/types.ts'
 import { stateOrNull } from './driver.ts'
+import { shardTag } from './peer-record.ts'
+import { violationError } from './session-ends.ts'
 import type { PullSession, SendSession } from './session-types.ts'
 import { Connections, ping } from './shell/connections.ts'
 import { AutoSyncs } from './shell/auto-syncs.ts'
 import { type DroppedEvent, EventHub } from './shell/event-stream.ts'
 import { LiveHub } from './shell/live-hub.ts'
+import { type Member, MemberBook } from './shell/member-book.ts'
+import { Membership } from './shell/membership.ts'
 import { NodeSessions } from './shell/node-sessions.ts'
 import type { RunResult } from './shell/session-runner.ts'
 import { SharedTask } from './shell/shared-task.ts'
@@ -88,10 +92,14 @@ export class VectorSync {
   readonly #sessions: NodeSessions
   readonly #hub: LiveHub
   readonly #autoSyncs: AutoSyncs
+  readonly #members: MemberBook
+  #membership: Membership | null = null
+  readonly #memberListeners = new Set<(member: Member) => void>()
   readonly #events = new EventHub<SyncEvent>()
   readonly #stopListening: () => void
   readonly #ending = new AbortController()
   readonly #syncs = new Map<string, SharedTask<SyncResult>>()
+  readonly #shardsSeen = new Set<string>()
   readonly #strategySet = new Set<string>()
   #connections: Promise<Connections> | null = null
   #opened: Connections | null = null
@@ -127,7 +135,9 @@ export class VectorSync {
       signal,
       emit,
       onShard: (shardId) => this.#applyStrategy(shardId),
+      onMembers: (channel, connection, first) => this.#meet(channel, connection, first),
     })
+    this.#members = new MemberBook(store, clock, (error) => this.#hubFailed(error))
     this.#autoSyncs = new AutoSyncs({
       sessions: this.#sessions,
       hub: this.#hub,
@@ -137,7 +147,12 @@ export class VectorSync {
       emit,
       connect: async (address, wait) => (await this.#open()).get(address, wait),
     })
-    this.#stopListening = store.onCommit((notice) => emit({ type: 'change', ...notice }))
+    this.#stopListening = store.onCommit((notice) => {
+      emit({ type: 'change', ...notice })
+      if (this.#shardsSeen.has(notice.shardId)) return
+      this.#shardsSeen.add(notice.shardId)
+      this.#membership?.announceSoon()
+    })
   }
 
   /** SHA-256 of our certificate, 64 hexadecimal digits: what peers pin. */
@@ -164,6 +179,7 @@ export class VectorSync {
     nameGiven('address', address, ADDRESS_BYTES_MAX)
     const connections = await this.#open()
     this.#listening = await connections.listen(address)
+    this.#membership?.announceSoon()
     return this.#listening
   }
 
@@ -312,6 +328,7 @@ export class VectorSync {
       wire: this.#opened?.wire() ?? { bytesSent: 0, bytesReceived: 0 },
       sessionsActive: this.#sessions.active,
       autoSyncs: this.#autoSyncs.list(),
+      members: this.#members.list(),
       peers: replica.peerCursors(),
     }
   }
@@ -322,9 +339,40 @@ export class VectorSync {
     return this.#db.replica.shardState(shardId)
   }
 
-  /** Ends every session and connection; what was committed stays. Idempotent. The database stays open. */
+  /** Nodes that introduced themselves or were introduced by others; an introduction makes nobody trusted. */
+  getMembers(): readonly Member[] {
+    return this.#members.list()
+  }
+
+  /** Calls `listener` when something about a node is news; the result ends that. */
+  onMember(listener: (member: Member) => void): () => void {
+    this.#memberListeners.add(listener)
+    return () => this.#memberListeners.delete(listener)
+  }
+
+  /** The shards here that the node names in its record; null when it has more than a record names, or is not known. */
+  sharedWith(peer: string): readonly string[] | null {
+    const tags = this.#members.record(peer)?.statement.shards ?? null
+    if (tags === null) return null
+    const theirs = new Set(tags)
+    return this.#db.replica
+      .shards()
+      .map(({ shardId }) => shardId)
+      .filter((shardId) => theirs.has(shardTag(shardId)))
+  }
+
+  /**
+   * Ends every session and connection; what was committed stays. Peers are told that we may come back. Idempotent.
+   * The database stays open.
+   */
   close(): Promise<void> {
-    this.#closed ??= this.#close()
+    this.#closed ??= this.#close('offline')
+    return this.#closed
+  }
+
+  /** {@link close}, and peers are told that this node does not come back: nobody dials it any more. */
+  leave(): Promise<void> {
+    this.#closed ??= this.#close('left')
     return this.#closed
   }
 
@@ -332,13 +380,16 @@ export class VectorSync {
     await this.close()
   }
 
-  async #close(): Promise<void> {
+  async #close(status: 'offline' | 'left'): Promise<void> {
+    await this.#membership?.farewell(status)
     this.#ending.abort(closedError())
+    this.#membership?.close()
     this.#stopListening()
     this.#hub.close()
     await this.#autoSyncs.stopAll()
     const connections = await this.#connections?.catch(() => null)
     await connections?.close()
+    this.#members.flush()
     this.#listening = null
     this.#events.end()
   }
@@ -404,6 +455,7 @@ export class VectorSync {
 
   async #openConnections(): Promise<Connections> {
     const transport = this.#config.transport ?? (await this.#createTransport())
+    this.#membership = this.#introduce(transport)
     const opened = new Connections(transport, this.#clock, {
       onChannel: (channel, connection) => this.#sessions.serve(channel, connection),
       onConnection: (connection, isOpen) => this.#peerSeen(connection, isOpen),
@@ -422,12 +474,40 @@ export class VectorSync {
     return this.#quic
   }
 
+  /** Null where nodes have no keys to sign with. */
+  #introduce({ credentials }: Transport): Membership | null {
+    if (credentials === undefined) return null
+    return new Membership({
+      store: this.#db.replica,
+      clock: this.#clock,
+      nodeId: this.nodeId,
+      fingerprint: this.fingerprint,
+      credentials,
+      book: this.#members,
+      address: () => this.#config.advertise ?? this.#listening,
+      signal: this.#ending.signal,
+      onMember: (member) => {
+        this.#emit({ type: 'member', member })
+        for (const listener of this.#memberListeners) listener(member)
+      },
+      onError: (error, address) => {
+        this.#emit({ type: 'error', shardId: null, address, error, willRetry: false })
+      },
+    })
+  }
+
+  async #meet(channel: Channel, connection: Connection, first: Uint8Array): Promise<void> {
+    if (this.#membership === null) throw violationError('peer records where nodes have no keys')
+    await this.#membership.serve(channel, connection, first)
+  }
+
   #emit(event: SyncEvent): void {
     this.#events.emit(event)
     this.#config.onEvent(event)
   }
 
   #peerSeen(connection: Connection, isOpen: boolean): void {
+    this.#membership?.connected(connection, isOpen)
     const { peer, remoteAddress } = connection
     const status = isOpen ? 'connected' : 'disconnected'
     const { wireBytesSent, wireBytesReceived } = connection.stats()

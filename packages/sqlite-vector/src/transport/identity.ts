@@ -31,6 +31,7 @@ import {
   issueCertificate,
   newPrivateKey,
 } from './certificate.ts'
+import { signStatement } from './statement.ts'
 import { checkPrivateFile, fileExists, publishOnce, writeFileAtomic } from './private-files.ts'
 
 const KEY_FILE = 'key.pem'
@@ -76,6 +77,11 @@ export class NodeIdentity {
   deriveSecret(label: string): Uint8Array {
     const key = this.#key.export({ type: 'pkcs8', format: 'der' })
     return new Uint8Array(hkdfSync('sha256', key, '', label, 32))
+  }
+
+  /** Signs what others may pass on: see statement.ts. */
+  sign(context: string, statement: Uint8Array): Uint8Array {
+    return signStatement(this.#key, context, statement)
   }
 
   /** The public half, for a certificate request. */

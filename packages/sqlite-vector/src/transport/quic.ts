@@ -6,6 +6,7 @@
  *
  * Reference: RFC 9000, 9001, 9002; ALPN RFC 7301.
  */
+import { X509Certificate } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { SqliteVectorError } from '../errors.ts'
@@ -30,6 +31,7 @@ import type { QuicTransportStats } from './quic-tally.ts'
 import { STREAM_TYPE } from './quic-stream.ts'
 import type {
   Connection,
+  Credentials,
   DialOptions,
   PeerAddress,
   PeerIdentity,
@@ -39,6 +41,7 @@ import type {
 
 export class QuicTransport implements Transport {
   readonly identity: PeerIdentity
+  readonly credentials: Credentials
   readonly #options: ResolvedQuicOptions
   readonly #binding: QuicBinding
   readonly #endpoint: QuicEndpoint
@@ -56,7 +59,14 @@ export class QuicTransport implements Transport {
   private constructor(options: ResolvedQuicOptions, binding: QuicBinding) {
     this.#options = options
     this.#binding = binding
-    this.identity = Object.freeze({ fingerprint: options.identity.fingerprint })
+    const { identity, trust, clock } = options
+    this.identity = Object.freeze({ fingerprint: identity.fingerprint })
+    this.credentials = Object.freeze({
+      certificate: new X509Certificate(identity.certificatePem).raw,
+      sign: (context: string, statement: Uint8Array) => identity.sign(context, statement),
+      isTrusted: (certificate: Uint8Array) => trust.judge(certificate, clock.nowMs()).trusted,
+      onTrustChange: (listener: () => void) => trust.onChange(listener),
+    })
     this.#endpoint = new QuicEndpoint(binding, options, this.#events())
     this.#pool = new QuicPool(options)
     this.#dialler = new QuicDialler(options, this.#endpoint, this.#pool)

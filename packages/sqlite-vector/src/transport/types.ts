@@ -33,10 +33,24 @@ export interface DialOptions extends WaitOptions {
   readonly early?: boolean
 }
 
+/** The key behind an identity, and whom its node trusts: for statements that others pass on. */
+export interface Credentials {
+  /** Our certificate, DER. */
+  readonly certificate: Uint8Array
+  /** Our signature of `statement` for the purpose `context`. */
+  sign(context: string, statement: Uint8Array): Uint8Array
+  /** Whether a node that holds this certificate (DER) may talk to us. */
+  isTrusted(certificate: Uint8Array): boolean
+  /** Calls `listener` when it changed who is trusted; the result ends that. */
+  onTrustChange(listener: () => void): () => void
+}
+
 /** Opens connections to peers and takes those that peers open. */
 export interface Transport {
   /** Our own fingerprint, as peers see it. */
   readonly identity: PeerIdentity
+  /** Left out where nodes have no keys: then they do not introduce one another. */
+  readonly credentials?: Credentials
   /** Starts taking connections. Resolves with the address really bound (port 0 is filled in). */
   listen(address: PeerAddress): Promise<PeerAddress>
   /**

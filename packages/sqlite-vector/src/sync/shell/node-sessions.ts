@@ -11,6 +11,7 @@ import type { ReplicaStore } from '../../store/types.ts'
 import { isLoopback, parseAddress } from '../../transport/address.ts'
 import type { Channel, Connection } from '../../transport/types.ts'
 import type { Compression } from '../compression.ts'
+import { isMembersFrame } from '../members-frame.ts'
 import { type ControlFrame, decodeFrame, encodeFrame, errorToFrame } from '../protocol.ts'
 import { violationError } from '../session-ends.ts'
 import { createPuller } from '../session-puller.ts'
@@ -33,6 +34,8 @@ export interface NodeSetup {
   readonly emit: (event: SyncEvent) => void
   /** Called with every shard that a session worked on, after it. */
   readonly onShard: (shardId: string) => void
+  /** Serves a channel that begins with peer records. */
+  readonly onMembers: (channel: Channel, connection: Connection, first: Uint8Array) => Promise<void>
 }
 
 /** What a session runs over. */
@@ -126,6 +129,10 @@ export class NodeSessions {
       const bytes = await channel.receive({ signal })
       if (bytes === null) {
         await channel.finish()
+        return
+      }
+      if (isMembersFrame(bytes)) {
+        await this.#setup.onMembers(channel, connection, bytes)
         return
       }
       const frame = decodeFrame(bytes)

@@ -1,7 +1,7 @@
 /**
  * Options of `createVectorSync()`: the only place where defaults meet what a caller gave.
  */
-import { CHANGES_PER_DELTA_MAX } from '../../limits.ts'
+import { ADDRESS_BYTES_MAX, CHANGES_PER_DELTA_MAX } from '../../limits.ts'
 import {
   integerIn,
   nameGiven,
@@ -10,6 +10,7 @@ import {
   rejectUnknownKeys,
   shown,
 } from '../../options.ts'
+import { parseAddress } from '../../transport/address.ts'
 import type { Transport } from '../../transport/types.ts'
 import { CONFLICT_STRATEGIES } from '../strategies.ts'
 import { codecs, findCodec } from '../codecs.ts'
@@ -24,6 +25,7 @@ export interface ResolvedSyncConfig {
   readonly compression: Compression
   readonly syncIntervalMs: number
   readonly listen: string
+  readonly advertise: string | null
   readonly relayDelayMs: number
   readonly transport: Transport | null
   readonly onEvent: (event: SyncEvent) => void
@@ -35,6 +37,7 @@ const KEYS = [
   'compression',
   'syncIntervalMs',
   'listen',
+  'advertise',
   'relayDelayMs',
   'transport',
   'onEvent',
@@ -53,6 +56,7 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
     compression = 'adaptive',
     syncIntervalMs = 60_000,
     listen = '127.0.0.1:0',
+    advertise = null,
     relayDelayMs = 100,
     transport = null,
     onEvent = ignore,
@@ -63,6 +67,10 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
   integerIn('syncIntervalMs', syncIntervalMs, SYNC_INTERVAL_MS_MIN, SYNC_INTERVAL_MS_MAX)
   integerIn('relayDelayMs', relayDelayMs, 0, 60_000)
   nameGiven('listen', listen, 1_024)
+  if (advertise !== null) {
+    nameGiven('advertise', advertise, ADDRESS_BYTES_MAX)
+    parseAddress(advertise)
+  }
   if (transport !== null) objectGiven('transport', transport)
   if (typeof onEvent !== 'function') {
     throw new TypeError(`onEvent must be a function, got ${shown(onEvent)}`)
@@ -73,6 +81,7 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
     compression: compressionName,
     syncIntervalMs,
     listen,
+    advertise,
     relayDelayMs,
     transport,
     onEvent,

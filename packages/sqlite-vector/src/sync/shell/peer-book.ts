@@ -42,6 +42,19 @@ export interface PeerState {
   readonly lastSeenMs: number | null
   /** Of the newest health check that reached it. */
   readonly rttMs: number | null
+  /** Whether somebody registered it here, or others introduced it. */
+  readonly source: PeerSource
+}
+
+/** How a coordinator came to know a peer. */
+export type PeerSource = 'registered' | 'introduced'
+
+/** A node that others introduced. */
+export interface IntroducedPeer {
+  readonly nodeId: string
+  readonly address: PeerAddress
+  /** Fingerprint. */
+  readonly peer: string
 }
 
 interface Entry {
@@ -52,6 +65,7 @@ interface Entry {
   peer: string | null
   lastSeenMs: number | null
   rttMs: number | null
+  source: PeerSource
 }
 
 interface Saved {
@@ -87,7 +101,10 @@ export class PeerBook {
     const text = store.syncState(KEY)
     const saved = text === null ? null : (JSON.parse(text) as Saved)
     this.totalsBefore = saved?.totals ?? {}
-    for (const peer of saved?.peers ?? []) this.#peers.set(peer.nodeId, { ...peer })
+    for (const peer of saved?.peers ?? []) {
+      // Files of earlier releases knew no other source.
+      this.#peers.set(peer.nodeId, { ...peer, source: peer.source ?? 'registered' })
+    }
   }
 
   /** Adds the peer, or changes where it is and what is synced with it. */
@@ -102,6 +119,25 @@ export class PeerBook {
       peer: isSamePlace ? known.peer : null,
       lastSeenMs: isSamePlace ? known.lastSeenMs : null,
       rttMs: isSamePlace ? known.rttMs : null,
+      source: 'registered',
+    })
+    this.touch()
+  }
+
+  /** A node that we trust was introduced, or has another address now. */
+  introduce({ nodeId, address, peer }: IntroducedPeer): void {
+    const known = this.#peers.get(nodeId)
+    if (known?.address === address) return
+    const contact = known ?? { lastSeenMs: null, rttMs: null }
+    this.#peers.set(nodeId, {
+      nodeId,
+      address,
+      shards: null,
+      status: 'offline',
+      peer,
+      lastSeenMs: contact.lastSeenMs,
+      rttMs: contact.rttMs,
+      source: 'introduced',
     })
     this.touch()
   }

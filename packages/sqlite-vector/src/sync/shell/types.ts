@@ -6,6 +6,7 @@ import type { QuicTransportStats } from '../../transport/quic-tally.ts'
 import type { ConnectionStats, PeerAddress, Transport, WaitOptions } from '../../transport/types.ts'
 import type { Compression } from '../compression.ts'
 import type { ConflictStrategyName } from '../types.ts'
+import type { Member } from './member-book.ts'
 
 /** What is synced: an open database, seen through its replica. */
 export interface SyncableDatabase {
@@ -36,6 +37,11 @@ export interface VectorSyncConfig {
   readonly syncIntervalMs?: number
   /** Where {@link VectorSync.listen} listens unless told otherwise. @defaultValue `'127.0.0.1:0'` */
   readonly listen?: PeerAddress
+  /**
+   * Where peers are told to dial this node, when that is another address than the one it listens on.
+   * @defaultValue the address it listens on; none while that is every address of the machine
+   */
+  readonly advertise?: PeerAddress
   /**
    * How long changes that others made wait before they are passed on, in milliseconds, so that a peer that got them
    * by another way need not be sent them again. Own writes never wait. Integer, 0 to 60,000. @defaultValue `100`
@@ -133,6 +139,8 @@ export type SyncEvent =
       /** Bytes that this connection has moved, of UDP payload over QUIC. */
       readonly wire: { readonly bytesSent: number; readonly bytesReceived: number }
     }
+  /** A node introduced itself or was introduced, or something of what is known of it changed. */
+  | { readonly type: 'member'; readonly member: Member }
   /** A shard that is kept in sync is now live, or is not any more. */
   | {
       readonly type: 'sync'
@@ -265,6 +273,8 @@ export interface SyncSession {
   readonly sessionsActive: number
   /** Shards that are kept in sync, with whom, and how that goes. */
   readonly autoSyncs: readonly AutoSyncState[]
+  /** Nodes that introduced themselves or were introduced, over whatever connection. */
+  readonly members: readonly Member[]
   /** What is durably known of peers' copies. */
   readonly peers: readonly PeerCursor[]
 }
