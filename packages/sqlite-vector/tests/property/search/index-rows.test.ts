@@ -3,7 +3,8 @@
  * fresh connection gives; two peers that converged answer alike, byte for byte.
  *
  * Writers: the searching connection, a second connection to the same file (as another process has), and deltas of a
- * peer with conflicts. In between: rollbacks, restarts, searches that leave the index half-way behind.
+ * peer with conflicts. In between: rollbacks, restarts with codes kept on disk, processes that go away without a close,
+ * searches that leave the index half-way behind. (Kills: other-process.test.ts, index-files.test.ts.)
  */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -25,7 +26,9 @@ const step = fc.oneof(
   { weight: 3, arbitrary: fc.record({ type: fc.constant('delete' as const), writer, id }) },
   { weight: 2, arbitrary: fc.record({ type: fc.constant('sync' as const) }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('rollback' as const), id, vector }) },
-  { weight: 1, arbitrary: fc.record({ type: fc.constant('restart' as const) }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant('restart' as const) }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('abandon' as const) }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant('warm' as const) }) },
   { weight: 4, arbitrary: fc.record({ type: fc.constant('search' as const) }) },
 )
 
@@ -60,11 +63,12 @@ function answers(db: SQLiteVectorDB): unknown {
 async function check(
   steps: readonly (typeof step extends fc.Arbitrary<infer T> ? T : never)[],
   metric: Metric,
+  options: { readonly searchMemoryBytes?: number },
 ): Promise<void> {
-  await using here = await temporaryDb()
+  await using here = await temporaryDb(options)
   await using there = await temporaryDb()
   let db = here.db
-  const second = await here.open()
+  const second = await here.open(options)
   const peer = there.db
   db.createShard(SHARD, { dimension: DIMENSION, metric })
   peer.createShard(SHARD, { dimension: DIMENSION, metric })
@@ -96,8 +100,11 @@ async function check(
     }
     if (each.type === 'restart') {
       db.close()
-      db = await here.open()
+      db = await here.open(options)
     }
+    // The connection left open goes on like a process that is stopped, and closes at the very end.
+    if (each.type === 'abandon') db = await here.open(options)
+    if (each.type === 'warm') await db.warmIndex(SHARD)
     if (each.type === 'search') answers(db)
   }
   await expectRows(here, db, second)
@@ -115,19 +122,29 @@ async function expectRows(
   const scanning = await fixture.open({ searchMemoryBytes: 0 })
   const wanted = answers(scanning)
   for (const db of connections) {
-    expect(db.explain(SHARD).source).toBe('arena')
+    expect(db.explain(SHARD).index.rows).not.toBeNull()
     expect(answers(db)).toEqual(wanted)
   }
   scanning.close()
 }
 
+/** Room for float32 rows of seven records, or for codes of fifteen. */
+const LITTLE = { searchMemoryBytes: 500 }
+
 describe('index = f(rows)', () => {
-  test.each(['cosine', 'l2', 'dot'] as const)('%s', async (metric) => {
+  test.each([
+    { metric: 'cosine', options: {}, memory: 'enough' },
+    { metric: 'l2', options: {}, memory: 'enough' },
+    { metric: 'dot', options: {}, memory: 'enough' },
+    { metric: 'cosine', options: LITTLE, memory: 'little' },
+    { metric: 'l2', options: LITTLE, memory: 'little' },
+    { metric: 'dot', options: LITTLE, memory: 'little' },
+  ] as const)('$metric, $memory memory', async ({ metric, options }) => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }), (steps) =>
-        check(steps, metric),
+        check(steps, metric, options),
       ),
-      { numRuns: 8 },
+      { numRuns: Number(process.env['INDEX_ROWS_RUNS'] ?? 6) },
     )
   })
 })
