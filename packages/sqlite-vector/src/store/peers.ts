@@ -5,7 +5,7 @@
  * lies before it.
  */
 import { must } from '../assert.ts'
-import { bytesToHex, hexToBytes } from '../bytes.ts'
+import { bytesToHex, compareUtf8, hexToBytes } from '../bytes.ts'
 import type { VersionVector } from '../sync/types.ts'
 import { dominates, EMPTY_VECTOR, encodeVector, meetVectors } from '../sync/version-vector.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
@@ -126,7 +126,48 @@ export function peerCursor(core: StoreCore, shardId: string, peer: string): Peer
 
 /** What is known of all peers, by fingerprint, then shard. */
 export function peerCursors(core: StoreCore): readonly PeerCursor[] {
-  return (core.sql.listCursors.all() as unknown as CursorRow[]).map(rowToCursor)
+  const { listCursors, listPeerNames, listShards } = core.sql
+  listCursors.setReturnArrays(true)
+  const peers = namesByKey(listPeerNames.all(), 'peer', 'fingerprint')
+  const shards = namesByKey(listShards.all(), 'shard', 'shard_id')
+  // Peers in step report the same vectors: each is decoded once.
+  const vectors = new Map<string, VersionVector>()
+  const vectorOf = (hex: string): VersionVector => {
+    const known = vectors.get(hex) ?? storedVector(hexToBytes(hex))
+    vectors.set(hex, known)
+    return known
+  }
+  const cursors = (listCursors.all() as unknown as ListedCursor[]).map(
+    ([peer, shard, logId, isUnread, cursor, vector, isUnknown, acked, contact]): PeerCursor => ({
+      peer: must(peers.get(peer), `peer ${peer}`),
+      shardId: must(shards.get(shard), `shard ${shard}`),
+      pulled: isUnread === 1 ? null : { logId, cursor },
+      versionVector: isUnknown === 1 ? null : vectorOf(vector),
+      ackedCursor: acked,
+      lastContactMs: contact,
+    }),
+  )
+  return cursors.sort((a, b) => compareUtf8(a.peer, b.peer) || compareUtf8(a.shardId, b.shardId))
+}
+
+type ListedCursor = readonly [
+  peer: number,
+  shard: number,
+  logId: string,
+  isUnread: number,
+  pulledCursor: number,
+  vector: string,
+  isUnknown: number,
+  ackedCursor: number,
+  lastContact: number,
+]
+
+function namesByKey(
+  rows: readonly Record<string, unknown>[],
+  key: string,
+  name: string,
+): ReadonlyMap<number, string> {
+  return new Map(rows.map((row) => [Number(row[key]), String(row[name])]))
 }
 
 function rowToCursor(row: CursorRow): PeerCursor {
