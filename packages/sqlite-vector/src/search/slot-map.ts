@@ -38,7 +38,7 @@ export class SlotMap {
   /** The slot of `record`, or −1. */
   slotOf(record: number): number {
     const page = this.#page(record)
-    return page === undefined ? -1 : (page[record % PAGE_ENTRIES] ?? 0) - 1
+    return page === undefined ? -1 : (page[entryOf(record)] ?? 0) - 1
   }
 
   /** The record in `slot`, which must be below {@link count}. */
@@ -59,12 +59,12 @@ export class SlotMap {
     let page = this.#page(record)
     if (page === undefined) {
       page = new Uint32Array(PAGE_ENTRIES)
-      this.#lastPageNumber = Math.floor(record / PAGE_ENTRIES)
+      this.#lastPageNumber = pageOf(record)
       this.#lastPage = page
       this.#pages.set(this.#lastPageNumber, page)
     }
-    assert(page[record % PAGE_ENTRIES] === 0, 'a record has one slot')
-    page[record % PAGE_ENTRIES] = slot + 1
+    assert(page[entryOf(record)] === 0, 'a record has one slot')
+    page[entryOf(record)] = slot + 1
     this.#records[slot] = record
     this.#count = slot + 1
     return slot
@@ -96,11 +96,11 @@ export class SlotMap {
   #setSlot(record: number, entry: number): void {
     const page = this.#page(record)
     assert(page !== undefined, 'a record in the map has a page')
-    page[record % PAGE_ENTRIES] = entry
+    page[entryOf(record)] = entry
   }
 
   #page(record: number): Uint32Array | undefined {
-    const number = Math.floor(record / PAGE_ENTRIES)
+    const number = pageOf(record)
     if (number === this.#lastPageNumber) return this.#lastPage
     const page = this.#pages.get(number)
     if (page !== undefined) {
@@ -109,4 +109,13 @@ export class SlotMap {
     }
     return page
   }
+}
+
+function pageOf(record: number): number {
+  return Math.floor(record / PAGE_ENTRIES)
+}
+
+/** The remainder, without the division of doubles that % would be. */
+function entryOf(record: number): number {
+  return record - pageOf(record) * PAGE_ENTRIES
 }

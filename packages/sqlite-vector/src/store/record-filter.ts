@@ -41,7 +41,8 @@ function decimals(digits: Uint8Array, count: number): Float64Array {
   const numbers = new Float64Array(count)
   let at = 0
   let number = 0
-  for (const byte of digits) {
+  for (let i = 0; i < digits.length; i += 1) {
+    const byte = digits[i] ?? COMMA
     if (byte === COMMA) {
       numbers[at] = number
       at += 1
