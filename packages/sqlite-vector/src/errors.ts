@@ -93,6 +93,14 @@ export const ERRORS = {
     retryable: false,
     hint: 'Give the file that ShardKeys.write() made, readable by its owner only.',
   },
+  SYNC_FORBIDDEN: {
+    retryable: false,
+    hint: 'The peer, or this node, does not grant that on the shard; see: sqlite-vector grant.',
+  },
+  SYNC_PERMISSIONS_INVALID: {
+    retryable: false,
+    hint: 'Mend or remove permissions.json beside the database; nobody is let in until then.',
+  },
   SYNC_CLOSED: { retryable: false, hint: 'This sync was closed; create a new one.' },
   TRANSPORT_CLOSED: { retryable: true, hint: 'The connection ended; dial again.' },
   TRANSPORT_ABORTED: { retryable: true, hint: 'The peer or the caller gave the channel up.' },

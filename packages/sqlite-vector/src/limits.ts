@@ -227,6 +227,9 @@ export const EVENT_BUFFER_MAX = 100_000
 /** Longest address of a peer, in UTF-8 bytes: a host name of 253 and a port, with room. */
 export const ADDRESS_BYTES_MAX = 1_024
 
+/** Most grants of one node: several for each peer that it may trust. */
+export const GRANTS_MAX = 4_096
+
 /** Most peers that a coordinator knows: as many as a trust list may hold. */
 export const PEERS_MAX = 1_024
 

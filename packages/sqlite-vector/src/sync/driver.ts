@@ -35,9 +35,34 @@ import type {
 import type { ActorId, VersionVector } from './types.ts'
 import { dominates, EMPTY_VECTOR, vectorsEqual } from './version-vector.ts'
 
+/** What sessions do with the store, and nothing else of it: guarded-store.ts stands in front of all of it. */
+export type SessionStore = Pick<
+  ReplicaStore,
+  | 'aheadVector'
+  | 'applyDelta'
+  | 'behindFloor'
+  | 'claimedVector'
+  | 'compareRanges'
+  | 'ensureShard'
+  | 'identity'
+  | 'joinCompared'
+  | 'joinVector'
+  | 'meet'
+  | 'nameActor'
+  | 'peerCursor'
+  | 'readDelta'
+  | 'readRecords'
+  | 'recordAck'
+  | 'recount'
+  | 'repairRecords'
+  | 'shardState'
+  | 'shards'
+  | 'summarizeRanges'
+>
+
 /** What a driver works with. */
 export interface DriverSetup {
-  readonly store: ReplicaStore
+  readonly store: SessionStore
   readonly nodeId: string
   /** Most records of one batch. Integer, 1 to 4,096. */
   readonly batchSize: number
@@ -380,7 +405,7 @@ type StoreEffect = Exclude<
 
 /** What a puller tells of its own side. */
 export function localReplica(
-  store: ReplicaStore,
+  store: SessionStore,
   nodeId: string,
   shardId: string,
   peer: string,
@@ -409,7 +434,7 @@ export function localReplica(
 }
 
 /** Whole records as one RECORDS frame; fewer when they would not fit. */
-function encodeRecords(store: ReplicaStore, shardId: string, ids: readonly string[]): Uint8Array {
+function encodeRecords(store: SessionStore, shardId: string, ids: readonly string[]): Uint8Array {
   let bytesMax = DELTA_BYTES_TARGET
   for (;;) {
     const { changes, dimension } = store.readRecords(shardId, ids, bytesMax)
@@ -421,7 +446,7 @@ function encodeRecords(store: ReplicaStore, shardId: string, ids: readonly strin
 
 /** The next batch of the feed, encoded. */
 export function readBatch(
-  store: ReplicaStore,
+  store: SessionStore,
   shardId: string,
   { after, known, until }: Pick<EffectOf<'read'>, 'after' | 'known' | 'until'>,
   batchSize: number,
@@ -444,7 +469,7 @@ export function readBatch(
 
 /** Writes of our own, encoded as a batch that leaves the cursor where it is. */
 export function readOwnBatch(
-  store: ReplicaStore,
+  store: SessionStore,
   shardId: string,
   { after, known, actor, above, through }: Omit<EffectOf<'readOwn'>, 'type'>,
   batchSize: number,
@@ -473,7 +498,7 @@ type EffectOf<T extends SessionEffect['type']> = Extract<SessionEffect, { readon
 
 /** Reads and encodes; fewer records when they would not fit a frame. */
 function readEncoded(
-  store: ReplicaStore,
+  store: SessionStore,
   shardId: string,
   query: DeltaQuery,
   through: number | null,
@@ -497,7 +522,10 @@ function toBatch(
 }
 
 /** The shard's state, or null where there is no such shard. */
-export function stateOrNull(store: ReplicaStore, shardId: string): ShardState | null {
+export function stateOrNull(
+  store: Pick<SessionStore, 'shards' | 'shardState'>,
+  shardId: string,
+): ShardState | null {
   return store.shards().some((shard) => shard.shardId === shardId)
     ? store.shardState(shardId)
     : null

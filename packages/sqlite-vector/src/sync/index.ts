@@ -13,6 +13,8 @@ export {
   type TrackedPage,
   type TrackedSibling,
 } from './conflict-tracker.ts'
+export type { Access, AccessSubject, Grant } from './access.ts'
+export { Permissions } from './shell/permissions.ts'
 export type * from './shell/types.ts'
 export type { Compression } from './compression.ts'
 export type * from './types.ts'

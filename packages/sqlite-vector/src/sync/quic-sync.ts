@@ -36,7 +36,8 @@ import { type DroppedEvent, EventHub } from './shell/event-stream.ts'
 import { LiveHub } from './shell/live-hub.ts'
 import { type Member, MemberBook } from './shell/member-book.ts'
 import { Membership } from './shell/membership.ts'
-import { NodeSessions } from './shell/node-sessions.ts'
+import { type BothWays, NodeSessions, NOTHING_PULLED } from './shell/node-sessions.ts'
+import { Permissions } from './shell/permissions.ts'
 import type { RunResult } from './shell/session-runner.ts'
 import { SharedTask } from './shell/shared-task.ts'
 import { waitForPeers } from './shell/wait-for-peers.ts'
@@ -85,6 +86,8 @@ export function createVectorSync(
 /** One node: its side of every sync. Made by {@link createVectorSync}. */
 export class VectorSync {
   readonly nodeId: string
+  /** Which peer may do what with which shard; changes hold from the next batch on. */
+  readonly permissions: Permissions
   readonly #db: SyncableDatabase
   readonly #config: ResolvedSyncConfig
   readonly #clock: Clock
@@ -113,6 +116,7 @@ export class VectorSync {
     this.#config = config
     this.#clock = clock
     this.#node = config.transport === null ? openNode(db.replica.path, nodeId) : null
+    this.permissions = config.permissions ?? openPermissions(this.#node, db.replica.path)
     // The folder is there now: from here on the file can tell whether it was replaced.
     if (this.#node !== null) db.replica.keepToken()
     const { replica: store } = db
@@ -127,6 +131,7 @@ export class VectorSync {
     })
     this.#sessions = new NodeSessions({
       store,
+      access: this.permissions,
       nodeId,
       batchSize: config.batchSize,
       compression: config.compression,
@@ -187,6 +192,7 @@ export class VectorSync {
    * Brings the shard here and at `address` to the same state: resolves when each side has committed
    * all that the other had when it caught up. A shard that only one side has is created on the other. Calls for the
    * same shard and address at the same time share one run. An aborted or failed run keeps what it committed.
+   * Where one side may only read the shard, the other direction alone is synced, and the result says so.
    * @throws SqliteVectorError of TRANSPORT_, SYNC_ and STORE_ codes; `SYNC_SHARD_UNKNOWN` when neither side has the shard
    */
   async sync(
@@ -402,13 +408,15 @@ export class VectorSync {
     try {
       const connection = await connections.get(address, signal)
       const wireBefore = wireBytes(connection)
-      const [pulled, pushed] = await this.#twiceIfRenewed(connection, shardId, signal)
+      const { pulled, pushed } = await this.#twiceIfRenewed(connection, shardId, signal)
       return {
         ...tally(pulled, pushed),
+        pulled: pulled !== null,
+        pushed: pushed !== null,
         shardId,
         address,
         peer: connection.peer.fingerprint,
-        peerNodeId: pulled.session.peerNodeId ?? pushed.session.peerNodeId,
+        peerNodeId: pulled?.session.peerNodeId ?? pushed?.session.peerNodeId ?? null,
         wireBytes: wireBytes(connection) - wireBefore,
         durationMs: this.#clock.monotonicMs() - startedMs,
         state: this.#db.replica.shardState(shardId),
@@ -423,28 +431,15 @@ export class VectorSync {
     connection: Connection,
     shardId: string,
     signal: AbortSignal,
-  ): Promise<[RunResult<PullSession>, RunResult<SendSession>]> {
+  ): Promise<BothWays> {
     try {
-      return await this.#bothWays(connection, shardId, signal)
+      return await this.#sessions.bothWays(connection, shardId, signal)
     } catch (error) {
       if (!(error instanceof SqliteVectorError) || error.code !== 'SYNC_IDENTITY_RENEWED') {
         throw error
       }
-      return await this.#bothWays(connection, shardId, signal)
+      return await this.#sessions.bothWays(connection, shardId, signal)
     }
-  }
-
-  /**
-   * First what the peer has, then what we have. At once would be a round trip shorter, but the peer may claim its
-   * latest writes only after it has sent them, so we would send it some of them back.
-   */
-  async #bothWays(
-    connection: Connection,
-    shardId: string,
-    signal: AbortSignal,
-  ): Promise<[RunResult<PullSession>, RunResult<SendSession>]> {
-    const pulled = await this.#sessions.pull(connection, shardId, signal)
-    return [pulled, await this.#sessions.push(connection, shardId, signal)]
   }
 
   #open(): Promise<Connections> {
@@ -485,6 +480,7 @@ export class VectorSync {
       credentials,
       book: this.#members,
       address: () => this.#config.advertise ?? this.#listening,
+      hidesShards: () => this.permissions.list().length > 0,
       signal: this.#ending.signal,
       onMember: (member) => {
         this.#emit({ type: 'member', member })
@@ -559,8 +555,19 @@ function openNode(path: string, nodeId: string): LocalNode {
   if (path === ':memory:') {
     return { identity: createIdentity({ nodeId }), trust: TrustList.inMemory() }
   }
-  const folder = join(dirname(path), `${basename(path)}-node`)
+  const folder = folderOf(path)
   return { identity: openIdentity(folder, { nodeId }), trust: TrustList.open(folder) }
+}
+
+/** Kept beside the key; where the keys are somebody else's, grants are, too. */
+function openPermissions(node: LocalNode | null, path: string): Permissions {
+  return node === null || path === ':memory:'
+    ? Permissions.inMemory()
+    : Permissions.open(folderOf(path))
+}
+
+function folderOf(path: string): string {
+  return join(dirname(path), `${basename(path)}-node`)
 }
 
 function wireBytes(connection: Connection): number {
@@ -569,8 +576,8 @@ function wireBytes(connection: Connection): number {
 }
 
 function tally(
-  pulled: RunResult<PullSession>,
-  pushed: RunResult<SendSession>,
+  pulled: RunResult<PullSession> | null,
+  pushed: RunResult<SendSession> | null,
 ): Pick<
   SyncResult,
   | 'applied'
@@ -583,16 +590,17 @@ function tally(
   | 'bytesReceived'
   | 'bytes'
 > {
-  const { applied, received, conflicts, quarantined, batches } = pulled.session.tally
-  const bytesSent = pulled.bytesSent + pushed.bytesSent
-  const bytesReceived = pulled.bytesReceived + pushed.bytesReceived
+  const { applied, received, conflicts, quarantined, batches } =
+    pulled?.session.tally ?? NOTHING_PULLED
+  const bytesSent = (pulled?.bytesSent ?? 0) + (pushed?.bytesSent ?? 0)
+  const bytesReceived = (pulled?.bytesReceived ?? 0) + (pushed?.bytesReceived ?? 0)
   return {
     applied,
     received,
-    sent: pushed.session.tally.acked,
+    sent: pushed?.session.tally.acked ?? 0,
     conflicts,
     quarantined,
-    batches: batches + pushed.session.tally.batches,
+    batches: batches + (pushed?.session.tally.batches ?? 0),
     bytesSent,
     bytesReceived,
     bytes: bytesSent + bytesReceived,

@@ -12,6 +12,7 @@ import { SqliteVectorError } from '../../errors.ts'
 import { RETRY_DELAY_MS, RETRY_DELAY_MS_MAX } from '../../limits.ts'
 import type { ReplicaStore } from '../../store/types.ts'
 import type { Connection } from '../../transport/types.ts'
+import { allows } from '../access.ts'
 import { stateOrNull } from '../driver.ts'
 import type { Session } from '../session-types.ts'
 import { Backoff } from './backoff.ts'
@@ -41,6 +42,9 @@ const PROVEN_MS = 5_000
 /** How often a session that a peer began is looked at, in milliseconds. */
 const SERVED_CHECK_MS = 200
 
+/** How often a direction for which permission is missing is asked for again, in milliseconds. */
+const WITHHELD_CHECK_MS = 2_000
+
 type Direction = 'sender' | 'puller'
 
 /** See the head of this file. */
@@ -49,6 +53,8 @@ export class AutoSync {
   readonly #stopping = new AbortController()
   readonly #backoff = new Backoff({ firstMs: RETRY_DELAY_MS, lastMs: RETRY_DELAY_MS_MAX })
   readonly #running = new Map<Direction, Running>()
+  /** Directions for which permission is missing, with who said so. */
+  readonly #withheld = new Map<Direction, Error>()
   readonly #ended: Promise<void>
   #status: AutoSyncStatus = 'connecting'
   #peer: string | null = null
@@ -68,7 +74,7 @@ export class AutoSync {
       status: this.#status,
       peer: this.#peer,
       failures: this.#backoff.failures + gate.failures,
-      lastError: this.#lastError,
+      lastError: this.#lastError ?? this.#withheld.values().next().value ?? null,
     }
   }
 
@@ -108,6 +114,7 @@ export class AutoSync {
         }
         this.#liveSinceMs = null
         this.#running.clear()
+        this.#withheld.clear()
       }
     }
     this.#become('stopped')
@@ -155,6 +162,10 @@ export class AutoSync {
     const { hub, shardId, clock } = this.#setup
     const peer = connection.peer.fingerprint
     for (;;) {
+      if (!this.#isGranted(direction, connection)) {
+        await this.#withhold(direction, forbiddenHere(shardId), signal)
+        continue
+      }
       const served = hub.find(shardId, peer, direction)
       if (served !== null) {
         await this.#watchServed(served, direction, signal)
@@ -165,6 +176,9 @@ export class AutoSync {
       if (error === null) {
         // The peer has no such shard yet: it gets it by our push, and then there is something to pull.
         await sleep(clock, SERVED_CHECK_MS, signal)
+      } else if (direction === 'sender' && isForbidden(error)) {
+        // We may read there and not write: the other direction goes on without this one.
+        await this.#withhold(direction, error, signal)
       } else if (!(error instanceof SqliteVectorError) || error.code !== 'SYNC_ALREADY_LIVE') {
         throw error
       } else {
@@ -192,6 +206,26 @@ export class AutoSync {
     }
   }
 
+  /** Whether our own operator lets this peer have that direction. */
+  #isGranted(direction: Direction, connection: Connection): boolean {
+    const { sessions, shardId } = this.#setup
+    const access = sessions.accessOf(connection, shardId)
+    return allows(access, direction === 'puller' ? 'write' : 'read')
+  }
+
+  /** Leaves a direction out until it is time to ask again: a grant may have been given. */
+  async #withhold(direction: Direction, error: Error, signal: AbortSignal): Promise<void> {
+    this.#withheld.set(direction, error)
+    this.#running.delete(direction)
+    const other = direction === 'puller' ? 'sender' : 'puller'
+    // Nothing is left of this sync: its owner has to know.
+    if (this.#withheld.has(other)) throw error
+    const running = this.#running.get(other)
+    if (running !== undefined) this.#note(other, running)
+    await sleep(this.#setup.clock, WITHHELD_CHECK_MS, signal)
+    this.#withheld.delete(direction)
+  }
+
   /** Waits while a session that the peer began does what ours would. */
   async #watchServed(served: Running, direction: Direction, signal: AbortSignal): Promise<void> {
     while (served.session.phase !== 'closed') {
@@ -203,7 +237,8 @@ export class AutoSync {
   #note(direction: Direction, running: Running): void {
     this.#running.set(direction, running)
     if (this.#status === 'live') return
-    const isLive = (one: Direction): boolean => this.#running.get(one)?.session.complete === true
+    const isLive = (one: Direction): boolean =>
+      this.#withheld.has(one) || this.#running.get(one)?.session.complete === true
     if (!isLive('puller') || !isLive('sender')) return
     this.#liveSinceMs = this.#setup.clock.monotonicMs()
     this.#lastError = null
@@ -226,8 +261,18 @@ export class AutoSync {
 
 /** Whether a later attempt may end otherwise, though nobody here changes anything. */
 function canHeal(error: SqliteVectorError): boolean {
-  // The peer closes, and may come back; or has no such shard, and may get it from another.
-  return error.retryable || error.code === 'SYNC_CLOSED' || error.code === 'SYNC_SHARD_UNKNOWN'
+  if (error.retryable) return true
+  // The peer closes, and may come back; has no such shard, and may get it from another; or may be granted it.
+  return ['SYNC_CLOSED', 'SYNC_SHARD_UNKNOWN', 'SYNC_FORBIDDEN'].includes(error.code)
+}
+
+function isForbidden(error: Error): boolean {
+  return error instanceof SqliteVectorError && error.code === 'SYNC_FORBIDDEN'
+}
+
+function forbiddenHere(shardId: string): SqliteVectorError {
+  const message = `the peer is not granted that on shard ${JSON.stringify(shardId)} here`
+  return new SqliteVectorError('SYNC_FORBIDDEN', message)
 }
 
 function closed(): SqliteVectorError {

@@ -64,6 +64,8 @@ export interface MembershipSetup {
   readonly book: MemberBook
   /** Where peers can dial us; null when nowhere. */
   readonly address: () => PeerAddress | null
+  /** True while somebody may not know of every shard: records go to everybody, so ours names none then. */
+  readonly hidesShards: () => boolean
   /** Ends with the node. */
   readonly signal: AbortSignal
   /** Called when something about a node changed, also only whether it is trusted. */
@@ -265,7 +267,8 @@ export class Membership {
   #ownRecord(isDue: boolean): CheckedRecord {
     const { store, nodeId, fingerprint, credentials, book, address } = this.#setup
     const names = store.shards().map(({ shardId }) => shardId)
-    const shards = names.length > PEER_RECORD_SHARDS_MAX ? null : names.map(shardTag).toSorted()
+    const isSilent = names.length > PEER_RECORD_SHARDS_MAX || this.#setup.hidesShards()
+    const shards = isSilent ? null : names.map(shardTag).toSorted()
     const place = address()
     const content = JSON.stringify([place, shards, this.#status])
     if (this.#own !== null && content === this.#ownContent && !isDue) return this.#own

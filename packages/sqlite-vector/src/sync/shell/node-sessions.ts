@@ -17,6 +17,8 @@ import { violationError } from '../session-ends.ts'
 import { createPuller } from '../session-puller.ts'
 import { createSender } from '../session-sender.ts'
 import type { PullSession, PullTally, SendSession, Session } from '../session-types.ts'
+import type { Access } from '../access.ts'
+import { type AccessRule, guardedStore, requireAccess } from './guarded-store.ts'
 import type { LiveHub } from './live-hub.ts'
 import type { SyncDirection, SyncEvent } from './types.ts'
 import { changesCommitted, type Running, type RunResult, runSession } from './session-runner.ts'
@@ -25,6 +27,8 @@ import { changesCommitted, type Running, type RunResult, runSession } from './se
 export interface NodeSetup {
   readonly store: ReplicaStore
   readonly nodeId: string
+  /** What peers may do with shards. */
+  readonly access: AccessRule
   readonly batchSize: number
   readonly compression: Compression
   readonly clock: Clock
@@ -36,6 +40,12 @@ export interface NodeSetup {
   readonly onShard: (shardId: string) => void
   /** Serves a channel that begins with peer records. */
   readonly onMembers: (channel: Channel, connection: Connection, first: Uint8Array) => Promise<void>
+}
+
+/** What came of both directions; null where permission was missing. */
+export interface BothWays {
+  readonly pulled: RunResult<PullSession> | null
+  readonly pushed: RunResult<SendSession> | null
 }
 
 /** What a session runs over. */
@@ -57,6 +67,29 @@ export class NodeSessions {
     return this.#active
   }
 
+  /** What the peer may do with the shard here. */
+  accessOf({ peer }: Connection, shardId: string): Access {
+    return this.#setup.access.accessOf(peer, shardId)
+  }
+
+  /**
+   * First what the peer has, then what we have. At once would be a round trip shorter, but the peer may claim its
+   * latest writes only after it has sent them, so we would send it some of them back.
+   * @throws what ended either; `SYNC_FORBIDDEN` when neither direction is allowed
+   */
+  async bothWays(connection: Connection, shardId: string, signal: AbortSignal): Promise<BothWays> {
+    const access = this.accessOf(connection, shardId)
+    const pulled = access === 'read' ? null : await this.pull(connection, shardId, signal)
+    try {
+      return { pulled, pushed: await this.push(connection, shardId, signal) }
+    } catch (error) {
+      const isForbidden = error instanceof SqliteVectorError && error.code === 'SYNC_FORBIDDEN'
+      // The peer hides from us what we may not even read: then there was nothing to pull either.
+      if (!isForbidden || pulled === null || pulled.session.caughtUp === null) throw error
+      return { pulled, pushed: null }
+    }
+  }
+
   /** Takes from the peer what we lack of the shard. @throws what ended the session */
   async pull(
     connection: Connection,
@@ -64,6 +97,7 @@ export class NodeSessions {
     signal: AbortSignal,
     verify = false,
   ): Promise<RunResult<PullSession>> {
+    requireAccess(this.#setup.access, connection.peer, shardId, 'write')
     const channel = await connection.openChannel({ signal })
     const peer = connection.peer.fingerprint
     const session = createPuller({ peer, shardId, live: false, verify })
@@ -76,6 +110,8 @@ export class NodeSessions {
     shardId: string,
     signal: AbortSignal,
   ): Promise<RunResult<SendSession>> {
+    // The invitation alone would name the shard.
+    requireAccess(this.#setup.access, connection.peer, shardId, 'read')
     const channel = await connection.openChannel({ signal })
     const invitation = encodeFrame({ type: 'invite', shardId, live: false })
     await channel.send(invitation, { signal })
@@ -97,6 +133,7 @@ export class NodeSessions {
     signal: AbortSignal,
     onStep: (running: Running) => void,
   ): Promise<RunResult<PullSession>> {
+    requireAccess(this.#setup.access, connection.peer, shardId, 'write')
     const channel = await connection.openChannel({ signal })
     const peer = connection.peer.fingerprint
     if (this.#setup.hub.find(shardId, peer, 'puller') !== null) {
@@ -115,6 +152,7 @@ export class NodeSessions {
     signal: AbortSignal,
     onStep: (running: Running) => void,
   ): Promise<RunResult<SendSession>> {
+    requireAccess(this.#setup.access, connection.peer, shardId, 'read')
     const channel = await connection.openChannel({ signal })
     await channel.send(encodeFrame({ type: 'invite', shardId, live: true }), { signal })
     const session = createSender({ peer: connection.peer.fingerprint, shardId })
@@ -145,6 +183,7 @@ export class NodeSessions {
         )
       } else if (frame.type === 'invite') {
         const { shardId, live } = frame
+        this.#checkInvitation(connection, shardId)
         if (live && this.#setup.hub.find(shardId, peer, 'puller') !== null) {
           throw alreadyLive(shardId)
         }
@@ -157,6 +196,19 @@ export class NodeSessions {
       // The peer's doing, or the connection's end: it costs this channel and nothing else.
       if (!(error instanceof SqliteVectorError)) throw error
       await giveUp(channel, error)
+    }
+  }
+
+  /** The answer depends on what is granted alone, so it tells nobody whether there is such a shard. */
+  #checkInvitation({ peer }: Connection, shardId: string): void {
+    try {
+      requireAccess(this.#setup.access, peer, shardId, 'write')
+    } catch (error) {
+      if (!(error instanceof SqliteVectorError)) throw error
+      const { fingerprint } = peer
+      const ended = { shardId, peer: fingerprint, changes: 0, error }
+      this.#setup.emit({ type: 'session-ended', direction: 'pull', ...ended })
+      throw error
     }
   }
 
@@ -205,6 +257,7 @@ export class NodeSessions {
       const compression = compressionOn(connection, this.#setup.compression)
       const setup = {
         ...this.#setup,
+        store: guardedStore(this.#setup.store, this.#setup.access, connection.peer),
         compression,
         channel,
         signal,
@@ -232,7 +285,8 @@ export class NodeSessions {
   }
 }
 
-const NOTHING_PULLED: PullTally = {
+/** The tally of a pull that did not take place, or has not begun. */
+export const NOTHING_PULLED: PullTally = {
   batches: 0,
   received: 0,
   applied: 0,

@@ -15,6 +15,7 @@ import type { Transport } from '../../transport/types.ts'
 import { CONFLICT_STRATEGIES } from '../strategies.ts'
 import { codecs, findCodec } from '../codecs.ts'
 import { type Compression, COMPRESSIONS } from '../compression.ts'
+import type { Permissions } from './permissions.ts'
 import type { SyncEvent, VectorSyncConfig } from './types.ts'
 import type { ConflictStrategyName } from '../types.ts'
 
@@ -28,6 +29,7 @@ export interface ResolvedSyncConfig {
   readonly advertise: string | null
   readonly relayDelayMs: number
   readonly transport: Transport | null
+  readonly permissions: Permissions | null
   readonly onEvent: (event: SyncEvent) => void
 }
 
@@ -40,6 +42,7 @@ const KEYS = [
   'advertise',
   'relayDelayMs',
   'transport',
+  'permissions',
   'onEvent',
 ]
 
@@ -59,6 +62,7 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
     advertise = null,
     relayDelayMs = 100,
     transport = null,
+    permissions = null,
     onEvent = ignore,
   } = given
   if (conflictStrategy !== null) oneOf('conflictStrategy', conflictStrategy, CONFLICT_STRATEGIES)
@@ -72,6 +76,7 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
     parseAddress(advertise)
   }
   if (transport !== null) objectGiven('transport', transport)
+  if (permissions !== null) objectGiven('permissions', permissions)
   if (typeof onEvent !== 'function') {
     throw new TypeError(`onEvent must be a function, got ${shown(onEvent)}`)
   }
@@ -84,6 +89,7 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
     advertise,
     relayDelayMs,
     transport,
+    permissions,
     onEvent,
   })
 }

@@ -5,6 +5,7 @@ import type { ReplicaStore, ShardState, PeerCursor } from '../../store/types.ts'
 import type { QuicTransportStats } from '../../transport/quic-tally.ts'
 import type { ConnectionStats, PeerAddress, Transport, WaitOptions } from '../../transport/types.ts'
 import type { Compression } from '../compression.ts'
+import type { Permissions } from './permissions.ts'
 import type { ConflictStrategyName } from '../types.ts'
 import type { Member } from './member-book.ts'
 
@@ -51,6 +52,8 @@ export interface VectorSyncConfig {
    * The network. @defaultValue QUIC, with the identity and the trust list in the folder `<path of the database>-node/`
    */
   readonly transport?: Transport
+  /** Which peer may do what with which shard. @defaultValue what is kept beside the database; without a file, everything */
+  readonly permissions?: Permissions
   /** Called when something happened; it must not throw. @defaultValue none */
   readonly onEvent?: (event: SyncEvent) => void
 }
@@ -183,6 +186,10 @@ export interface SyncResult {
   readonly peer: string
   /** What the peer calls itself; null when it never said. */
   readonly peerNodeId: string | null
+  /** False when the peer may not write the shard here: nothing was taken from it. */
+  readonly pulled: boolean
+  /** False when we may not write the shard there: nothing was sent. */
+  readonly pushed: boolean
   /** Records of ours that changed. */
   readonly applied: number
   /** Changes that came in batches that we committed, also those that we had already. */
