@@ -8,19 +8,22 @@
  */
 import { mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { setTimeout as delay } from 'node:timers/promises'
+import { performance } from 'node:perf_hooks'
+import { setInterval as every, setTimeout as delay } from 'node:timers/promises'
 import { createVectorDB, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
 import {
   createShardCoordinator,
   type ShardCoordinator,
   type SyncEvent,
 } from '@agentic-flow/sqlite-vector/sync'
+import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
 import type { FastifyInstance } from 'fastify'
 import { splitAddress } from './config/kinds.ts'
 import type { NodeConfig } from './config/types.ts'
 import { createApp } from './http/app.ts'
 import type { NodeContext, NodeState } from './http/context.ts'
 import { openApi } from './http/openapi.ts'
+import { Sockets } from './http/sockets.ts'
 import type { Route } from './http/route.ts'
 import { allRoutes } from './http/routes.ts'
 import { type Log, silentLog } from './log.ts'
@@ -89,9 +92,10 @@ class Node implements RunningNode {
   #state: NodeState = 'starting'
   #db: SQLiteVectorDB | null = null
   #coordinator: ShardCoordinator | null = null
-  #app: FastifyInstance | null = null
+  #http: { readonly app: FastifyInstance; readonly sockets: Sockets } | null = null
   #url = ''
   #syncAddress: string | null = null
+  #retrying: Promise<void> | null = null
   #ended: Promise<Ended> | null = null
 
   constructor(config: NodeConfig, log: Log) {
@@ -146,11 +150,13 @@ class Node implements RunningNode {
     if (config.sync.listen !== null) {
       this.#syncAddress = await this.#coordinator.sync.listen(config.sync.listen)
     }
-    this.#app = await this.#serve(this.#db, this.#coordinator)
+    const app = await this.#serve(this.#db, this.#coordinator)
+    this.#http = { app, sockets: new Sockets(app.server) }
     const { host, port } = splitAddress('http.listen', config.http.listen)
-    this.#url = await this.#app.listen({ host, port })
+    this.#url = await app.listen({ host, port }).catch(addressTaken)
     this.#state = 'ready'
     this.#keepInSync()
+    this.#retrying = this.#retry()
     const { url, syncAddress, fingerprint } = this
     this.#log('info', 'node-ready', { nodeId: this.nodeId, url, syncAddress, fingerprint })
   }
@@ -168,8 +174,10 @@ class Node implements RunningNode {
     this.#state = 'stopping'
     this.#log('info', 'node-stopping')
     this.#stopping.abort(new Error('the node is ending'))
+    await this.#retrying
+    const { graceMs } = this.config.shutdown
     const graceful =
-      this.#app === null || (await endWithin(this.#app, this.config.shutdown.graceMs))
+      this.#http === null || (await endWithin(this.#http.app, this.#http.sockets, graceMs))
     await this.#coordinator?.close()
     this.#db?.close()
     this.#log(graceful ? 'info' : 'warn', 'node-stopped', { graceful })
@@ -201,9 +209,29 @@ class Node implements RunningNode {
     if (this.#state === 'ready') setImmediate(() => this.#keepInSync())
   }
 
+  /**
+   * A peer that does not trust us yet refuses for good as far as sync can tell; here somebody may pin us while both
+   * nodes run, so what has failed is begun anew from time to time.
+   */
+  async #retry(): Promise<void> {
+    const { signal } = this.#stopping
+    try {
+      for await (const _ of every(this.config.sync.retryMs, null, { signal })) this.#keepInSync()
+    } catch (error) {
+      if (!signal.aborted) throw error
+    }
+  }
+
   /** Begins to sync what is not synced yet. */
   #keepInSync(): void {
-    if (this.#state === 'ready') this.coordinator.startAutoSyncAll()
+    if (this.#state !== 'ready') return
+    try {
+      this.coordinator.startAutoSyncAll()
+    } catch (error) {
+      // A file that is busy now is not when it is tried again.
+      if (!(error instanceof SqliteVectorError)) throw error
+      this.#log('warn', 'sync-not-begun', { error })
+    }
   }
 
   #serve(db: SQLiteVectorDB, coordinator: ShardCoordinator): Promise<FastifyInstance> {
@@ -231,16 +259,33 @@ function ensureShard(db: SQLiteVectorDB, shard: NodeConfig['shards'][number]): v
   if (conflictStrategy !== null) db.setConflictStrategy(shardId, conflictStrategy)
 }
 
+/** How often connections that have become idle are closed while a node ends, in milliseconds. */
+const IDLE_CHECK_MS = 20
+
 /** Waits for requests under way, `graceMs` at most; then cuts them off. True when none was. */
-async function endWithin(app: FastifyInstance, graceMs: number): Promise<boolean> {
-  const over = new AbortController()
+async function endWithin(
+  app: FastifyInstance,
+  sockets: Sockets,
+  graceMs: number,
+): Promise<boolean> {
   const closing = app.close().then(() => true)
-  const late = delay(graceMs, false, { signal: over.signal }).catch(() => true)
-  const graceful = await Promise.race([closing, late])
-  over.abort()
+  const startMs = performance.now()
+  let graceful = false
+  while (!graceful && performance.now() - startMs < graceMs) {
+    graceful = await Promise.race([closing, delay(IDLE_CHECK_MS, false)])
+    // A connection that answered its last request would wait for another one.
+    sockets.closeUnused()
+  }
   if (!graceful) app.server.closeAllConnections()
   await closing
   return graceful
+}
+
+/** Says it as for the address of sync. */
+function addressTaken(cause: unknown): never {
+  if (!(cause instanceof Error) || !('code' in cause) || cause.code !== 'EADDRINUSE') throw cause
+  const message = `another process listens at http.listen: ${cause.message}`
+  throw new SqliteVectorError('TRANSPORT_ADDRESS_IN_USE', message, { cause })
 }
 
 function present<T>(value: T | null): T {

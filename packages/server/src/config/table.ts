@@ -101,6 +101,12 @@ export const CONFIG_OPTIONS: readonly ConfigOption[] = [
     summary: 'Between full checks of a shard that is kept in sync.',
   },
   {
+    key: 'sync.retryMs',
+    kind: integer(100, 86_400_000),
+    fallback: 10_000,
+    summary: 'Between attempts with peers that refuse us, until they trust us.',
+  },
+  {
     key: 'sync.relayDelayMs',
     kind: integer(0, 60_000),
     fallback: 100,

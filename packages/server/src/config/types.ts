@@ -55,6 +55,7 @@ export interface NodeConfig {
     /** null: takes no connections, only dials. */
     readonly listen: string | null
     readonly intervalMs: number
+    readonly retryMs: number
     readonly relayDelayMs: number
     readonly batchSize: number
     readonly concurrencyMax: number

@@ -10,7 +10,12 @@ beforeAll(async () => {
   fixture = await testNode()
 })
 
-afterAll(() => fixture[Symbol.asyncDispose]())
+afterAll(() => fixture?.[Symbol.asyncDispose]())
+
+/** Ids of results, in their order. */
+function idsOf(body: { results: { id: string }[] }): string[] {
+  return body.results.map(({ id }) => id)
+}
 
 /** A new shard of two dimensions with these records. */
 async function shardWith(name: string, records: readonly object[] = []): Promise<string> {
@@ -96,7 +101,9 @@ describe('records', () => {
   })
 
   test('an update merges metadata, or replaces it, and names a record that is not there', async () => {
-    const path = await shardWith('update', [{ id: 'a', embedding: [0, 0], metadata: { x: 1, y: 2 } }])
+    const path = await shardWith('update', [
+      { id: 'a', embedding: [0, 0], metadata: { x: 1, y: 2 } },
+    ])
 
     const merged = await fixture.api.call('PATCH', `${path}/records/a`, { metadata: { y: 3 } })
     const afterMerge = await fixture.api.get(`${path}/records/a`)
@@ -140,7 +147,10 @@ describe('records', () => {
 
   test('pages lead through all records; getting many says null where there is none', async () => {
     const ids = ['a', 'b', 'c', 'd', 'e']
-    const path = await shardWith('pages', ids.map((id) => ({ id, embedding: [1, 2] })))
+    const path = await shardWith(
+      'pages',
+      ids.map((id) => ({ id, embedding: [1, 2] })),
+    )
 
     const seen: string[] = []
     let cursor: string | null = ''
@@ -163,7 +173,6 @@ describe('searches', () => {
     { id: 'b', embedding: [0, 1], metadata: { n: 2 }, text: 'vectors of versions' },
     { id: 'c', embedding: [0, 2], metadata: { n: 3 }, text: 'hybrid clocks' },
   ]
-  const idsOf = (body: { results: { id: string }[] }): string[] => body.results.map(({ id }) => id)
   let path: string
 
   beforeAll(async () => {

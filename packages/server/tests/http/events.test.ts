@@ -1,0 +1,165 @@
+/**
+ * Event streams: nothing is missed when a reader comes back, and streams end with their readers and the node.
+ */
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createVectorDB } from '@agentic-flow/sqlite-vector'
+import { EventReader } from '../helpers/event-reader.ts'
+import { testNode, type TestNode } from '../helpers/node.ts'
+
+let fixture: TestNode
+
+beforeAll(async () => {
+  fixture = await testNode({ 'http-event-streams-max': '4' })
+})
+
+afterAll(() => fixture?.[Symbol.asyncDispose]())
+
+/** A new shard that holds records a and b. */
+async function shard(name: string): Promise<string> {
+  const path = `/v1/shards/${name}`
+  await fixture.api.put(path, { dimension: 2, metric: 'l2' })
+  await write(path, 'a')
+  await write(path, 'b')
+  return path
+}
+
+async function write(path: string, id: string): Promise<void> {
+  await fixture.api.post(`${path}/records`, { records: [{ id, embedding: [1, 2], text: id }] })
+}
+
+describe('the feed of a shard', () => {
+  test('tells what is written and deleted from now on', async () => {
+    const path = await shard('now')
+    await using reader = await EventReader.open(fixture.api, `${path}/events`)
+    await reader.next('open')
+
+    await write(path, 'c')
+    const written = await reader.next('changes')
+    await fixture.api.delete(`${path}/records/a`)
+    const deleted = await reader.next('changes')
+
+    expect(written.data).toEqual({ shardId: 'now', changes: [{ id: 'c', deleted: false }] })
+    expect(deleted.data).toEqual({ shardId: 'now', changes: [{ id: 'a', deleted: true }] })
+  })
+
+  test('a reader that comes back with the last id gets what changed meanwhile, and no more', async () => {
+    const path = await shard('back')
+    const first = await EventReader.open(fixture.api, `${path}/events`)
+    await first.next('open')
+    await write(path, 'c')
+    const { id } = await first.next('changes')
+    await first[Symbol.asyncDispose]()
+
+    await write(path, 'd')
+    await write(path, 'c')
+    await write(path, 'e')
+    await using second = await EventReader.open(fixture.api, `${path}/events`, id)
+    const seen: string[] = []
+    while (!seen.includes('e')) {
+      const { data } = await second.next('changes')
+      seen.push(...(data as { changes: { id: string }[] }).changes.map((change) => change.id))
+    }
+
+    expect(seen).toEqual(['d', 'c', 'e'])
+  })
+
+  test('from 0 on it is everything, with records on demand', async () => {
+    const path = await shard('everything')
+    await using reader = await EventReader.open(
+      fixture.api,
+      `${path}/events?after=0&includeRecords=true`,
+    )
+
+    const { data } = await reader.next('changes')
+
+    expect(data).toMatchObject({
+      changes: [
+        { id: 'a', deleted: false, record: { id: 'a', embedding: [1, 2], text: 'a' } },
+        { id: 'b', deleted: false },
+      ],
+    })
+  })
+
+  test('a position of another log is void: the reader is told, and gets everything', async () => {
+    const path = await shard('void')
+    await using reader = await EventReader.open(
+      fixture.api,
+      `${path}/events`,
+      `${'0'.repeat(32)}.7`,
+    )
+
+    await reader.next('reset')
+    const { data } = await reader.next('changes')
+
+    expect((data as { changes: unknown[] }).changes).toHaveLength(2)
+  })
+
+  test('writes of another process on the file are told, too', async () => {
+    const path = await shard('other')
+    await using reader = await EventReader.open(fixture.api, `${path}/events`)
+    await reader.next('open')
+
+    // Another connection to the file, as another process has it.
+    using db = await createVectorDB({ path: fixture.node.db.path })
+    db.insert('other', { id: 'elsewhere', embedding: [0, 0] })
+    const { data } = await reader.next('changes')
+
+    expect(data).toMatchObject({ changes: [{ id: 'elsewhere' }] })
+  })
+
+  test('an unknown shard, no position, and one stream too many are refused', async () => {
+    const path = await shard('refused')
+    const unknown = await fixture.api.get('/v1/shards/none/events')
+    const position = await fixture.api.get(`${path}/events?after=yesterday`)
+    const readers = []
+    for (let i = 0; i < 4; i += 1) readers.push(await EventReader.open(fixture.api, '/v1/events'))
+    const many = await fixture.api.get('/v1/events')
+    for (const reader of readers) await reader[Symbol.asyncDispose]()
+
+    expect(unknown).toMatchObject({ status: 404, body: { code: 'STORE_SHARD_UNKNOWN' } })
+    expect(position).toMatchObject({ status: 400, body: { code: 'HTTP_INPUT_INVALID' } })
+    expect(many).toMatchObject({ status: 503, body: { code: 'HTTP_STREAMS_TOO_MANY' } })
+    // What ended makes room.
+    await expect
+      .poll(
+        async () =>
+          (await fixture.api.raw('/v1/events', { signal: AbortSignal.timeout(500) })).status,
+        {
+          timeout: 20_000,
+        },
+      )
+      .toBe(200)
+  })
+})
+
+describe('the end', () => {
+  test('a connection on which no request came yet does not hold the end up', async () => {
+    const ending = await testNode()
+    const { hostname, port } = new URL(ending.node.url)
+    const socket = connect(Number(port), hostname)
+    await once(socket, 'connect')
+    // An answered request on another connection shows that the server has taken this one, too.
+    await ending.api.get('/livez')
+
+    const ended = await ending.node.close()
+
+    expect(ended).toEqual({ graceful: true })
+    socket.destroy()
+    await ending[Symbol.asyncDispose]()
+  })
+
+  test('a node that ends ends its streams, and does not wait for their readers', async () => {
+    const ending = await testNode()
+    await ending.api.put('/v1/shards/x', { dimension: 2 })
+    const reader = await EventReader.open(ending.api, '/v1/shards/x/events')
+    await reader.next('open')
+
+    const ended = await ending.node.close()
+
+    expect(ended).toEqual({ graceful: true })
+    expect(await reader.ended()).toBe(true)
+    await ending[Symbol.asyncDispose]()
+  })
+})
