@@ -5,7 +5,7 @@
  * half as much normal noise, scaled to length 1. Queries are drawn alike, with another seed. Records have a `group` from 0
  * to 49, so that one group is 2 %.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 export const DIMENSION = 384
@@ -41,9 +41,10 @@ export function makeDataset(folder: string, count: number, queryCount: number): 
     const queries = clustered(queryCount, count, 2)
     const truth = trueDistances(base, queries, queryCount, () => true)
     const groupTruth = trueDistances(base, queries, queryCount, (i, q) => i % GROUPS === groupOf(q))
-    writeFileSync(`${path}.base`, base)
-    writeFileSync(`${path}.queries`, queries)
-    writeFileSync(`${path}.json`, JSON.stringify({ truth, groupTruth }))
+    writeWhole(`${path}.base`, base)
+    writeWhole(`${path}.queries`, queries)
+    // Last: where it is, the others are.
+    writeWhole(`${path}.json`, JSON.stringify({ truth, groupTruth }))
   }
   const { truth, groupTruth } = JSON.parse(readFileSync(`${path}.json`, 'utf8')) as Dataset
   const base = floats(`${path}.base`)
@@ -64,6 +65,13 @@ export function cosineDistance(a: Float32Array, b: Float32Array): number {
     bb += y * y
   }
   return 1 - dot / Math.sqrt(aa * bb)
+}
+
+/** Whole or not at all: a run that was broken off must not leave half a data set to the next. */
+function writeWhole(path: string, content: string | Float32Array): void {
+  const partial = `${path}.${process.pid}.partial`
+  writeFileSync(partial, content)
+  renameSync(partial, path)
 }
 
 function floats(path: string): Float32Array {
