@@ -2,7 +2,7 @@
  * SQLiteVector itself: default search, `exact: true`, a filter on a path with a declared index. A single write is one
  * durable transaction, changelog included, and the search that follows it sees it.
  */
-import { statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { createVectorDB, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
 import { GROUPS, K, row } from '../data.ts'
@@ -35,7 +35,11 @@ export async function open(folder: string): Promise<Engine> {
     remove: (index) => {
       db.delete('s', String(index))
     },
-    diskBytes: () => statSync(path).size + statSync(`${path}-wal`).size,
+    diskBytes: () => {
+      const codes = existsSync(`${path}-index`) ? readdirSync(`${path}-index`) : []
+      const files = [path, `${path}-wal`, ...codes.map((name) => join(`${path}-index`, name))]
+      return files.reduce((bytes, file) => bytes + statSync(file).size, 0)
+    },
     close: () => db.close(),
     reopen: async (query) => {
       db = await createVectorDB({ path })

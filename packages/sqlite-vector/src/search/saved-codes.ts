@@ -62,7 +62,8 @@ export function* savedBytes(
 ): Generator<Uint8Array, 'whole' | 'moved'> {
   const { removals } = arena
   const { count } = about
-  const records = Float64Array.from({ length: count }, (_, slot) => arena.recordAt(slot))
+  const records = new Float64Array(count)
+  for (let slot = 0; slot < count; slot += 1) records[slot] = arena.recordAt(slot)
   const { thresholds, centre, step } = must(arena.quantizer, 'codes are filled')
   let checksum = 0
   const summed = (bytes: Uint8Array): Uint8Array => {

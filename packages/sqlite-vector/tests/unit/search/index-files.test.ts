@@ -30,6 +30,8 @@ const COUNT = 240
 const DIMENSION = 32
 const ROWS = clustered(COUNT + 200, DIMENSION, 31, 30)
 
+const POLL = { timeout: 20_000 }
+
 /** Room for int8 and bits of the shard, not for float32. */
 const CODES = { searchMemoryBytes: 24_000 }
 
@@ -83,7 +85,7 @@ async function expectRows(fixture: DbFixture, db: SQLiteVectorDB): Promise<void>
 
 async function told(events: readonly StoreEvent[], reason: RegExp): Promise<void> {
   await expect
-    .poll(() => events)
+    .poll(() => events, POLL)
     .toEqual([
       { type: 'index-refused', shardId: 's', reason: expect.stringMatching(reason) as string },
     ])
@@ -231,7 +233,7 @@ describe('a file that is not what its database says', () => {
 
     await expectRows(elsewhere, db)
     const seen = (): unknown[] => events.map(({ type }) => type)
-    await expect.poll(seen).toEqual(['identity-renewed', 'index-refused'])
+    await expect.poll(seen, POLL).toEqual(['identity-renewed', 'index-refused'])
   })
 
   test('because it comes with a snapshot without a folder costs time only', async () => {
@@ -297,7 +299,7 @@ describe('saving', () => {
     db.close()
 
     const types = (): Set<string> => new Set(events.map(({ type }) => type))
-    await expect.poll(types).toEqual(new Set(['index-refused', 'index-not-saved']))
+    await expect.poll(types, POLL).toEqual(new Set(['index-refused', 'index-not-saved']))
   })
 
   test('a shard that is dropped, and what killed processes left, goes with the next file', async () => {
