@@ -139,10 +139,12 @@ class Node implements RunningNode {
       onEvent: (event) => {
         this.#metrics.store.onEvent(event)
         logStoreEvent(this.#log, event)
+        if (event.type === 'identity-renewed') setImmediate(() => this.#signWrites())
       },
     })
     for (const shard of config.shards) ensureShard(this.#db, shard)
     this.#coordinator = this.#coordinate(this.#db)
+    this.#signWrites()
     this.#metrics.attach({ db: this.#db, coordinator: this.#coordinator })
     for (const { nodeId, address, shards } of config.peers) {
       this.#coordinator.registerPeer({ nodeId, address, ...(shards === null ? {} : { shards }) })
@@ -220,6 +222,13 @@ class Node implements RunningNode {
     } catch (error) {
       if (!signal.aborted) throw error
     }
+  }
+
+  /** Our own writes are shown under our name in conflicts, as peers' are under theirs. */
+  #signWrites(): void {
+    if (this.#state === 'stopping' || this.#db === null) return
+    const { replica } = this.#db
+    replica.nameActor(replica.identity().actor, this.nodeId)
   }
 
   /** Begins to sync what is not synced yet. */

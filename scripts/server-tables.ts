@@ -1,0 +1,76 @@
+/**
+ * Writes the tables of settings and metrics in docs/operations.md and of errors in docs/http-api.md, from the code.
+ *
+ * Run after a change of either: `node --conditions=source scripts/server-tables.ts`, then `npm run format`. The tests
+ * of the server compare the documents with the code.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  CONFIG_OPTIONS,
+  flagName,
+  HTTP_ERRORS,
+  variableName,
+} from '../packages/server/src/index.ts'
+import type { NodeContext } from '../packages/server/src/http/context.ts'
+import { allRoutes } from '../packages/server/src/http/routes.ts'
+import { Metrics } from '../packages/server/src/metrics/metrics.ts'
+
+const docs = join(import.meta.dirname, '../docs')
+
+function table(titles: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  return [line(titles), line(titles.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+function replace(file: string, name: string, content: string): void {
+  const path = join(docs, file)
+  const text = readFileSync(path, 'utf8')
+  const begin = `<!-- ${name}: made by scripts/server-tables.ts -->`
+  const start = text.indexOf(begin)
+  const end = text.indexOf('<!-- end -->', start)
+  if (start < 0 || end < 0) throw new Error(`${file} has no place for ${name}`)
+  writeFileSync(path, `${text.slice(0, start)}${begin}\n\n${content}\n\n${text.slice(end)}`)
+}
+
+const settings = CONFIG_OPTIONS.map(({ key, kind, fallback, summary }) => [
+  `\`${key}\``,
+  `\`--${flagName(key)}\``,
+  `\`${variableName(key)}\``,
+  `\`${kind.syntax}\`${kind.repeats ? ', many' : ''}`,
+  Array.isArray(fallback) ? 'none' : `\`${String(fallback)}\``,
+  summary,
+])
+replace(
+  'operations.md',
+  'configuration',
+  table(['Key', 'Flag', 'Variable', 'Value', 'Default', 'Meaning'], settings),
+)
+
+const text = await new Metrics('0').text()
+const kinds = new Map(
+  [...text.matchAll(/^# TYPE (\S+) (\S+)/gm)].map(([, name, kind]) => [name, kind]),
+)
+const metrics = [...text.matchAll(/^# HELP (sqlite_vector_\S+) (.+)$/gm)].map(
+  ([, name = '', help = '']) => [`\`${name}\``, kinds.get(name) ?? '', help],
+)
+replace('operations.md', 'metrics', table(['Metric', 'Kind', 'Meaning'], metrics))
+
+// Routes are only looked at, never run: nothing of a node is needed.
+const config = { http: { eventStreamsMax: 1 } }
+const nobody = { config, db: {}, coordinator: {}, metrics: {} } as unknown as NodeContext
+const paths = allRoutes(nobody, () => null).map(({ method, path, access, summary }) => [
+  `\`${method} ${path}\``,
+  access,
+  summary,
+])
+replace('http-api.md', 'paths', table(['Path', 'Access', 'Does'], paths))
+
+const errors = Object.entries(HTTP_ERRORS).map(([code, { status, retryable, hint }]) => [
+  `\`${code}\``,
+  String(status),
+  retryable ? 'yes' : 'no',
+  hint,
+])
+replace('http-api.md', 'errors', table(['Code', 'Status', 'Retryable', 'What to do'], errors))
