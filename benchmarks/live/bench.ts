@@ -8,11 +8,14 @@
 import { bar, type Bar, type BenchOptions } from '../bar.ts'
 import { coordinatorFigures } from './coordinator.ts'
 import { agree, Fleet, quantile, until } from './fleet.ts'
+import type { LiveRequests } from './messages.ts'
 
 export const title = 'live sync: commit here, visible there; two processes, QUIC on loopback'
 
 const DIMENSION = 384
 const SHARD = 'live'
+
+type Usage = LiveRequests['usage']['answer']
 
 type Part = (options: BenchOptions) => Promise<readonly Bar[]>
 
@@ -63,6 +66,7 @@ async function whenLive(handle: Fleet['members'][number]['handle'], count: numbe
     },
     `${count} shards live`,
     120_000,
+    count > 10 ? 100 : 10,
   )
 }
 
@@ -162,10 +166,15 @@ async function flood({ quick, log }: BenchOptions): Promise<readonly Bar[]> {
 
 /** Resident mebibytes of each node after a collection. */
 async function memory(fleet: Fleet): Promise<number[]> {
+  return (await usages(fleet)).map(({ rssBytes }) => rssBytes / 2 ** 20)
+}
+
+/** What each node uses, after a collection. */
+async function usages(fleet: Fleet): Promise<Usage[]> {
   return Promise.all(
     fleet.members.map(async ({ handle }) => {
       await handle.call('collect', {})
-      return (await handle.call('usage', {})).rssBytes / 2 ** 20
+      return handle.call('usage', {})
     }),
   )
 }
@@ -208,31 +217,26 @@ async function manyShards({ quick, log }: BenchOptions): Promise<readonly Bar[]>
   await using fleet = await Fleet.start(2)
   const [writer, reader] = [fleet.get(0), fleet.get(1)]
   await writer.handle.call('createShards', { shardIds: shards, dimension: DIMENSION })
-  const [writerBefore, readerBefore] = await memory(fleet)
+  const before = await usages(fleet)
   const startedMs = performance.now()
   for (const shardId of shards) {
     await reader.handle.call('autoSync', { shardId, address: writer.address })
   }
   await whenLive(reader.handle, count)
   const elapsedMs = performance.now() - startedMs
-  const [writerAfter, readerAfter] = await memory(fleet)
+  const after = await usages(fleet)
   const { connections } = await reader.handle.call('usage', {})
-  const perShard = (after = NaN, before = NaN): number => ((after - before) * 1_024) / count
+  const perShard = (node: number, what: 'rssBytes' | 'heapBytes'): number =>
+    ((after[node]?.[what] ?? NaN) - (before[node]?.[what] ?? NaN)) / 1_024 / count
+  const memoryBar = (name: string, value: number): Bar =>
+    bar(`${count} shards: memory per idle live shard, ${name}`, value, 'none', 'KiB')
   return [
     bar(`${count} shards: connections`, connections, '= 1', ''),
     bar(`${count} shards: first sync until all are live`, elapsedMs, 'none', 'ms'),
-    bar(
-      `${count} shards: memory per idle live shard, serving node`,
-      perShard(writerAfter, writerBefore),
-      'none',
-      'KiB',
-    ),
-    bar(
-      `${count} shards: memory per idle live shard, asking node`,
-      perShard(readerAfter, readerBefore),
-      'none',
-      'KiB',
-    ),
+    memoryBar('serving node, heap', perShard(0, 'heapBytes')),
+    memoryBar('serving node, resident', perShard(0, 'rssBytes')),
+    memoryBar('asking node, heap', perShard(1, 'heapBytes')),
+    memoryBar('asking node, resident', perShard(1, 'rssBytes')),
   ]
 }
 

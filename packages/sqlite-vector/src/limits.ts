@@ -239,6 +239,9 @@ export const CONCURRENT_SYNCS_MAX = 1_024
 /** Attempts of one task, and failures in a row of one peer, before its tasks fail for good. */
 export const TASK_ATTEMPTS_MAX = 3
 
+/** Channels that a peer may have open to a syncing node: two for each live shard. What they hold unread is bounded together. */
+export const SYNC_CHANNELS_MAX = 4_096
+
 /** Largest peer record, in bytes: a certificate, an address and the tags of the most shards. */
 export const PEER_RECORD_BYTES_MAX = 4_096
 

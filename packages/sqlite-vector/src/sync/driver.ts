@@ -521,14 +521,20 @@ function toBatch(
   return { bytes, changeCount: changes.length, through, atHead, state }
 }
 
+const ABSENT: ReadonlySet<string> = new Set(['STORE_SHARD_UNKNOWN', 'SYNC_FORBIDDEN'])
+
 /** The shard's state, or null where there is no such shard. */
 export function stateOrNull(
-  store: Pick<SessionStore, 'shards' | 'shardState'>,
+  store: Pick<SessionStore, 'shardState'>,
   shardId: string,
 ): ShardState | null {
-  return store.shards().some((shard) => shard.shardId === shardId)
-    ? store.shardState(shardId)
-    : null
+  try {
+    return store.shardState(shardId)
+  } catch (error) {
+    // One row, also where there are thousands of shards. For whom may not read it, a shard is not there.
+    if (error instanceof SqliteVectorError && ABSENT.has(error.code)) return null
+    throw error
+  }
 }
 
 function descriptorOf({ dimension, metric, modelId }: ShardState): ShardDescriptor {

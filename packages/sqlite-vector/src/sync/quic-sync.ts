@@ -18,6 +18,7 @@ import {
   EVENT_BUFFER_MAX,
   NODE_ID_BYTES_MAX,
   SHARD_ID_BYTES_MAX,
+  SYNC_CHANNELS_MAX,
   TRUST_ENTRIES_MAX,
 } from '../limits.ts'
 import { integerIn, nameGiven, objectGiven, rejectUnknownKeys } from '../options.ts'
@@ -462,6 +463,7 @@ export class VectorSync {
   async #createTransport(): Promise<Transport> {
     this.#quic = await QuicTransport.create({
       ...this.#ownNode('transport'),
+      maxConcurrentStreams: SYNC_CHANNELS_MAX,
       onRefused: ({ address, fingerprint, reason }) => {
         this.#emit({ type: 'peer-refused', address, fingerprint, reason })
       },

@@ -11,6 +11,7 @@ import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import { RETRY_DELAY_MS, RETRY_DELAY_MS_MAX } from '../../limits.ts'
 import type { ReplicaStore } from '../../store/types.ts'
+import { whileWaiting } from '../../transport/abortable.ts'
 import type { Connection } from '../../transport/types.ts'
 import { allows } from '../access.ts'
 import { stateOrNull } from '../driver.ts'
@@ -39,8 +40,11 @@ export interface AutoSyncSetup {
 /** How long an attempt must have been live before the next failure counts as the first, in milliseconds. */
 const PROVEN_MS = 5_000
 
-/** How often a session that a peer began is looked at, in milliseconds. */
-const SERVED_CHECK_MS = 200
+/** Wait before a direction that ended in good order is asked for again, in milliseconds. */
+const AGAIN_MS = 200
+
+/** The same where the peer's session was about to begin. */
+const COLLIDED_MS = 20
 
 /** How often a direction for which permission is missing is asked for again, in milliseconds. */
 const WITHHELD_CHECK_MS = 2_000
@@ -60,6 +64,8 @@ export class AutoSync {
   #peer: string | null = null
   #lastError: Error | null = null
   #liveSinceMs: number | null = null
+  /** Called once the pull has made the shard, when somebody waits for that. */
+  #whenMade: (() => void) | null = null
 
   constructor(setup: AutoSyncSetup) {
     this.#setup = setup
@@ -140,7 +146,11 @@ export class AutoSync {
     const directions: Promise<void>[] = [this.#hold('puller', connection, both)]
     if (stateOrNull(store, shardId) === null) {
       // There is nothing to push before the pull has made the shard.
-      directions.push(this.#whenShard(both).then(() => this.#hold('sender', connection, both)))
+      const made = Promise.withResolvers<void>()
+      this.#whenMade = made.resolve
+      directions.push(
+        whileWaiting(made.promise, both).then(() => this.#hold('sender', connection, both)),
+      )
     } else {
       directions.push(this.#hold('sender', connection, both))
     }
@@ -150,11 +160,6 @@ export class AutoSync {
       failing.abort(new SqliteVectorError('SYNC_CLOSED', 'the other direction ended'))
       await Promise.allSettled(directions)
     }
-  }
-
-  async #whenShard(signal: AbortSignal): Promise<void> {
-    const { clock, store, shardId } = this.#setup
-    while (stateOrNull(store, shardId) === null) await sleep(clock, 20, signal)
   }
 
   /** One direction, whoever serves it; ends only by throwing. */
@@ -175,14 +180,14 @@ export class AutoSync {
       if (signal.aborted) throw closed()
       if (error === null) {
         // The peer has no such shard yet: it gets it by our push, and then there is something to pull.
-        await sleep(clock, SERVED_CHECK_MS, signal)
+        await sleep(clock, AGAIN_MS, signal)
       } else if (direction === 'sender' && isForbidden(error)) {
         // We may read there and not write: the other direction goes on without this one.
         await this.#withhold(direction, error, signal)
       } else if (!(error instanceof SqliteVectorError) || error.code !== 'SYNC_ALREADY_LIVE') {
         throw error
       } else {
-        await sleep(clock, SERVED_CHECK_MS / 10, signal)
+        await sleep(clock, COLLIDED_MS, signal)
       }
     }
   }
@@ -228,14 +233,26 @@ export class AutoSync {
 
   /** Waits while a session that the peer began does what ours would. */
   async #watchServed(served: Running, direction: Direction, signal: AbortSignal): Promise<void> {
-    while (served.session.phase !== 'closed') {
-      this.#note(direction, served)
-      await sleep(this.#setup.clock, SERVED_CHECK_MS, signal)
+    const ended = Promise.withResolvers<void>()
+    const look = (): void => {
+      if (served.session.phase === 'closed') ended.resolve()
+      else this.#note(direction, served)
+    }
+    const unfollow = this.#setup.hub.follow(served, look)
+    try {
+      look()
+      await whileWaiting(ended.promise, signal)
+    } finally {
+      unfollow()
     }
   }
 
   #note(direction: Direction, running: Running): void {
     this.#running.set(direction, running)
+    if (this.#whenMade !== null && stateOrNull(this.#setup.store, this.#setup.shardId) !== null) {
+      this.#whenMade()
+      this.#whenMade = null
+    }
     if (this.#status === 'live') return
     const isLive = (one: Direction): boolean =>
       this.#withheld.has(one) || this.#running.get(one)?.session.complete === true

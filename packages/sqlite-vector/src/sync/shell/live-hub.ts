@@ -74,6 +74,7 @@ export class LiveHub {
   readonly #setup: HubSetup
   readonly #shards = new Map<string, LiveShard>()
   readonly #placed = new Map<Running, string>()
+  readonly #followers = new Map<Running, Set<() => void>>()
   readonly #exposed = new Map<Running, () => void>()
   readonly #stopListening: () => void
   readonly #cancels = new Set<() => void>()
@@ -110,6 +111,7 @@ export class LiveHub {
   /** After a step of any session: takes it up once it is live, lets go of it when it is closed. */
   readonly stepped = (running: Running, isOurs = false): void => {
     const { session } = running
+    for (const listener of this.#followers.get(running) ?? []) listener()
     if (session.phase === 'closed') {
       this.drop(running)
       return
@@ -127,6 +129,16 @@ export class LiveHub {
   #exposeTo(running: Running, { own }: SendSession, shardId: string): void {
     if (own === null || this.#exposed.has(running)) return
     this.#exposed.set(running, this.#setup.store.expose(shardId))
+  }
+
+  /** Calls `listener` after every step of the session, the last one too; the result ends that. */
+  follow(running: Running, listener: () => void): () => void {
+    const listeners = this.#followers.get(running) ?? new Set()
+    this.#followers.set(running, listeners.add(listener))
+    return () => {
+      listeners.delete(listener)
+      if (listeners.size === 0) this.#followers.delete(running)
+    }
   }
 
   /** Forgets a session. */
