@@ -202,6 +202,7 @@ function applyChange(
   }
   if (before !== null && sameSiblings(before.state, after)) {
     widenContext(core, shard, before, after)
+    releaseCovered(transaction, shard, { id: change.id, ...after })
     tally.redundant += 1
     return
   }

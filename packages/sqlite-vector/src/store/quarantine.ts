@@ -2,8 +2,8 @@
  * Quarantine: changes that could not be applied, kept with their reason and their bytes, so that they
  * are visible, can be retried, and are not forgotten.
  *
- * Invariant: the version vector of a shard does not cover a dot that lies here, so peers go on knowing
- * that we lack it.
+ * Invariant: the version vector of a shard covers nothing because of what lies here, neither a dot nor what the
+ * change superseded and we never held, so peers go on knowing that we lack it.
  *
  * Not here: applying it again (retry.ts).
  *
@@ -13,7 +13,7 @@ import { bytesToFloat32, utf8ToBytes, viewToBytes } from '../bytes.ts'
 import { SqliteVectorError } from '../errors.ts'
 import type { ActorId, Change, RecordValue, Sibling, VersionVector } from '../sync/types.ts'
 import { contextOf } from '../sync/conflict.ts'
-import { covers, dominates, encodeVector } from '../sync/version-vector.ts'
+import { dominates, encodeVector } from '../sync/version-vector.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
 import { peerKey } from './peers.ts'
 import { type OpenShard, ownVector, storedVector } from './shards.ts'
@@ -27,20 +27,12 @@ export function putAside(
   reason: string,
 ): void {
   const { core } = transaction
-  const known = ownVector(shard, transaction.actor)
-  // Per actor the smallest counter: the vector must stay below all of them.
-  const dots = new Map<ActorId, number>()
-  for (const { dot } of change.siblings) {
-    const smallest = dots.get(dot.actor)
-    if (covers(known, dot) || (smallest !== undefined && smallest <= dot.counter)) continue
-    dots.set(dot.actor, dot.counter)
-  }
   const added = core.sql.addQuarantine.run(
     shard.shard,
     peerKey(core, peer),
     change.id,
     reason,
-    encodeVector(dots),
+    encodeVector(contextOf(change)),
     changeToBytes(change),
     transaction.nowMs,
   )
@@ -74,19 +66,24 @@ export function releaseCovered(
   }
 }
 
-/** `vector`, cut back below every dot in quarantine. */
+/**
+ * `vector`, but no further than we are with actors of whom something lies in quarantine: among their earlier
+ * writes may be some that only the change in quarantine superseded.
+ */
 export function boundByQuarantine(
   transaction: WriteTransaction,
   shard: OpenShard,
   vector: VersionVector,
 ): VersionVector {
   if (shard.quarantineCount === 0) return vector
+  const own = ownVector(shard, transaction.actor)
   const bounded = new Map(vector)
   for (const row of transaction.core.sql.quarantineDots.all(shard.shard)) {
     for (const [actor, counter] of storedVector(row['dots'] as Uint8Array)) {
-      if ((bounded.get(actor) ?? 0) < counter) continue
-      if (counter === 1) bounded.delete(actor)
-      else bounded.set(actor, counter - 1)
+      const held = own.get(actor) ?? 0
+      if (counter <= held) continue
+      if (held === 0) bounded.delete(actor)
+      else bounded.set(actor, held)
     }
   }
   return bounded

@@ -4,8 +4,9 @@
  * Discarding is a write: what the record is here now supersedes the change that could not be applied, on all
  * replicas. Merely to forget it here would leave equal version vectors over different rows for ever.
  */
-import { contextOf } from '../sync/conflict.ts'
-import { joinVectors, withDot } from '../sync/version-vector.ts'
+import { compareSiblings, contextOf } from '../sync/conflict.ts'
+import type { Sibling } from '../sync/types.ts'
+import { compareDots, covers, joinVectors, withDot } from '../sync/version-vector.ts'
 import { applyWhole, emptyTally } from './apply.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
 import { quarantined, takeOut } from './quarantine.ts'
@@ -37,20 +38,32 @@ export function discardEntry(transaction: WriteTransaction, shard: OpenShard, en
   const { core } = transaction
   const { change } = takeOut(transaction, shard, entry)
   const record = findRecord(core, shard, change.id)
-  const dot = nextDot(transaction, shard)
-  const stamp = nextStamp(transaction, shard)
   if (record === null) {
+    const dot = nextDot(transaction, shard)
+    const stamp = nextStamp(transaction, shard)
     const context = withDot(contextOf(change), dot)
     addRecord(transaction, shard, change.id, { siblings: [{ dot, stamp, value: null }], context })
     return
   }
   const state = withPayload(core, record).state
-  const context = withDot(joinVectors(contextOf(state), contextOf(change)), dot)
-  const [only] = state.siblings
-  // A record in conflict stays in conflict: nothing was decided but that the change is void.
-  const siblings =
-    state.siblings.length === 1 && only !== undefined ? [{ ...only, dot, stamp }] : state.siblings
-  replaceRecord(transaction, shard, change.id, record, { siblings, context })
+  // A record in conflict stays in conflict: nothing was decided but that the change is void. What it superseded gets
+  // new names, or whoever has the change would drop it; without such, the last one does, so that peers hear of it.
+  const overruled = contextOf(change)
+  const siblings = state.siblings.toSorted(compareSiblings)
+  const isRenamed = (sibling: Sibling): boolean =>
+    covers(overruled, sibling.dot) ||
+    (sibling === siblings.at(-1) && !siblings.some((other) => covers(overruled, other.dot)))
+  let context = joinVectors(contextOf(state), overruled)
+  const renamed = siblings.map((sibling) => {
+    if (!isRenamed(sibling)) return sibling
+    const dot = nextDot(transaction, shard)
+    context = withDot(context, dot)
+    return { ...sibling, dot, stamp: nextStamp(transaction, shard) }
+  })
+  replaceRecord(transaction, shard, change.id, record, {
+    siblings: renamed.toSorted((a, b) => compareDots(a.dot, b.dot)),
+    context,
+  })
 }
 
 /** Applies everything in quarantine again when the file was last open under another release. */

@@ -11,8 +11,8 @@ import { SqliteVectorError } from '../errors.ts'
 import { shown } from '../options.ts'
 import type { ActorId, Dot, VersionVector } from '../sync/types.ts'
 import {
+  beyond,
   decodeVector,
-  dominates,
   EMPTY_VECTOR,
   encodeVector,
   withDot,
@@ -137,7 +137,7 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
   shard.versionVector = ownVector(shard, transaction.actor)
   const moved = shard.head !== flushed.head || shard.versionVector !== flushed.versionVector
   shard.notice ||= moved || shard.touched
-  if (dominates(shard.versionVector, shard.aheadVector)) shard.aheadVector = EMPTY_VECTOR
+  shard.aheadVector = beyond(shard.aheadVector, shard.versionVector)
   const changed =
     moved ||
     shard.touched ||
@@ -255,6 +255,7 @@ export function rowToState(row: ShardRow, logId: string): ShardState {
     logId,
     head: row.head,
     versionVector: storedVector(row.version_vector),
+    ahead: storedVector(row.ahead_vector),
     settled: storedVector(row.ahead_vector).size === 0,
     gcFloor: storedVector(row.gc_floor),
     fingerprint: fingerprintToHex(bytesToFingerprint(row.fingerprint)),

@@ -49,7 +49,10 @@ export function mergeRegister(local: RecordState, remote: RecordState): RecordSt
     return local
   }
   const siblings = [...kept, ...gained].sort((a, b) => compareDots(a.dot, b.dot))
-  return { siblings, context }
+  if (siblings.length > 0) return { siblings, context }
+  // Each says that it superseded all of the other, which no history brings about: damage, or a lie. A record
+  // without a write cannot be, so the last one stays, whichever side is asked.
+  return { siblings: [lastWrite([...local.siblings, ...remote.siblings])], context }
 }
 
 /** {@link mergeRegister} of two single writes that saw nothing, which most are; null for others. */

@@ -109,6 +109,8 @@ export interface CaughtUpFrame {
   readonly recordCount: number
   /** What the sender has forgotten the deletes of. */
   readonly gcFloor: VersionVector
+  /** What the sender holds beyond its version vector; left out when empty. */
+  readonly ahead: VersionVector
 }
 
 /** Records to be sent whole, by id. */
@@ -295,7 +297,7 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
         binary(encodeVector(frame.versionVector)),
         frame.fingerprint === null ? null : hexField(frame.fingerprint),
         frame.recordCount,
-        ...(frame.gcFloor.size === 0 ? [] : [binary(encodeVector(frame.gcFloor))]),
+        ...caughtUpVectors(frame),
       ]
     case 'ack':
       return [
@@ -376,13 +378,14 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     shard: readDescriptor(shard),
     cursor: positionField(cursor, 'cursor'),
   }),
-  caughtUp: ([head, vector, fingerprint, recordCount, gcFloor]) => ({
+  caughtUp: ([head, vector, fingerprint, recordCount, gcFloor, ahead]) => ({
     type: 'caughtUp',
     head: positionField(head, 'head'),
     versionVector: readVector(vector),
     fingerprint: fingerprint === null ? null : readHex(fingerprint, 8, 'fingerprint'),
     recordCount: positionField(recordCount, 'number of records'),
     gcFloor: gcFloor === undefined ? EMPTY_VECTOR : readVector(gcFloor),
+    ahead: ahead === undefined ? EMPTY_VECTOR : readVector(ahead),
   }),
   ack: ([cursor, vector]) => ({
     type: 'ack',
@@ -436,6 +439,12 @@ function readDescriptor(value: Field): ShardDescriptor | null {
     metric: name as Metric,
     modelId: modelId === null ? null : nameField(modelId, MODEL_ID_BYTES_MAX, 'model id'),
   }
+}
+
+/** The floor and what is ahead: from the end, empty ones are left out. */
+function caughtUpVectors({ gcFloor, ahead }: CaughtUpFrame): HeaderValue[] {
+  if (ahead.size > 0) return [binary(encodeVector(gcFloor)), binary(encodeVector(ahead))]
+  return gcFloor.size > 0 ? [binary(encodeVector(gcFloor))] : []
 }
 
 function descriptorField(shard: ShardDescriptor | null): HeaderValue {

@@ -470,14 +470,14 @@ function comparisonOf({ inquiry }: PullSession): Extract<Inquiry, { type: 'compa
 
 /**
  * Equal vectors mean equal rows; where the fingerprints say otherwise, something is broken. Not so
- * while either side holds writes of a transfer that has not come to its end: rows are ahead, then.
+ * while one side holds writes of a transfer that has not come to its end: rows are ahead, then.
  */
 function divergence(
   shardId: string,
   frame: CaughtUpFrame,
   state: ShardState,
 ): SqliteVectorError | null {
-  if (frame.fingerprint === null || !state.settled) return null
+  if (frame.fingerprint === null || !vectorsEqual(frame.ahead, state.ahead)) return null
   if (frame.fingerprint === state.fingerprint) return null
   if (!vectorsEqual(frame.versionVector, state.versionVector)) return null
   return new SqliteVectorError(

@@ -292,9 +292,8 @@ function atLeast(session: SendSession, behind: Behind): SendSession {
 function caughtUpFrame(
   state: ShardState,
 ): Extract<SessionEffect, { readonly type: 'send' }>['frame'] {
-  const { head, versionVector, recordCount, gcFloor } = state
-  const fingerprint = state.settled ? state.fingerprint : null
-  return { type: 'caughtUp', head, versionVector, fingerprint, recordCount, gcFloor }
+  const { head, versionVector, fingerprint, recordCount, gcFloor, ahead } = state
+  return { type: 'caughtUp', head, versionVector, fingerprint, recordCount, gcFloor, ahead }
 }
 
 function logChanged(): SqliteVectorError {

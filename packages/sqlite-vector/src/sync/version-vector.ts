@@ -69,6 +69,13 @@ export function meetVectors(a: VersionVector, b: VersionVector): VersionVector {
   return met
 }
 
+/** What `a` says of actors of whom it covers more than `b`. */
+export function beyond(a: VersionVector, b: VersionVector): VersionVector {
+  const entries = [...a].filter(([actor, counter]) => counter > (b.get(actor) ?? 0))
+  if (entries.length === a.size) return a
+  return entries.length === 0 ? EMPTY_VECTOR : new Map(entries)
+}
+
 /** Orders dots by actor, then counter. */
 export function compareDots(a: Dot, b: Dot): number {
   if (a.actor !== b.actor) return a.actor < b.actor ? -1 : 1

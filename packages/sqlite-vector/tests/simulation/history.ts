@@ -130,8 +130,17 @@ export class History {
     return this.#serial
   }
 
-  /** `node` wrote `sibling` to the record just now; must be called before {@link hold} sees it. */
-  wrote(node: string, view: ShardView, id: string, sibling: Sibling): Write {
+  /**
+   * `node` wrote `sibling` to the record just now; must be called before {@link hold} sees it. What of \`siblings\`
+   * stands beside it, it did not supersede.
+   */
+  wrote(
+    node: string,
+    view: ShardView,
+    id: string,
+    sibling: Sibling,
+    siblings: readonly Sibling[],
+  ): Write {
     const { shardId } = view
     if (view.lastStamp !== null && compareHlc(sibling.stamp, view.lastStamp) <= 0) {
       throw new Violation(
@@ -140,6 +149,7 @@ export class History {
       )
     }
     view.lastStamp = sibling.stamp
+    const beside = new Set(siblings.map(({ dot }) => nameDot(dot)))
     const write: Write = {
       serial: (this.#serial += 1),
       node,
@@ -148,7 +158,7 @@ export class History {
       stamp: sibling.stamp,
       deleted: sibling.value === null,
       content: contentOf(sibling.value),
-      past: this.#knownOf(view, id),
+      past: new Set([...this.#knownOf(view, id)].filter(({ dot }) => !beside.has(nameDot(dot)))),
       dot: sibling.dot,
     }
     if (covers(view.vector, sibling.dot)) {
@@ -220,6 +230,25 @@ export class History {
         else if (other !== write) throw usedTwice(this.name(write), this.name(other))
       }
     }
+  }
+
+  /** The node decides over writes that it was sent and could not take: what it writes next supersedes them. */
+  overruled(view: ShardView, id: string, dots: readonly Dot[]): void {
+    const known = this.#knownOf(view, id)
+    for (const dot of dots) {
+      const key = nameDot(dot)
+      const dotName = `${view.shardId}/${key}`
+      if (!this.#byDot.has(dotName)) {
+        for (const write of this.#bearers(view.shardId, key))
+          if (write.id === id) this.#publish(write)
+      }
+      const write = this.#byDot.get(dotName)
+      if (write?.id !== id) {
+        throw new Violation('what is in quarantine was written', `${key} of "${id}" was not`)
+      }
+      addWithPast(known, write)
+    }
+    view.known.set(id, known)
   }
 
   /** True when the node made the write that `dot` names. */

@@ -52,7 +52,7 @@ export function observeShard(
     for (const { id, siblings } of read.changes) {
       for (const sibling of siblings) {
         if (sibling.dot.actor !== identity.actor || history.isOwn(view, sibling.dot)) continue
-        history.wrote(node.name, view, id, sibling)
+        history.wrote(node.name, view, id, sibling, siblings)
       }
     }
   }

@@ -21,6 +21,8 @@ export interface Profile {
   readonly weights: Weights
   /** Whether subscriptions go on after they caught up. */
   readonly liveChance: number
+  /** Whether rows are damaged at the end. */
+  readonly damaged: boolean
   readonly batchSizeMax: number
 }
 
@@ -34,6 +36,10 @@ export interface Features {
   readonly clone: boolean
   /** A whole disk is set back: nothing tells the file that it is a copy. Not promised to be survived. */
   readonly rollback: boolean
+  /** A node writes what others cannot take, as a later release might; somebody decides what becomes of it. */
+  readonly quarantine: boolean
+  /** At the end rows are lost, or as they were earlier, behind the back of a node, and must be found and mended. */
+  readonly damage: boolean
 }
 
 export interface Weights {
@@ -59,6 +65,10 @@ export interface Weights {
   readonly restore: number
   readonly rollback: number
   readonly clone: number
+  /** A node writes what others cannot take. */
+  readonly strange: number
+  /** Somebody looks after what could not be taken. */
+  readonly tidy: number
   /** A node changes how it shows conflicts. */
   readonly strategy: number
   readonly audit: number
@@ -100,10 +110,13 @@ export function drawProfile(random: Random, steps: number | null, features: Feat
       restore: features.restore ? 1 : 0,
       rollback: features.rollback ? 1 : 0,
       clone: features.clone ? 0.3 : 0,
+      strange: features.quarantine ? often(1) : 0,
+      tidy: features.quarantine ? 1 : 0,
       strategy: often(1),
       audit: 1,
     },
     liveChance: random.pick([0, 0.3, 0.8]),
+    damaged: random.chance(0.3) && features.damage,
     batchSizeMax: random.pick([1, 2, 3, 8]),
   }
 }

@@ -58,6 +58,14 @@ export class Random {
     return items[this.below(items.length)] as T
   }
 
+  /** `items` in an order of chance. */
+  shuffled<T>(items: readonly T[]): T[] {
+    const rest = [...items]
+    const order: T[] = []
+    while (rest.length > 0) order.push(...rest.splice(this.below(rest.length), 1))
+    return order
+  }
+
   /** One of `entries`, each with its weight; weights are not negative and not all zero. */
   weighted<T>(entries: readonly (readonly [weight: number, item: T])[]): T {
     let total = 0

@@ -13,13 +13,16 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 
 import { SqliteVectorError } from '../../src/errors.ts'
+import type { PullTally } from '../../src/sync/session-types.ts'
 import { dominates } from '../../src/sync/version-vector.ts'
 import * as accidents from './accidents.ts'
+import { type Damage, damageRows } from './damage.ts'
 import type { FaultName } from './faults.ts'
 import { shardViewOf, Violation } from './history.ts'
 import { audit, auditFile, observe } from './inspect.ts'
 import { CHECK_INTERVAL_MS } from './node.ts'
 import { drawProfile, type Features, type Weights } from './profile.ts'
+import * as quarantine from './quarantine.ts'
 import { Random } from './random.ts'
 import { checkNothingNew, checkRest } from './rest.ts'
 import { OPERATION_WEIGHTS, work } from './workload.ts'
@@ -70,6 +73,8 @@ export const FEATURES: Features = {
   restore: true,
   clone: true,
   rollback: false,
+  quarantine: true,
+  damage: true,
 }
 
 const TAIL_LINES = 25
@@ -114,7 +119,13 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       observe(world.history, node)
     }
     await settle(world)
+    while (quarantine.discardAll(world)) await settle(world)
     check(world)
+    if (profile.damaged) {
+      const damaged = await damageRows(world)
+      await mend(world, damaged)
+      check(world)
+    }
     const { nodes, history, step, counts } = world
     return { seed, nodes: nodes.length, steps: step, writes: history.writeCount, ...counts }
   } catch (error) {
@@ -176,6 +187,8 @@ async function happen(world: World): Promise<void> {
     [only(hasBackup, weights.restore), 'restore'],
     [only(hasBackup, weights.rollback), 'rollback'],
     [only(world.nodes.length < NODES_MAX, weights.clone), 'clone'],
+    [weights.strange, 'strange'],
+    [only(quarantine.holders(world).length > 0, weights.tidy), 'tidy'],
     [weights.strategy, 'strategy'],
     [weights.audit, 'audit'],
   ])
@@ -204,6 +217,8 @@ const EVENTS: Readonly<Record<Exclude<keyof Weights, 'move'>, Event>> = {
   restore: accidents.restore,
   rollback: accidents.rollBack,
   clone: accidents.clone,
+  strange: quarantine.writeStrangely,
+  tidy: quarantine.tidy,
   strategy: accidents.changeStrategy,
 }
 
@@ -274,6 +289,8 @@ async function keepUp(world: World): Promise<void> {
         subscription.shardId === shardId,
     )
     if (!channel.isCurrent || back === undefined) continue
+    // What could not be taken is not claimed, nor is what the same node wrote after it.
+    if (puller.db.replica.shardState(shardId).quarantineCount > 0) continue
     const ours = puller.db.replica.shardState(shardId).versionVector
     const theirs = sender.db.replica.shardState(shardId).versionVector
     if (!dominates(ours, theirs)) {
@@ -304,8 +321,11 @@ async function settle(world: World): Promise<void> {
   }
 }
 
-/** Every pair syncs both ways; the number of changes that were sent. */
-async function syncAll(world: World): Promise<number> {
+/** Every pair syncs both ways; the number of changes that were sent, or of what `count` counts. */
+async function syncAll(
+  world: World,
+  count: ((tally: PullTally) => number) | null = null,
+): Promise<number> {
   let sent = 0
   for (const [a, b] of world.edges) {
     for (const { shardId } of world.shards) {
@@ -313,8 +333,9 @@ async function syncAll(world: World): Promise<number> {
       await drain(world)
       checkEnded(world)
       for (const channel of pair) {
-        sent += channel.sending.session.tally.sent
-        const { error } = channel.pulling.session
+        const { error, tally } = channel.pulling.session
+        sent += count === null ? channel.sending.session.tally.sent : count(tally)
+        world.divergences += tally.divergences
         if (error === null) continue
         // As the product does: what may work the next time is tried again, and then it has to.
         if (!(error instanceof SqliteVectorError) || !error.retryable) throw error
@@ -323,6 +344,26 @@ async function syncAll(world: World): Promise<number> {
     }
   }
   return sent
+}
+
+/** Every pair syncs, round after round, until rows are equal again; only what was damaged is mended. */
+async function mend(world: World, { lost, older }: Damage): Promise<void> {
+  world.blind = true
+  let mended = 0
+  for (let round = 1; ; round += 1) {
+    world.trace(`mending, round ${round}`)
+    const before = world.divergences
+    mended += await syncAll(world, (tally) => tally.repaired)
+    if (world.divergences === before) break
+    if (round === world.nodes.length + 3) {
+      throw new Violation('damage is mended', `rows differ still after ${round} rounds`)
+    }
+  }
+  world.blind = false
+  world.counts.mended += mended
+  // A lost row may come back as an older one first, from a node that had only that.
+  if (older === 0 ? mended === lost : mended >= lost + older) return
+  throw new Violation('what was damaged is mended, and only that', `${mended} of ${lost + older}`)
 }
 
 /** What must be true when everything has been exchanged. */

@@ -307,18 +307,18 @@ export function isCode(error: unknown, code: string): boolean {
 }
 
 /** Few ids, so that nodes meet on them; now and then one of many. */
-function pickId(random: Random): string {
+export function pickId(random: Random): string {
   return random.chance(0.8) ? `r${random.below(6)}` : `r${random.below(40)}`
 }
 
-interface NewRecord {
+export interface NewRecord {
   readonly id: string
   readonly embedding: Float32Array
   readonly metadata: { readonly [key: string]: string | number }
   readonly text?: string
 }
 
-function newRecord(random: Random, id: string, dimension: number): NewRecord {
+export function newRecord(random: Random, id: string, dimension: number): NewRecord {
   const record = {
     id,
     embedding: newEmbedding(random, dimension),

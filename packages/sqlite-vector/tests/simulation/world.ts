@@ -25,6 +25,9 @@ export interface Counts {
   restored: number
   cloned: number
   collected: number
+  quarantined: number
+  discarded: number
+  mended: number
 }
 
 export class World {
@@ -40,6 +43,12 @@ export class World {
   /** Pairs out of reach at present, by {@link pairName}. */
   readonly partitioned = new Set<string>()
   channels: SimChannel[] = []
+  /** Set while files are damaged: nothing can be expected of them then. */
+  blind = false
+  /** Times that rows differed where they had to be equal, since all was healed. */
+  divergences = 0
+  /** Times that quarantine was emptied at the end. */
+  discardRounds = 0
   /** The last channel that ended: somebody may have recorded it. */
   recorded: SimChannel | null = null
   readonly counts: Counts = {
@@ -52,6 +61,9 @@ export class World {
     restored: 0,
     cloned: 0,
     collected: 0,
+    quarantined: 0,
+    discarded: 0,
+    mended: 0,
   }
   readonly #directory: string
   readonly #fault: Fault
@@ -148,10 +160,12 @@ export class World {
     const before = channel.pulling.session.tally
     const node = channel.move(move)
     const { pulling, sending } = channel
+    const { counts } = this
     this.trace(
       `${channel.name}: ${move} ${channel.note} (${pulling.session.phase}, ${sending.session.phase})`,
     )
-    if (node !== null) {
+    counts.quarantined += pulling.session.tally.quarantined - before.quarantined
+    if (node !== null && !this.blind) {
       const { shardId } = channel.subscription
       const changed = observeShard(this.history, node, shardId, 'sync')
       const after = channel.pulling.session.tally

@@ -166,6 +166,7 @@ export const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
     fingerprint: hex(8),
     recordCount: fc.maxSafeNat(),
     gcFloor: vector,
+    ahead: vector,
   }),
   fc.record({ type: fc.constant('need' as const), ids: fc.array(name, { maxLength: 5 }) }),
   fc.record({

@@ -8,7 +8,7 @@ import type { Change } from '../../../src/sync/types.ts'
 import { EMPTY_VECTOR } from '../../../src/sync/version-vector.ts'
 import { folder, open, record } from '../store/fixture.ts'
 import { changeOf, dotOf, put } from '../sync/changes.ts'
-import { peers, pullFrom, syncBoth } from './drive.ts'
+import { type Peer, peers, pullFrom, syncBoth } from './drive.ts'
 
 const ACTOR = 'cc'.repeat(16)
 const SOURCE = { peer: 'peer', logId: '01'.repeat(16), cursor: 1 }
@@ -42,7 +42,7 @@ describe('a change that cannot be applied', () => {
     db.discardQuarantine('docs', db.listQuarantine('docs')[0]?.entry ?? 0)
     const freed = db.replica.joinVector('docs', SOURCE, new Map([[ACTOR, 9]]))
 
-    expect([held.versionVector.get(ACTOR), freed.versionVector.get(ACTOR)]).toEqual([4, 9])
+    expect([held.versionVector.get(ACTOR), freed.versionVector.get(ACTOR)]).toEqual([undefined, 9])
   })
 
   test('goes back into quarantine when a retry fails for the same reason', async () => {
@@ -88,6 +88,40 @@ describe('a change that cannot be applied', () => {
       expect(fixture.db.get('docs', 'x')?.metadata).toEqual({ good: true })
       expect(fixture.db.replica.shardState('docs').quarantineCount).toBe(0)
     }
+  })
+
+  test('that had decided a conflict, discarded, leaves the conflict open with all its writes', async () => {
+    using place = folder()
+    const path = place.file('a.db')
+    const a: Peer = { name: 'a', fixture: await open({ path }) }
+    const b: Peer = { name: 'b', fixture: await open() }
+    a.fixture.db.insert('docs', record('x', { by: 'a' }))
+    b.fixture.db.insert('docs', record('x', { by: 'b' }))
+    syncBoth(a, b)
+    a.fixture.db.update('docs', 'x', { metadata: { decided: true } })
+    {
+      // As a release would write it that allows more.
+      using raw = new DatabaseSync(path)
+      raw.exec(`UPDATE vectors SET metadata = '["later"]'`)
+    }
+    expect(pullFrom(b, a).tally.quarantined).toBe(1)
+
+    b.fixture.db.discardQuarantine('docs', b.fixture.db.listQuarantine('docs')[0]?.entry ?? 0)
+    syncBoth(a, b)
+
+    for (const { fixture } of [a, b]) {
+      const siblings = fixture.db.conflictSiblings('docs', 'x')
+      expect(siblings).toHaveLength(2)
+      expect(new Set(siblings.map(({ value }) => value?.metadata['by']))).toEqual(
+        new Set(['a', 'b']),
+      )
+      expect(fixture.db.replica.shardState('docs').quarantineCount).toBe(0)
+    }
+    expect(a.fixture.db.replica.shardState('docs').fingerprint).toBe(
+      b.fixture.db.replica.shardState('docs').fingerprint,
+    )
+    a.fixture[Symbol.dispose]()
+    b.fixture[Symbol.dispose]()
   })
 
   test('of a record that is not here is a delete once discarded', async () => {

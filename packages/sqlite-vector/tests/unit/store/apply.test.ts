@@ -274,9 +274,11 @@ describe('quarantine', () => {
     expect(fixture.db.replica.shardState('docs').quarantineCount).toBe(1)
   })
 
-  test('keeps the version vector below what was put aside', async () => {
+  test('holds the version vector where it is for the writers of what was put aside', async () => {
     using fixture = await open()
     const { replica } = fixture.db
+    apply(fixture, change('good', put(ACTOR, 1)))
+    replica.joinVector('docs', SOURCE, new Map([[ACTOR, 1]]))
     apply(
       fixture,
       change('bad', put(ACTOR, 3, { metadata: '1' })),
@@ -289,7 +291,8 @@ describe('quarantine', () => {
     ])
     const state = replica.joinVector('docs', SOURCE, theirs)
 
-    expect(state.versionVector).toEqual(new Map([[ACTOR, 2]]))
+    // ACTOR:2 may be what ACTOR:3 superseded: then it is neither here nor superseded here.
+    expect(state.versionVector).toEqual(new Map([[ACTOR, 1]]))
   })
 
   test('lets go of a change when a later one covers it', async () => {

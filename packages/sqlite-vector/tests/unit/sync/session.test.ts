@@ -283,14 +283,30 @@ describe('a puller', () => {
   test('does not compare rows while it holds writes of an unfinished transfer', () => {
     const { session } = step(PULLERS.joining, {
       ...joined,
-      state: stateOf({ versionVector: caughtUp.versionVector, settled: false }),
+      state: stateOf({
+        versionVector: caughtUp.versionVector,
+        settled: false,
+        ahead: new Map([[ACTOR_A, 3]]),
+      }),
     })
 
     expect(session.error).toBeNull()
   })
 
+  test('compares rows when both sides hold the same writes of transfers that never came to their end', () => {
+    const ahead = new Map([[ACTOR_A, 3]])
+    const joining = step(PULLERS.streaming, { ...caughtUp, ahead }).session
+    const { session } = step(joining, {
+      ...joined,
+      state: stateOf({ versionVector: caughtUp.versionVector, settled: false, ahead }),
+    })
+
+    expect(session.phase).toBe('comparing')
+  })
+
   test('does not compare rows with a sender that holds writes of an unfinished transfer', () => {
-    const joining = step(PULLERS.streaming, { ...caughtUp, fingerprint: null }).session
+    const ahead = new Map([[ACTOR_A, 3]])
+    const joining = step(PULLERS.streaming, { ...caughtUp, ahead }).session
     const { session } = step(joining, {
       ...joined,
       state: stateOf({ versionVector: caughtUp.versionVector }),

@@ -74,6 +74,7 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
     fingerprint: '0123456789abcdef',
     recordCount: 301,
     gcFloor: new Map(),
+    ahead: new Map(),
   },
   'caught-up-floor': {
     type: 'caughtUp',
@@ -82,6 +83,16 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
     fingerprint: null,
     recordCount: 301,
     gcFloor: new Map([[ACTOR_B, 7]]),
+    ahead: new Map(),
+  },
+  'caught-up-ahead': {
+    type: 'caughtUp',
+    head: 70_001,
+    versionVector: VECTOR,
+    fingerprint: '0123456789abcdef',
+    recordCount: 301,
+    gcFloor: new Map(),
+    ahead: new Map([[ACTOR_B, 9]]),
   },
   need: { type: 'need', ids: ['first', 'Grüße'] },
   compare: {
