@@ -117,6 +117,14 @@ export const ERRORS = {
     retryable: false,
     hint: 'The peer does not trust our certificate; give it our fingerprint to pin.',
   },
+  TRANSPORT_TOKEN_INVALID: {
+    retryable: false,
+    hint: 'Ask for a new token: sqlite-vector cluster token, on the node that made the cluster.',
+  },
+  TRANSPORT_JOIN_REFUSED: {
+    retryable: false,
+    hint: 'The message says why; a token works once, before it expires, and a name belongs to one node.',
+  },
   TRANSPORT_ALPN_MISMATCH: {
     retryable: false,
     hint: 'The other side speaks another protocol or protocol version.',

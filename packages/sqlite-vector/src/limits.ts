@@ -110,6 +110,18 @@ export const ISSUED_CERTIFICATE_DAYS = 365
 /** Most cluster authorities that a node trusts. */
 export const AUTHORITIES_MAX = 16
 
+/** Most invitations to a cluster that a node has given out and nobody has used: each is a trust anchor. */
+export const INVITES_MAX = 64
+
+/** Hours that an invitation to a cluster is good for, unless said otherwise. */
+export const INVITE_HOURS = 24
+
+/** Longest request or answer about membership in a cluster, in bytes: a list of all revocations fits. */
+export const CLUSTER_MESSAGE_BYTES_MAX = 1_048_576
+
+/** Wait between a node's questions to its cluster's authority, in milliseconds: how long a revocation may take. */
+export const CLUSTER_CHECK_MS = 60_000
+
 /** Most certificates that an authority can take back: they travel as one signed list. */
 export const REVOCATIONS_MAX = 10_000
 
@@ -153,13 +165,13 @@ export const DATAGRAM_BYTES = 1_350
 export const DATAGRAM_BYTES_LOOPBACK = 16_384
 
 /** Bytes that a peer may send on a channel before we read: one at the start… */
-export const RECEIVE_WINDOW_STREAM_BYTES = 4_194_304
+export const RECEIVE_WINDOW_STREAM_BYTES = 16_777_216
 
 /** …and as the engine raises it for a fast reader on a long path. */
 export const RECEIVE_WINDOW_STREAM_BYTES_MAX = 16_777_216
 
 /** Unread bytes of all channels of a connection, at the start. Bounds what a peer can park here. */
-export const RECEIVE_WINDOW_CONNECTION_BYTES = 25_165_824
+export const RECEIVE_WINDOW_CONNECTION_BYTES = 67_108_864
 
 /** The same, raised for a fast reader. */
 export const RECEIVE_WINDOW_CONNECTION_BYTES_MAX = 67_108_864

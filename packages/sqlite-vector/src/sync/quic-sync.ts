@@ -6,8 +6,6 @@
  * (the store), how frames travel (transport/). `sync()` runs two sessions over one connection, one in each
  * direction; in the second the peer pulls, on a channel that we opened and on which we invited it.
  */
-import { join, dirname, basename } from 'node:path'
-
 import { vectorsEqual } from './version-vector.ts'
 import { systemClock } from '../clock/system-clock.ts'
 import type { Clock } from '../clock/types.ts'
@@ -23,9 +21,9 @@ import {
 } from '../limits.ts'
 import { integerIn, nameGiven, objectGiven, rejectUnknownKeys } from '../options.ts'
 import type { ShardState } from '../store/types.ts'
-import { createIdentity, type NodeIdentity, openIdentity } from '../transport/identity.ts'
+import type { ClusterService } from '../transport/cluster-service.ts'
 import { QuicTransport } from '../transport/quic.ts'
-import { TrustList } from '../transport/trust.ts'
+import type { TrustList } from '../transport/trust.ts'
 import type { Channel, Connection, PeerAddress, Transport } from '../transport/types.ts'
 import { stateOrNull } from './driver.ts'
 import { shardTag } from './peer-record.ts'
@@ -35,10 +33,16 @@ import { Connections, ping } from './shell/connections.ts'
 import { AutoSyncs } from './shell/auto-syncs.ts'
 import { type DroppedEvent, EventHub } from './shell/event-stream.ts'
 import { LiveHub } from './shell/live-hub.ts'
+import {
+  type LocalNode,
+  openClusterService,
+  openNode,
+  openPermissions,
+} from './shell/local-node.ts'
 import { type Member, MemberBook } from './shell/member-book.ts'
 import { Membership } from './shell/membership.ts'
 import { type BothWays, NodeSessions, NOTHING_PULLED } from './shell/node-sessions.ts'
-import { Permissions } from './shell/permissions.ts'
+import type { Permissions } from './shell/permissions.ts'
 import type { RunResult } from './shell/session-runner.ts'
 import { SharedTask } from './shell/shared-task.ts'
 import { waitForPeers } from './shell/wait-for-peers.ts'
@@ -57,12 +61,6 @@ import type {
 
 /** Longest wait for a sign of life, in milliseconds. */
 const PING_MS = 5_000
-
-/** Key pair, certificate and trust list of a node. */
-interface LocalNode {
-  readonly identity: NodeIdentity
-  readonly trust: TrustList
-}
 
 /**
  * Sync for `db` under the name `nodeId`. Opens no socket before it is needed. The node's key pair is made at the
@@ -108,6 +106,7 @@ export class VectorSync {
   #connections: Promise<Connections> | null = null
   #opened: Connections | null = null
   #quic: QuicTransport | null = null
+  #service: ClusterService | null = null
   #listening: PeerAddress | null = null
   #closed: Promise<void> | null = null
 
@@ -396,6 +395,7 @@ export class VectorSync {
     await this.#autoSyncs.stopAll()
     const connections = await this.#connections?.catch(() => null)
     await connections?.close()
+    await this.#service?.close()
     this.#members.flush()
     this.#listening = null
     this.#events.end()
@@ -466,6 +466,15 @@ export class VectorSync {
       maxConcurrentStreams: SYNC_CHANNELS_MAX,
       onRefused: ({ address, fingerprint, reason }) => {
         this.#emit({ type: 'peer-refused', address, fingerprint, reason })
+      },
+    })
+    this.#service = openClusterService(this.#db.replica.path, {
+      ...this.#ownNode('transport'),
+      transport: this.#quic,
+      clock: this.#clock,
+      signal: this.#ending.signal,
+      onError: (error) => {
+        this.#emit({ type: 'error', shardId: null, address: null, error, willRetry: true })
       },
     })
     return this.#quic
@@ -550,26 +559,6 @@ export class VectorSync {
 
 function closedError(): SqliteVectorError {
   return new SqliteVectorError('SYNC_CLOSED', 'this sync was closed')
-}
-
-/** A database in memory has no folder: its identity and trust live as long as it does. */
-function openNode(path: string, nodeId: string): LocalNode {
-  if (path === ':memory:') {
-    return { identity: createIdentity({ nodeId }), trust: TrustList.inMemory() }
-  }
-  const folder = folderOf(path)
-  return { identity: openIdentity(folder, { nodeId }), trust: TrustList.open(folder) }
-}
-
-/** Kept beside the key; where the keys are somebody else's, grants are, too. */
-function openPermissions(node: LocalNode | null, path: string): Permissions {
-  return node === null || path === ':memory:'
-    ? Permissions.inMemory()
-    : Permissions.open(folderOf(path))
-}
-
-function folderOf(path: string): string {
-  return join(dirname(path), `${basename(path)}-node`)
 }
 
 function wireBytes(connection: Connection): number {

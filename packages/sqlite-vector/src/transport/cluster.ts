@@ -127,7 +127,7 @@ export class ClusterAuthority {
    */
   issue(requestPem: string, options: IssueOptions = {}): string {
     const request = readCertificate('requestPem', requestPem)
-    if (!request.verify(request.publicKey)) {
+    if (request.subject !== request.issuer || !request.verify(request.publicKey)) {
       throw new TypeError('requestPem must be a self-signed certificate, which proves its key')
     }
     return this.#sign(request, options)

@@ -46,26 +46,57 @@ export interface IdentityOptions {
 
 /** A node's certificate and, kept from sight, its private key. */
 export class NodeIdentity {
-  /** SHA-256 of the certificate (DER), 64 lowercase hexadecimal digits. */
-  readonly fingerprint: string
-  /** The leaf certificate first, then those of authorities that signed it. */
-  readonly certificatePem: string
-  /** When the leaf certificate ends, milliseconds since 1970. */
-  readonly notAfterMs: number
   readonly #key: KeyObject
+  readonly #listeners = new Set<() => void>()
+  #certificate: X509Certificate
+  #certificatePem: string
 
   constructor(key: KeyObject, certificatePem: string) {
-    const certificate = new X509Certificate(certificatePem)
-    if (!certificate.checkPrivateKey(key)) {
-      throw new SqliteVectorError(
-        'TRANSPORT_IDENTITY_INVALID',
-        `the private key does not belong to the certificate ${certificateFingerprint(certificate.raw)}`,
-      )
-    }
     this.#key = key
-    this.certificatePem = certificatePem
-    this.fingerprint = certificateFingerprint(certificate.raw)
-    this.notAfterMs = certificate.validToDate.getTime()
+    this.#certificate = certificateOf(key, certificatePem)
+    this.#certificatePem = certificatePem
+  }
+
+  /** SHA-256 of the certificate (DER), 64 lowercase hexadecimal digits. */
+  get fingerprint(): string {
+    return certificateFingerprint(this.#certificate.raw)
+  }
+
+  /** The leaf certificate first, then those of authorities that signed it. */
+  get certificatePem(): string {
+    return this.#certificatePem
+  }
+
+  /** From when the leaf certificate is valid, milliseconds since 1970. */
+  get notBeforeMs(): number {
+    return this.#certificate.validFromDate.getTime()
+  }
+
+  /** When the leaf certificate ends, milliseconds since 1970. */
+  get notAfterMs(): number {
+    return this.#certificate.validToDate.getTime()
+  }
+
+  /**
+   * Goes on with another certificate for the same key, as after a renewal: connections from now on show it.
+   * @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` when it is for another key
+   */
+  adopt(certificatePem: string): void {
+    this.#certificate = certificateOf(this.#key, certificatePem)
+    this.#certificatePem = certificatePem
+    for (const listener of this.#listeners) listener()
+  }
+
+  /** Calls `listener` after every {@link adopt}; the result ends that. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** What may be shown of it. */
+  toJSON(): { readonly fingerprint: string; readonly notAfterMs: number } {
+    const { fingerprint, notAfterMs } = this
+    return { fingerprint, notAfterMs }
   }
 
   /** PKCS #8 PEM for the TLS engine. Never log it. */
@@ -88,6 +119,15 @@ export class NodeIdentity {
   publicKey(): KeyObject {
     return createPublicKey(this.#key)
   }
+}
+
+function certificateOf(key: KeyObject, pem: string): X509Certificate {
+  const certificate = new X509Certificate(pem)
+  if (certificate.checkPrivateKey(key)) return certificate
+  throw new SqliteVectorError(
+    'TRANSPORT_IDENTITY_INVALID',
+    `the private key does not belong to the certificate ${certificateFingerprint(certificate.raw)}`,
+  )
 }
 
 /** A new identity that lives in memory only. */

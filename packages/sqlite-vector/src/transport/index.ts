@@ -21,5 +21,16 @@ export {
   type IdentityOptions,
 } from './identity.ts'
 export { ClusterAuthority, type AuthorityOptions, type IssueOptions } from './cluster.ts'
+export {
+  clusterNodes,
+  initCluster,
+  inviteNode,
+  joinCluster,
+  revokeNode,
+  type InitOptions,
+  type InviteOptions,
+  type JoinOptions,
+} from './cluster-node.ts'
+export { readMembership, type ClusterMembership, type ClusterNode } from './cluster-files.ts'
 export { TicketStore, type Ticket } from './tickets.ts'
 export { TrustList, type TrustEntry, type Verdict } from './trust.ts'

@@ -40,7 +40,6 @@ import type {
 } from './types.ts'
 
 export class QuicTransport implements Transport {
-  readonly identity: PeerIdentity
   readonly credentials: Credentials
   readonly #options: ResolvedQuicOptions
   readonly #binding: QuicBinding
@@ -52,6 +51,7 @@ export class QuicTransport implements Transport {
   readonly #inbox = new Inbox()
   readonly #serving = new Set<Promise<void>>()
   readonly #stopWatching: () => void
+  readonly #stopWatchingIdentity: () => void
   readonly #configs = new Map<number, NativeConfig>()
   #sealingKey: Uint8Array | null = null
   #closed: Promise<void> | null = null
@@ -60,17 +60,22 @@ export class QuicTransport implements Transport {
     this.#options = options
     this.#binding = binding
     const { identity, trust, clock } = options
-    this.identity = Object.freeze({ fingerprint: identity.fingerprint })
     this.credentials = Object.freeze({
-      certificate: new X509Certificate(identity.certificatePem).raw,
+      get certificate() {
+        return new X509Certificate(identity.certificatePem).raw
+      },
       sign: (context: string, statement: Uint8Array) => identity.sign(context, statement),
-      isTrusted: (certificate: Uint8Array) => trust.judge(certificate, clock.nowMs()).trusted,
+      isTrusted: (certificate: Uint8Array) => {
+        const verdict = trust.judge(certificate, clock.nowMs())
+        return verdict.trusted && verdict.by !== 'invite'
+      },
       onTrustChange: (listener: () => void) => trust.onChange(listener),
     })
     this.#endpoint = new QuicEndpoint(binding, options, this.#events())
     this.#pool = new QuicPool(options)
     this.#dialler = new QuicDialler(options, this.#endpoint, this.#pool)
     this.#stopWatching = options.trust.onChange(() => this.#trustChanged())
+    this.#stopWatchingIdentity = identity.onChange(() => this.#configs.clear())
   }
 
   /** @throws SqliteVectorError `TRANSPORT_UNSUPPORTED_PLATFORM`; TypeError, RangeError for options */
@@ -79,6 +84,11 @@ export class QuicTransport implements Transport {
     // Bad key material must fail here, not at the first peer.
     transport.#config(DATAGRAM_BYTES_TRIED)
     return transport
+  }
+
+  /** Our own fingerprint, as peers see it on connections from now on. */
+  get identity(): PeerIdentity {
+    return { fingerprint: this.#options.identity.fingerprint }
   }
 
   /** May be called again for another address, such as the IPv6 one. */
@@ -148,6 +158,7 @@ export class QuicTransport implements Transport {
 
   async #close(): Promise<void> {
     this.#stopWatching()
+    this.#stopWatchingIdentity()
     this.#accepted.end()
     this.#inbox.end()
     await this.#endpoint.close(CLOSE_CODE.normal, 'the peer is shutting down')
@@ -219,6 +230,7 @@ export class QuicTransport implements Transport {
       const end = { by: 'us', code: 'TRANSPORT_LIMIT_EXCEEDED', reason: tooMany } as const
       return { closeCode: CLOSE_CODE.overLimit, toPeer: tooMany, end }
     }
+    if (verdict.by === 'invite') return { fingerprint, invite: verdict.invite }
     if (nodeId === null) return { fingerprint }
     const before = trust.notice(nodeId, fingerprint)
     if (before !== null) onIdentityChange({ nodeId, address, before, after: fingerprint })

@@ -17,6 +17,7 @@ import { join } from 'node:path'
 import { SqliteVectorError } from '../errors.ts'
 import {
   AUTHORITIES_MAX,
+  INVITES_MAX,
   KNOWN_NODES_MAX,
   NODE_ID_BYTES_MAX,
   TRUST_ENTRIES_MAX,
@@ -48,6 +49,15 @@ export type Verdict =
       readonly nodeId: string | null
       readonly by: 'pin' | 'authority'
     }
+  | {
+      readonly trusted: true
+      readonly fingerprint: string
+      readonly nodeId: null
+      /** It may ask to join, and nothing else. */
+      readonly by: 'invite'
+      /** Names the invitation: fingerprint of its certificate. */
+      readonly invite: string
+    }
   | { readonly trusted: false; readonly fingerprint: string; readonly reason: string }
 
 interface TrustFile {
@@ -58,6 +68,16 @@ interface TrustFile {
   readonly revocations: readonly string[]
   /** The certificate that a node of that name showed last. */
   readonly known: Readonly<Record<string, string>>
+  readonly invites?: readonly Invite[]
+}
+
+/** Lets whoever holds its key ask to join, once. */
+export interface Invite {
+  /** Certificate of the key that guests show leaves of. */
+  readonly certificatePem: string
+  /** Milliseconds since 1970. */
+  readonly notAfterMs: number
+  readonly isUsed: boolean
 }
 
 interface State {
@@ -65,6 +85,7 @@ interface State {
   readonly authorities: Map<string, TrustEntry>
   readonly revocations: Map<string, Revocations>
   readonly known: Map<string, string>
+  readonly invites: Map<string, Invite>
 }
 
 /** The peers that one node trusts. */
@@ -129,6 +150,33 @@ export class TrustList {
     return true
   }
 
+  /** Lets a guest in who shows a leaf of this certificate, until it is used or its time is over. */
+  addInvite(certificatePem: string, notAfterMs: number, nowMs: number): string {
+    const { fingerprint } = trustEntry(certificatePem, null)
+    this.refresh()
+    const { invites } = this.#state
+    for (const [old, invite] of invites) {
+      if (invite.isUsed || invite.notAfterMs < nowMs) invites.delete(old)
+    }
+    if (invites.size >= INVITES_MAX) {
+      throw new RangeError(`a node gives out at most ${INVITES_MAX} invitations at a time`)
+    }
+    invites.set(fingerprint, { certificatePem, notAfterMs, isUsed: false })
+    this.#changed()
+    return fingerprint
+  }
+
+  /** Uses an invitation up, durably; false when it was, has expired, or is none. */
+  useInvite(fingerprint: string, nowMs: number): boolean {
+    this.refresh()
+    const invite = this.#state.invites.get(fingerprint)
+    if (invite === undefined || invite.isUsed || invite.notAfterMs < nowMs) return false
+    this.#state.invites.set(fingerprint, { ...invite, isUsed: true })
+    // Nobody is told: the guest is still to be given its certificate over the connection that it has.
+    this.#write()
+    return true
+  }
+
   /** Forgets a peer or an authority; open connections that rest on it end. True when there was one. */
   remove(fingerprint: string): boolean {
     this.refresh()
@@ -179,12 +227,21 @@ export class TrustList {
       if (!certificate.verify(issuer.publicKey)) continue
       return { trusted: true, fingerprint, nodeId: commonName(certificate), by: 'authority' }
     }
+    for (const [invite, { certificatePem, notAfterMs, isUsed }] of this.#state.invites) {
+      const issuer = new X509Certificate(certificatePem)
+      if (certificate.ca || !certificate.checkIssued(issuer)) continue
+      if (!certificate.verify(issuer.publicKey)) continue
+      if (isUsed) return refused('its invitation was used')
+      if (notAfterMs < nowMs) return refused('its invitation has expired')
+      return { trusted: true, fingerprint, nodeId: null, by: 'invite', invite }
+    }
     return refused('nobody we trust vouches for it')
   }
 
   /** The trust anchors for TLS: pins and authorities, concatenated. Empty refuses everybody. */
   anchorsPem(): string {
-    return [...this.list(), ...this.authorities()].map((entry) => entry.certificatePem).join('')
+    const anchors = [...this.list(), ...this.authorities(), ...this.#state.invites.values()]
+    return anchors.map((anchor) => anchor.certificatePem).join('')
   }
 
   /**
@@ -260,6 +317,7 @@ export class TrustList {
       authorities: this.authorities(),
       revocations: [...this.#state.revocations.values()].map((list) => list.signed),
       known: Object.fromEntries(this.#state.known),
+      invites: [...this.#state.invites.values()],
     }
     writeFileAtomic(this.#path, `${JSON.stringify(file, null, 2)}\n`, 0o600)
     this.#stamp = fileStamp(this.#path)
@@ -293,6 +351,12 @@ export class TrustList {
       for (const [nodeId, fingerprint] of Object.entries(file.known ?? {})) {
         if (typeof fingerprint === 'string') state.known.set(nodeId, fingerprint)
       }
+      for (const { certificatePem, notAfterMs, isUsed } of file.invites ?? []) {
+        if (typeof notAfterMs !== 'number' || typeof isUsed !== 'boolean')
+          throw new TypeError('an invitation without an end')
+        const { fingerprint } = trustEntry(certificatePem, null)
+        state.invites.set(fingerprint, { certificatePem, notAfterMs, isUsed })
+      }
       return state
     } catch (error) {
       throw new SqliteVectorError('TRANSPORT_IDENTITY_INVALID', `${path} is no trust list`, {
@@ -303,7 +367,13 @@ export class TrustList {
 }
 
 function emptyState(): State {
-  return { pins: new Map(), authorities: new Map(), revocations: new Map(), known: new Map() }
+  return {
+    pins: new Map(),
+    authorities: new Map(),
+    revocations: new Map(),
+    known: new Map(),
+    invites: new Map(),
+  }
 }
 
 /** The certificate is the truth; a fingerprint written beside it is for people. */
@@ -330,9 +400,9 @@ function trustEntry(certificatePem: string, nodeId: string | null): TrustEntry {
 }
 
 /** Tells whether two states trust the same: what was merely noticed does not count. */
-function fingerprintOfTrust({ pins, authorities, revocations }: State): string {
+function fingerprintOfTrust({ pins, authorities, revocations, invites }: State): string {
   const lists = [...revocations.values()].map((list) => list.signed)
-  return JSON.stringify([[...pins.values()], [...authorities.values()], lists])
+  return JSON.stringify([[...pins.values()], [...authorities.values()], lists, [...invites.keys()]])
 }
 
 /** Changes whenever the file is replaced; empty when there is none. */

@@ -14,6 +14,8 @@ export interface PeerIdentity {
   readonly fingerprint: string
   /** The label under which it is pinned, or the name that a cluster's authority certified. */
   readonly nodeId?: string
+  /** The invitation with which this peer may ask to join a cluster, and may do nothing else; absent for nodes. */
+  readonly invite?: string
 }
 
 /** For every call that waits on the network. */

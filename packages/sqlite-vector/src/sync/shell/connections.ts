@@ -129,6 +129,11 @@ export class Connections {
   }
 
   async #serve(connection: Connection, dialledAddress: PeerAddress | null): Promise<void> {
+    if (connection.peer.invite !== undefined) {
+      // It may ask to join, which goes another way; it takes no part in sync.
+      for await (const channel of connection.channels()) channel.abort('join first')
+      return
+    }
     const entry = { connection, dialledAddress }
     this.#open.add(entry)
     this.#handlers.onConnection(connection, true)
