@@ -15,6 +15,18 @@ export async function bars({ quick, log }: BenchOptions): Promise<readonly Bar[]
     bar('p99, default', report.p99, 'none', 'ms'),
     bar('recall@10, default', report.recall, '>= 0.98', ''),
     bar('p50 with a 2 % filter', report.filteredP50 ?? Number.NaN, 'none', 'ms'),
+    bar(
+      'p50 with a 2 % filter not seen before / without, in turns',
+      report.filterRatio ?? Number.NaN,
+      '<= 1.2',
+      'x',
+    ),
+    bar(
+      'p50 with a 2 % filter seen before / without, in turns',
+      report.filterAgainRatio ?? Number.NaN,
+      '<= 1.2',
+      'x',
+    ),
     bar('recall@10 with a 2 % filter', report.filteredRecall ?? 0, '>= 0.98', ''),
     bar('p50, exact', report.exactP50 ?? Number.NaN, 'none', 'ms'),
     bar('recall@10, exact', report.exactRecall ?? 0, '= 1', ''),

@@ -55,8 +55,14 @@ function goals(count: number, ours: EngineReport, others: readonly EngineReport[
     bar(`${name} recall@10, exact`, ours.exactRecall ?? 0, '= 1', ''),
     bar(`${name} open to first answer`, ours.reopenMs ?? Number.NaN, goal('<= 500'), 'ms'),
     bar(
-      `${name} p50 with a 2 % filter / without`,
-      (ours.filteredP50 ?? Number.NaN) / ours.p50,
+      `${name} p50 with a 2 % filter not seen before / without, in turns`,
+      ours.filterRatio ?? Number.NaN,
+      goal('<= 1.2'),
+      'x',
+    ),
+    bar(
+      `${name} p50 with a 2 % filter seen before / without, in turns`,
+      ours.filterAgainRatio ?? Number.NaN,
       goal('<= 1.2'),
       'x',
     ),

@@ -7,6 +7,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { median } from '../bar.ts'
 import { type Dataset, GROUPS, K, groupOf, cosineDistance, makeDataset, row } from './data.ts'
 import type { Engine, EngineFactory, EngineReport } from './engine.ts'
 
@@ -36,6 +37,9 @@ async function measure(engine: Engine): Promise<EngineReport> {
     filtered === null
       ? null
       : await timed(data, data.groupTruth, (query, q) => filtered(query, K, groupOf(q)), inGroup)
+  const filterRatio = filtered === null ? null : await ratioInTurns(engine, filtered)
+  const filterAgainRatio =
+    engine.filteredAgain === undefined ? null : await ratioInTurns(engine, engine.filteredAgain)
   const diskBytes = engine.diskBytes()
   const writes = await timedWrites(engine)
   await engine.close()
@@ -55,10 +59,33 @@ async function measure(engine: Engine): Promise<EngineReport> {
     exactRecall: exactRun?.recall ?? null,
     filteredP50: filteredRun?.p50 ?? null,
     filteredRecall: filteredRun?.recall ?? null,
+    filterRatio,
+    filterAgainRatio,
     diskBytes,
     memoryBytes,
     reopenMs,
   }
+}
+
+/** The median with a filter over that without, in turns: a busy machine is then busy for both. */
+async function ratioInTurns(
+  engine: Engine,
+  filtered: NonNullable<Engine['filtered']>,
+): Promise<number> {
+  const times: { readonly plain: number[]; readonly filtered: number[] } = {
+    plain: [],
+    filtered: [],
+  }
+  for (let q = 0; q < 2 * data.queryCount; q += 1) {
+    const query = row(data.queries, q % data.queryCount)
+    let start = performance.now()
+    await engine.search(query, K)
+    times.plain.push(performance.now() - start)
+    start = performance.now()
+    await filtered(query, K, groupOf(q))
+    times.filtered.push(performance.now() - start)
+  }
+  return median(times.filtered) / median(times.plain)
 }
 
 /** Among a million records an exact search that reads the file takes seconds: few of them must do. */
@@ -123,7 +150,7 @@ async function timedWrites(
   engine: Engine,
 ): Promise<{ insertMs: number; updateMs: number; removeMs: number }> {
   const repeats = Math.min(100, data.queryCount)
-  const median = async (write: (i: number) => Promise<void> | void): Promise<number> => {
+  const typical = async (write: (i: number) => Promise<void> | void): Promise<number> => {
     const times: number[] = []
     for (let i = 0; i < repeats; i += 1) {
       const start = performance.now()
@@ -132,8 +159,8 @@ async function timedWrites(
     }
     return times.sort((a, b) => a - b)[repeats >> 1] ?? Number.NaN
   }
-  const insertMs = await median((i) => engine.insert(data.count + i, row(data.queries, i)))
-  const updateMs = await median((i) => engine.update(data.count + i, row(data.base, i)))
-  const removeMs = await median((i) => engine.remove(data.count + i))
+  const insertMs = await typical((i) => engine.insert(data.count + i, row(data.queries, i)))
+  const updateMs = await typical((i) => engine.update(data.count + i, row(data.base, i)))
+  const removeMs = await typical((i) => engine.remove(data.count + i))
   return { insertMs, updateMs, removeMs }
 }

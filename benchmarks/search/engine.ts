@@ -13,7 +13,7 @@ export interface Engine {
   readonly exact:
     | ((query: Float32Array, k: number) => Promise<readonly number[]> | readonly number[])
     | null
-  /** The `k` nearest of one group (2 %); null where the engine has no filter. */
+  /** The `k` nearest of one group (2 %), by a filter it has not seen; null where the engine has no filter. */
   readonly filtered:
     | ((
         query: Float32Array,
@@ -21,6 +21,8 @@ export interface Engine {
         group: number,
       ) => Promise<readonly number[]> | readonly number[])
     | null
+  /** The same by a filter that was asked for before, where the engine keeps something of it. */
+  readonly filteredAgain?: (query: Float32Array, k: number, group: number) => readonly number[]
   insert(index: number, vector: Float32Array): Promise<void> | void
   update(index: number, vector: Float32Array): Promise<void> | void
   remove(index: number): Promise<void> | void
@@ -46,6 +48,9 @@ export interface EngineReport {
   readonly exactRecall: number | null
   readonly filteredP50: number | null
   readonly filteredRecall: number | null
+  /** Median with the filter over that without, measured in turns; the second for a filter seen before. */
+  readonly filterRatio: number | null
+  readonly filterAgainRatio: number | null
   readonly insertMs: number
   readonly updateMs: number
   readonly removeMs: number

@@ -14,6 +14,7 @@ export async function open(folder: string): Promise<Engine> {
   const path = join(folder, 'ours.db')
   let db: SQLiteVectorDB = await createVectorDB({ path })
   db.createShard('s', { dimension: 384, metric: 'cosine' })
+  let unseen = 0
   return {
     build: async (data) => {
       for (let from = 0; from < data.count; from += INTO) {
@@ -29,7 +30,12 @@ export async function open(folder: string): Promise<Engine> {
     },
     search: (query, k) => ids(db.search('s', query, { k })),
     exact: (query, k) => ids(db.search('s', query, { k, exact: true })),
-    filtered: (query, k, group) => ids(db.search('s', query, { k, filter: { group } })),
+    // Another value each time, which no record has: the same records pass, but the filter was never seen.
+    filtered: (query, k, group) => {
+      unseen -= 1
+      return ids(db.search('s', query, { k, filter: { group: { $in: [group, unseen] } } }))
+    },
+    filteredAgain: (query, k, group) => ids(db.search('s', query, { k, filter: { group } })),
     insert: (index, embedding) => db.insert('s', { id: String(index), embedding }),
     update: (index, embedding) => db.update('s', String(index), { embedding }),
     remove: (index) => {

@@ -31,8 +31,14 @@ export interface FilteredSlots {
   readonly selected: number
 }
 
-/** Filters whose slots are kept; each takes at most half a byte a record. */
-const FILTERS_KEPT_MAX = 16
+/** Bytes that slots kept for filters take, for each record: two hundred filters that a fiftieth of the records pass. */
+const KEPT_BYTES_PER_RECORD = 16
+
+/** Bytes that may be kept in a small shard all the same. */
+const KEPT_BYTES_MIN = 65_536
+
+/** What a filter is taken to need beside its slots. */
+const FILTER_BYTES = 512
 
 type TailRow = readonly [record: number, changeId: number, embedding: Uint8Array | null]
 
@@ -53,6 +59,7 @@ export class ShardIndex {
 
   /** By filter; all of them as of {@link #filteredAt}. The feed moves with every change of metadata. */
   readonly #filtered = new Map<string, FilteredSlots>()
+  #filteredBytes = 0
   #filteredAt = 0
 
   constructor(basis: IndexBasis, arena: Arena) {
@@ -79,15 +86,20 @@ export class ShardIndex {
   filteredBy(key: string, find: () => FilteredSlots): FilteredSlots {
     if (this.#filteredAt !== this.cursor) {
       this.#filtered.clear()
+      this.#filteredBytes = 0
       this.#filteredAt = this.cursor
     }
-    const found = this.#filtered.get(key) ?? find()
+    const kept = this.#filtered.get(key)
+    const found = kept ?? find()
+    if (kept === undefined) this.#filteredBytes += bytesOf(key, found)
     // Taken out and put back, the first in the map is the least recently used.
     this.#filtered.delete(key)
     this.#filtered.set(key, found)
-    const [oldest] = this.#filtered.keys()
-    if (this.#filtered.size > FILTERS_KEPT_MAX && oldest !== undefined) {
+    const bytesMax = Math.max(KEPT_BYTES_MIN, KEPT_BYTES_PER_RECORD * this.arena.count)
+    for (const [oldest, slots] of this.#filtered) {
+      if (this.#filteredBytes <= bytesMax) break
       this.#filtered.delete(oldest)
+      this.#filteredBytes -= bytesOf(oldest, slots)
     }
     return found
   }
@@ -106,4 +118,14 @@ export class ShardIndex {
     // Fewer rows than asked for were left, so what lies above the last one is known to be empty.
     if (read < limit) this.cursor = shard.head
   }
+}
+
+function bytesOf(key: string, { selection }: FilteredSlots): number {
+  const slots =
+    selection.type === 'list'
+      ? selection.slots.byteLength
+      : selection.type === 'mask'
+        ? selection.words.byteLength
+        : 0
+  return FILTER_BYTES + 2 * key.length + slots
 }
