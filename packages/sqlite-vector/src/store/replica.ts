@@ -231,8 +231,10 @@ export class Replica implements ReplicaStore {
   }
 
   recount(shardId: string): Recount {
-    const counted = this.#core.read(() => recount(this.#core, shardRow(this.#core, shardId)))
-    if (counted.correct) return counted
+    const { counted, isKept } = this.#core.read(() =>
+      recount(this.#core, shardRow(this.#core, shardId)),
+    )
+    if (isKept) return counted
     return this.#core.write((transaction) => correctCounts(transaction, shardId))
   }
 

@@ -95,6 +95,7 @@ export class SessionDriver<S extends Session = Session> {
   #held: Uint8Array[] = []
   /** Our actor when the session began: what the peer was told holds for no other. */
   #reader: ActorId | null = null
+  #isRecounted = false
   #recorded: { cursor: number; versionVector: VersionVector; repeats: number } | null = null
   #compressor: FrameCompressor | null = null
 
@@ -214,7 +215,8 @@ export class SessionDriver<S extends Session = Session> {
           return
         }
         const joined = this.#join(effect)
-        if (!('doubtful' in joined)) this.tell({ type: 'joined', state: joined })
+        if (!('doubtful' in joined))
+          this.tell({ type: 'joined', state: this.#settled(joined, effect) })
         else this.tell({ type: 'doubtful', ids: joined.doubtful, head: joined.head })
         return
       }
@@ -249,6 +251,22 @@ export class SessionDriver<S extends Session = Session> {
       default:
         unreachable(effect)
     }
+  }
+
+  /**
+   * Where rows differ over equal vectors, and only writes that we count as ahead keep them from being held against each
+   * other: are these still there? Once per session, as it costs a pass over the shard.
+   */
+  #settled(state: ShardState, { versionVector, fingerprint }: EffectOf<'join'>): ShardState {
+    const isSuspect =
+      !state.settled &&
+      fingerprint !== null &&
+      fingerprint !== state.fingerprint &&
+      vectorsEqual(versionVector, state.versionVector)
+    if (!isSuspect || this.#isRecounted) return state
+    this.#isRecounted = true
+    this.#setup.store.recount(state.shardId)
+    return this.#setup.store.shardState(state.shardId)
   }
 
   /** A check of what is in step already is no reason to write. */

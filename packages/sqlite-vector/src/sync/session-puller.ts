@@ -55,7 +55,7 @@ import type {
   TransitionTable,
 } from './session-types.ts'
 import type { VersionVector } from './types.ts'
-import { EMPTY_VECTOR, joinVectors, vectorsEqual } from './version-vector.ts'
+import { dominates, EMPTY_VECTOR, joinVectors, vectorsEqual } from './version-vector.ts'
 
 const NOT_COMPARED: Compared = { since: null, equal: 0, found: 0, extra: 0 }
 
@@ -470,14 +470,14 @@ function comparisonOf({ inquiry }: PullSession): Extract<Inquiry, { type: 'compa
 
 /**
  * Equal vectors mean equal rows; where the fingerprints say otherwise, something is broken. Not so
- * while one side holds writes of a transfer that has not come to its end: rows are ahead, then.
+ * while we hold writes beyond the vector that the sender does not: of what it holds, we have been sent all.
  */
 function divergence(
   shardId: string,
   frame: CaughtUpFrame,
   state: ShardState,
 ): SqliteVectorError | null {
-  if (frame.fingerprint === null || !vectorsEqual(frame.ahead, state.ahead)) return null
+  if (frame.fingerprint === null || !dominates(frame.ahead, state.ahead)) return null
   if (frame.fingerprint === state.fingerprint) return null
   if (!vectorsEqual(frame.versionVector, state.versionVector)) return null
   return new SqliteVectorError(

@@ -275,7 +275,8 @@ async function drain(world: World): Promise<void> {
 async function keepUp(world: World): Promise<void> {
   await drain(world)
   if (!world.channels.some(({ isCurrent }) => isCurrent)) return
-  for (let ms = 0; ms < 2 * CHECK_INTERVAL_MS; ms += 250) {
+  // A relay waits with what its peer may get by another way, at each hop anew.
+  for (let ms = 0; ms < 4 * CHECK_INTERVAL_MS; ms += 250) {
     world.time.advance(500)
     await drain(world)
   }

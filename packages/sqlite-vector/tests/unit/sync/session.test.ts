@@ -304,7 +304,7 @@ describe('a puller', () => {
     expect(session.phase).toBe('comparing')
   })
 
-  test('does not compare rows with a sender that holds writes of an unfinished transfer', () => {
+  test('compares rows with a sender that holds more beyond its vector, of which all was sent', () => {
     const ahead = new Map([[ACTOR_A, 3]])
     const joining = step(PULLERS.streaming, { ...caughtUp, ahead }).session
     const { session } = step(joining, {
@@ -312,6 +312,17 @@ describe('a puller', () => {
       state: stateOf({ versionVector: caughtUp.versionVector }),
     })
 
+    expect(session.phase).toBe('comparing')
+  })
+
+  test('does not compare rows with a sender that gives no fingerprint', () => {
+    const joining = step(PULLERS.streaming, { ...caughtUp, fingerprint: null }).session
+    const { session } = step(joining, {
+      ...joined,
+      state: stateOf({ versionVector: caughtUp.versionVector }),
+    })
+
+    expect(session.phase).toBe('leaving')
     expect(session.error).toBeNull()
   })
 })
