@@ -7,6 +7,7 @@
  *   --fault NAME     with a fault planted (faults.ts), to see that it is found
  *   --with LIST      features that are off by default, separated by commas
  *   --keep-going     all seeds, also after one failed
+ *   --for SECONDS    no new seed after that long; the last line says how many were run
  *
  * Exit code 1 when a seed broke an invariant.
  */
@@ -25,6 +26,7 @@ const { values } = parseArgs({
     trace: { type: 'boolean', default: false },
     with: { type: 'string', default: '' },
     'keep-going': { type: 'boolean', default: false },
+    for: { type: 'string', default: '0' },
   },
 })
 
@@ -54,9 +56,13 @@ const features = Object.fromEntries(
 )
 const totals = new Map<string, number>()
 const failed: number[] = []
+const secondsMax = integer('for', values.for)
+let run = 0
 const startedMs = performance.now()
 
 for (let seed = from; seed < from + count; seed += 1) {
+  if (secondsMax > 0 && performance.now() - startedMs > secondsMax * 1_000) break
+  run += 1
   try {
     const result = await simulate({
       seed,
@@ -78,6 +84,6 @@ for (let seed = from; seed < from + count; seed += 1) {
 
 const seconds = ((performance.now() - startedMs) / 1_000).toFixed(1)
 const list = [...totals].map(([key, value]) => `${value} ${key}`)
-console.log(`${count} seeds from ${from} in ${seconds} s: ${list.join(', ')}`)
+console.log(`${run} seeds from ${from} in ${seconds} s: ${list.join(', ')}`)
 console.log(failed.length === 0 ? 'every invariant held' : `failed: ${failed.join(' ')}`)
 process.exitCode = failed.length === 0 ? 0 : 1
