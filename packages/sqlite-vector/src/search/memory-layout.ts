@@ -151,6 +151,25 @@ export function slotsMax(layout: MemoryLayout): number {
   return Math.floor(room / layout.blockBytes) * layout.slotsPerBlock
 }
 
+/** The kinds of row by which `count` vectors fit into `bytesMax`; null when not even bits do. */
+export function fittingRows(
+  count: number,
+  dimension: number,
+  metric: Metric,
+  bytesMax: number,
+): ArenaRows | null {
+  const choices: readonly ArenaRows[] = [
+    { float32: true, int8: true, bits: true },
+    { float32: false, int8: true, bits: true },
+    { float32: false, int8: false, bits: true },
+  ]
+  const fitting = choices.find((rows) => {
+    const layout = memoryLayout(dimension, metric, rows)
+    return count * layout.slotBytes <= bytesMax && count <= slotsMax(layout)
+  })
+  return fitting ?? null
+}
+
 function slotsFor(slotBytes: number): number {
   let slots = SLOTS_PER_BLOCK_MAX
   while (slots > SLOTS_PER_BLOCK_MIN && slots * slotBytes > BLOCK_BYTES_TARGET) slots /= 2

@@ -13,18 +13,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { must } from '../assert.ts'
-import { bytesEqual, bytesToFloat32 } from '../bytes.ts'
+import { bytesToFloat32 } from '../bytes.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { Arena } from '../search/arena.ts'
-import { distanceFrom } from '../search/distance.ts'
-import {
-  type CalibrationRows,
-  calibrate,
-  nearestByCode,
-  rowsOfArena,
-  sampleRecords,
-} from '../search/calibrate.ts'
-import { type ArenaRows, memoryLayout, slotsMax } from '../search/memory-layout.ts'
+import { calibrate, rowsOfArena, sampleRecords } from '../search/calibrate.ts'
+import { type ArenaRows, fittingRows, memoryLayout } from '../search/memory-layout.ts'
 import { EXACT_COMPONENTS_MAX } from '../search/planner.ts'
 import { type Quantizer, TRAINING_ROWS_MAX, trainQuantizer } from '../search/quantizer.ts'
 import type { StoreCore } from './core.ts'
@@ -32,6 +25,7 @@ import { IndexFiles } from './index-files.ts'
 import type { SearchStatements } from './search-statements.ts'
 import { type IndexBasis, ShardIndex } from './shard-index.ts'
 import { findShardRow, type ShardRow } from './shards.ts'
+import { rowsOfTable } from './table-rows.ts'
 
 /** Components that a search reads into its index before it answers: about half a second. */
 const CATCH_UP_COMPONENTS_MAX = 48_000_000
@@ -42,9 +36,6 @@ const SLICE_COMPONENTS = 2_000_000
 /** Rows used as queries by a calibration. */
 const CALIBRATION_QUERIES = 48
 
-/** How deep codes are searched for "true" neighbours where float32 rows are not in memory. */
-const TRUTH_DEPTH = { int8: 1_024, bits: 8_192 } as const
-
 /** A shard that grew by this factor since its calibration is built and calibrated anew. */
 const GROWTH_MAX = 2
 
@@ -53,9 +44,6 @@ const GROWTH_MAX = 2
  * then still a small part of building all. At a close a smaller share will do.
  */
 const SAVE_SHARE = { running: 0.25, closing: 0.05 } as const
-
-/** Rows whose codes are made again to prove those of a file. */
-const PROOF_ROWS = 16
 
 /** What there is of an index. */
 export type IndexState = 'ready' | 'building' | 'unavailable'
@@ -187,7 +175,12 @@ export class SearchIndexes {
   #load(basis: IndexBasis, shard: ShardRow, entry: Entry): ShardIndex | null {
     if (entry.loaded || entry.unavailable !== null || this.#files === null) return null
     entry.loaded = true
-    const rows = this.#rowsFor(shard)
+    const rows = fittingRows(
+      shard.record_count,
+      shard.dimension,
+      shard.metric,
+      this.#memoryBytesMax,
+    )
     if (rows === null) return null
     const collectedThrough = this.#collectedThrough(shard)
     const loaded = this.#files.load(shard, ({ logId, cursor, dimension, metric, int8 }) => {
@@ -207,30 +200,17 @@ export class SearchIndexes {
     return index
   }
 
-  /** Whether an index in step may answer (shard-index.ts, I4); it is given up where not. */
+  /** Whether an index in step may answer; one that came from disk and is not what the rows give is given up. */
   #proven(shard: ShardRow, entry: Entry): boolean {
-    const { index } = entry
-    if (index === null || !index.unproven) return true
-    const { arena } = index
-    const sound =
-      arena.count === shard.record_count &&
-      sampleRecords(arena, PROOF_ROWS).every((record) => {
-        const row = this.#statements.embedding.get(record)
-        if (row === undefined) return false
-        const codes = arena.codesOf(record)
-        arena.set(record, row['embedding'] as Uint8Array)
-        return bytesEqual(codes, arena.codesOf(record))
-      })
-    index.unproven = false
-    if (sound) return true
+    if (entry.index === null || entry.index.isProven(shard, this.#statements)) return true
     entry.index = null
     this.#files?.refused(shard.shard_id, 'saved codes are not those of the rows')
     return false
   }
 
   /**
-   * An empty index with room for the shard, or null when memory does not suffice for any kind of row. `before`: what was
-   * learnt for this one still holds.
+   * An empty index with room for the shard, or null when memory does not suffice for any kind of row. What was learnt
+   * for the one `before` still holds, if that was proven.
    */
   #create(
     basis: IndexBasis,
@@ -238,7 +218,13 @@ export class SearchIndexes {
     entry: Entry,
     before: ShardIndex | null,
   ): ShardIndex | null {
-    const rows = this.#rowsFor(shard)
+    const learnt = before?.unproven === true ? null : before
+    const rows = fittingRows(
+      shard.record_count,
+      shard.dimension,
+      shard.metric,
+      this.#memoryBytesMax,
+    )
     if (rows === null) {
       entry.unavailable = `bits of ${shard.record_count} records exceed searchMemoryBytes`
       return null
@@ -247,26 +233,11 @@ export class SearchIndexes {
     const { dimension, metric } = shard
     const index = new ShardIndex(basis, new Arena({ dimension, metric, rows }))
     // Codes that are remade from float32 rows can wait until those are there.
-    const quantizer = before?.arena.quantizer ?? (rows.float32 ? null : this.#train(shard))
+    const quantizer = learnt?.arena.quantizer ?? (rows.float32 ? null : this.#train(shard))
     if (quantizer !== null) index.arena.quantize(quantizer)
-    index.calibration = before?.calibration ?? null
-    index.savedAt = before?.savedAt ?? -1
+    index.calibration = learnt?.calibration ?? null
+    index.savedAt = learnt?.savedAt ?? -1
     return index
-  }
-
-  /** The kinds of row that fit the memory. */
-  #rowsFor(shard: ShardRow): ArenaRows | null {
-    const choices: readonly ArenaRows[] = [
-      { float32: true, int8: true, bits: true },
-      { float32: false, int8: true, bits: true },
-      { float32: false, int8: false, bits: true },
-    ]
-    const fitting = choices.find((rows) => {
-      const layout = memoryLayout(shard.dimension, shard.metric, rows)
-      const bytes = shard.record_count * layout.slotBytes
-      return bytes <= this.#memoryBytesMax && shard.record_count <= slotsMax(layout)
-    })
-    return fitting ?? null
   }
 
   /** Gives up the least recently used indexes of other shards until these rows fit beside the rest. */
@@ -407,7 +378,7 @@ export class SearchIndexes {
     const { arena } = index
     if (!needsCodes(arena) || (index.calibration !== null && !this.#outgrown(index))) return true
     if (arena.rows.float32) this.#quantizeFromArena(index)
-    const from = arena.rows.float32 ? rowsOfArena(arena) : this.#rowsOfTable(index)
+    const from = arena.rows.float32 ? rowsOfArena(arena) : rowsOfTable(arena, this.#statements)
     const steps = calibrate(arena, sampleRecords(arena, CALIBRATION_QUERIES), from)
     for (;;) {
       await nextTurn(undefined, { ref: false })
@@ -429,29 +400,6 @@ export class SearchIndexes {
       arena.float32At(arena.slotOf(record)),
     )
     arena.quantize(trainQuantizer(rows, arena.dimension, arena.metric))
-  }
-
-  /** Rows of the table; neighbours are the best of a deep scan of the finest code, ranked by the table's rows. */
-  #rowsOfTable(index: ShardIndex): CalibrationRows {
-    const { arena } = index
-    const kind = arena.rows.int8 ? 'int8' : 'bits'
-    const rowOf = (record: number): Float32Array | null => {
-      const row = this.#statements.embedding.get(record)
-      return row === undefined ? null : bytesToFloat32(row['embedding'] as Uint8Array)
-    }
-    return {
-      rowOf,
-      nearest: (record, query, k) => {
-        const distanceTo = distanceFrom(arena.metric, query)
-        const depth = TRUTH_DEPTH[kind]
-        return nearestByCode(arena, kind, record, query, depth, depth)
-          .map((other) => ({ other, row: rowOf(other) }))
-          .flatMap(({ other, row }) => (row === null ? [] : [{ other, distance: distanceTo(row) }]))
-          .sort((a, b) => a.distance - b.distance)
-          .slice(0, k)
-          .map(({ other }) => other)
-      },
-    }
   }
 }
 

@@ -14,9 +14,11 @@
  */
 import type { StatementSync } from 'node:sqlite'
 
+import { bytesEqual } from '../bytes.ts'
 import type { Arena } from '../search/arena.ts'
-import type { Calibration } from '../search/calibrate.ts'
+import { type Calibration, sampleRecords } from '../search/calibrate.ts'
 import type { Selection } from '../search/scan.ts'
+import type { SearchStatements } from './search-statements.ts'
 import type { ShardRow } from './shards.ts'
 
 /** What an index was made from. */
@@ -39,6 +41,9 @@ const KEPT_BYTES_MIN = 65_536
 
 /** What a filter is taken to need beside its slots. */
 const FILTER_BYTES = 512
+
+/** Rows whose codes are made again to prove those that came from disk. */
+const PROOF_ROWS = 16
 
 type TailRow = readonly [record: number, changeId: number, embedding: Uint8Array | null]
 
@@ -74,6 +79,25 @@ export class ShardIndex {
       this.basis.logId === basis.logId &&
       (this.cursor === 0 || this.cursor >= collectedThrough)
     )
+  }
+
+  /**
+   * Whether this may answer (I4), which is found out once. In step with the file, inside a read transaction.
+   */
+  isProven(shard: ShardRow, statements: SearchStatements): boolean {
+    if (!this.unproven) return true
+    const { arena } = this
+    const sound =
+      arena.count === shard.record_count &&
+      sampleRecords(arena, PROOF_ROWS).every((record) => {
+        const row = statements.embedding.get(record)
+        if (row === undefined) return false
+        const codes = arena.codesOf(record)
+        arena.set(record, row['embedding'] as Uint8Array)
+        return bytesEqual(codes, arena.codesOf(record))
+      })
+    this.unproven = !sound
+    return sound
   }
 
   /** Rows of the feed that are not in the arena yet, at most. */
