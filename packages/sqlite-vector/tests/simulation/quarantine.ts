@@ -14,7 +14,7 @@ import type { SimNode } from './node.ts'
 import { newRecord, pickId } from './workload.ts'
 import type { World } from './world.ts'
 
-const STRANGE = '["later"]'
+const STRANGE = '[]'
 
 /** Rounds of discarding; what is discarded by two at once is a conflict, and in nobody's quarantine. */
 const ROUNDS_MAX = 5
