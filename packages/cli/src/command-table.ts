@@ -3,6 +3,14 @@
  * them, and docs/cli.md is written from it (scripts/cli-reference.ts).
  */
 import type { Command } from './command.ts'
+import {
+  clusterInitCommand,
+  clusterJoinCommand,
+  clusterListCommand,
+  clusterRevokeCommand,
+  clusterTokenCommand,
+  grantCommand,
+} from './commands/cluster.ts'
 import { completionCommand } from './commands/completion.ts'
 import {
   conflictsListCommand,
@@ -33,6 +41,7 @@ import {
   queryCommand,
   watchCommand,
 } from './commands/records.ts'
+import { configPrintCommand, serveCommand } from './commands/serve.ts'
 import {
   shardsCommand,
   shardsCreateCommand,
@@ -50,6 +59,8 @@ import { repairCommand, verifyCommand } from './commands/verify.ts'
 
 export const COMMANDS: readonly Command[] = [
   initCommand,
+  serveCommand,
+  configPrintCommand,
   shardsCommand,
   shardsCreateCommand,
   shardsDropCommand,
@@ -81,6 +92,12 @@ export const COMMANDS: readonly Command[] = [
   trustAddCommand,
   trustListCommand,
   trustRemoveCommand,
+  clusterInitCommand,
+  clusterTokenCommand,
+  clusterJoinCommand,
+  clusterListCommand,
+  clusterRevokeCommand,
+  grantCommand,
   completionCommand(() => COMMANDS),
   demoCommand,
 ]

@@ -103,7 +103,7 @@ export const DATABASE_OPTION: Option = {
   short: 'd',
   value: 'FILE',
   summary: 'the database file',
-  default: 'vectors.db',
+  default: 'sqlite-vector.db',
   environment: 'SQLITE_VECTOR_DATABASE',
   choices: 'file',
 }
@@ -154,7 +154,7 @@ export function existingDatabase(call: Call): string {
 
 /** The path of the database of a call. */
 export function databaseOf(call: Call): string {
-  return call.text('database') ?? 'vectors.db'
+  return call.text('database') ?? 'sqlite-vector.db'
 }
 
 /** The folder of keys and trust that belongs to a database file. */
@@ -180,4 +180,10 @@ export function oneOfWords<Word extends string>(
   const found = words.find((word) => word === given)
   if (found !== undefined) return found
   throw new UsageError(`${what} takes ${words.join(', ')}; got ${given}`)
+}
+
+/** `notes.db` is called notes, unless it is told otherwise. */
+export function nameOfFile(path: string): string {
+  const name = (path.split(/[/\\]/).at(-1) ?? '').replace(/\.[^.]*$/, '')
+  return name === '' ? 'node' : name
 }

@@ -11,11 +11,14 @@ import { completionScript } from '../src/completion.ts'
 import { helpOf, markdownOf } from '../src/help.ts'
 import { chooseCommand } from '../src/parse.ts'
 
+/** Without what a formatter may change. */
+function words(text: string): string {
+  return text.replaceAll(/[\s|:-]+/g, ' ')
+}
+
 const page = readFileSync(join(import.meta.dirname, '..', '..', '..', 'docs', 'cli.md'), 'utf8')
 
 test('docs/cli.md holds the reference of every command; scripts/cli-reference.ts writes it', () => {
-  const words = (text: string): string => text.replaceAll(/[\s|:-]+/g, ' ')
-
   expect(words(page).endsWith(words(markdownOf(COMMANDS)))).toBe(true)
 })
 
@@ -38,17 +41,6 @@ test('no command has two options of one name or letter, and its help names all',
 })
 
 test('bash completes nouns, verbs, options and fixed values', () => {
-  const complete = (...words: string[]): readonly string[] => {
-    const script = `${completionScript('bash', COMMANDS)}
-      COMP_WORDS=(sqlite-vector ${words.map((word) => `'${word}'`).join(' ')})
-      COMP_CWORD=${words.length}
-      _sqlite_vector
-      printf '%s\\n' "\${COMPREPLY[@]}"`
-    const { stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8', cwd: '/' })
-    expect(stderr).toBe('')
-    return stdout.trim().split('\n')
-  }
-
   expect(complete('conf')).toContain('conflicts')
   expect(complete('conflicts', 're')).toEqual(['resolve'])
   expect(complete('conflicts', 'resolve', '--ch')).toEqual(['--choose'])
@@ -56,3 +48,15 @@ test('bash completes nouns, verbs, options and fixed values', () => {
   expect(complete('query', 'notes', '--thr')).toEqual(['--threshold'])
   expect(complete('completion', 'zs')).toEqual(['zsh'])
 })
+
+/** What bash offers after these words. */
+function complete(...typed: string[]): readonly string[] {
+  const script = `${completionScript('bash', COMMANDS)}
+    COMP_WORDS=(sqlite-vector ${typed.map((word) => `'${word}'`).join(' ')})
+    COMP_CWORD=${typed.length}
+    _sqlite_vector
+    printf '%s\\n' "\${COMPREPLY[@]}"`
+  const { stdout, stderr } = spawnSync('bash', ['-c', script], { encoding: 'utf8', cwd: '/' })
+  expect(stderr).toBe('')
+  return stdout.trim().split('\n')
+}

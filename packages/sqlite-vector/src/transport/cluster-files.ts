@@ -17,6 +17,8 @@ export interface ClusterMembership {
   readonly name: string
   /** Fingerprint of its authority. */
   readonly authority: string
+  /** The node that holds the authority. */
+  readonly authorityNode: string
   /** Where the authority answers; null on the node that holds it. */
   readonly address: string | null
 }
@@ -45,9 +47,10 @@ export function holdsAuthority(folder: string): boolean {
 /** Null when the node belongs to none. @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` */
 export function readMembership(folder: string): ClusterMembership | null {
   return readJson(join(folder, CLUSTER_FILE), (value) => {
-    const { name, authority, address } = value as Partial<ClusterMembership>
+    const { name, authority, authorityNode, address } = value as Partial<ClusterMembership>
     if (typeof name !== 'string' || typeof authority !== 'string') throw new TypeError('no cluster')
-    return { name, authority, address: typeof address === 'string' ? address : null }
+    if (typeof authorityNode !== 'string') throw new TypeError('no node of the authority')
+    return { name, authority, authorityNode, address: typeof address === 'string' ? address : null }
   })
 }
 

@@ -22,6 +22,8 @@ export type ClusterAnswer =
       readonly certificatePem?: string
       /** What people call the cluster. */
       readonly cluster?: string
+      /** The node that holds the authority. */
+      readonly authorityNode?: string
       /** The signed list; absent while nothing was revoked. */
       readonly revocations?: string
     }
@@ -61,11 +63,13 @@ export function decodeAnswer(bytes: Uint8Array): ClusterAnswer | null {
   if (fields['ok'] !== true) return null
   const certificatePem = textOf(fields, 'certificatePem')
   const cluster = textOf(fields, 'cluster')
+  const authorityNode = textOf(fields, 'authorityNode')
   const revocations = textOf(fields, 'revocations', CLUSTER_MESSAGE_BYTES_MAX)
   return {
     ok: true,
     ...(certificatePem === null ? {} : { certificatePem }),
     ...(cluster === null ? {} : { cluster }),
+    ...(authorityNode === null ? {} : { authorityNode }),
     ...(revocations === null ? {} : { revocations }),
   }
 }

@@ -51,7 +51,12 @@ export function initCluster(folder: string, options: InitOptions): ClusterMember
   const issued = replaceCertificate(folder, certificatePem)
   TrustList.open(folder).addAuthority(authority.certificatePem, name)
   writeNode(folder, nodeOf(nodeId, issued, clock.nowMs()))
-  const membership = { name, authority: authority.fingerprint, address: null }
+  const membership = {
+    name,
+    authority: authority.fingerprint,
+    authorityNode: nodeId,
+    address: null,
+  }
   writeMembership(folder, membership)
   return membership
 }
@@ -106,7 +111,8 @@ export async function joinCluster(
   const trust = TrustList.open(folder)
   trust.addAuthority(authorityPem, asked.cluster)
   if (asked.revocations !== undefined) trust.addRevocations(asked.revocations)
-  const membership = { name: asked.cluster, authority, address }
+  const { cluster: name, authorityNode } = asked
+  const membership = { name, authority, authorityNode, address }
   writeMembership(folder, membership)
   return membership
 }
@@ -148,6 +154,14 @@ export function nodeOf(
   return { nodeId, fingerprint, earlier: [], joinedAtMs: nowMs, notAfterMs, isRevoked: false }
 }
 
+/** What the authority gave. */
+interface Joined {
+  readonly certificatePem: string
+  readonly cluster: string
+  readonly authorityNode: string
+  readonly revocations?: string
+}
+
 async function ask(
   address: string,
   guest: NodeIdentity,
@@ -155,7 +169,7 @@ async function ask(
   identity: NodeIdentity,
   nodeId: string,
   signal: AbortSignal | undefined,
-): Promise<{ certificatePem: string; cluster: string; revocations?: string }> {
+): Promise<Joined> {
   const trust = TrustList.inMemory()
   trust.addAuthority(authorityPem)
   await using transport = await QuicTransport.create({ identity: guest, trust })
@@ -170,10 +184,15 @@ async function ask(
   }
   const answer = decodeAnswer(bytes)
   if (answer?.ok !== true) throw refused(answer?.reason ?? 'the answer cannot be read')
-  const { certificatePem, cluster, revocations } = answer
-  if (certificatePem === undefined || cluster === undefined)
+  const { certificatePem, cluster, authorityNode, revocations } = answer
+  if (certificatePem === undefined || cluster === undefined || authorityNode === undefined)
     throw refused('the answer is not whole')
-  return { certificatePem, cluster, ...(revocations === undefined ? {} : { revocations }) }
+  return {
+    certificatePem,
+    cluster,
+    authorityNode,
+    ...(revocations === undefined ? {} : { revocations }),
+  }
 }
 
 /** Whoever answered proved to be of the cluster; that it is the authority is seen by what it signed. */

@@ -186,8 +186,11 @@ export class ClusterService {
       return refusal('the token was used or has expired')
     const certificatePem = this.#authority().issue(requestPem, { nodeId })
     writeNode(folder, nodeOf(nodeId, certificateFacts(certificatePem), clock.nowMs()))
-    const cluster = readMembership(folder)?.name ?? 'cluster'
-    return this.#withRevocations({ ok: true, certificatePem, cluster })
+    const { name, authorityNode } = readMembership(folder) ?? {
+      name: 'cluster',
+      authorityNode: 'node',
+    }
+    return this.#withRevocations({ ok: true, certificatePem, cluster: name, authorityNode })
   }
 
   /** The connection proved who asks: nobody renews another's certificate. */

@@ -32,6 +32,7 @@ import {
   newPrivateKey,
 } from './certificate.ts'
 import { signStatement } from './statement.ts'
+import { commonName } from './cluster.ts'
 import { checkPrivateFile, fileExists, publishOnce, writeFileAtomic } from './private-files.ts'
 
 const KEY_FILE = 'key.pem'
@@ -65,6 +66,11 @@ export class NodeIdentity {
   /** The leaf certificate first, then those of authorities that signed it. */
   get certificatePem(): string {
     return this.#certificatePem
+  }
+
+  /** What the leaf certificate calls the node; null when it does not. */
+  get commonName(): string | null {
+    return commonName(this.#certificate)
   }
 
   /** From when the leaf certificate is valid, milliseconds since 1970. */

@@ -1,0 +1,132 @@
+/**
+ * `sqlite-vector serve` and `config`: a node as a process, and what it is configured to be. The server package does it;
+ * this parses its settings, which are its table, not ours.
+ */
+import { once } from 'node:events'
+import {
+  CONFIG_OPTIONS,
+  flagName,
+  variableName,
+} from '@agentic-flow/sqlite-vector-server/config-table'
+import type { Flags, ResolvedConfig } from '@agentic-flow/sqlite-vector-server'
+import {
+  type Call,
+  type Command,
+  EXIT,
+  nameOfFile,
+  nodeFolder,
+  type Option,
+  UsageError,
+} from '../command.ts'
+
+const CONFIG_FILE: Option = {
+  name: 'config',
+  value: 'FILE',
+  summary: 'a YAML or JSON file with settings',
+  environment: 'SQLITE_VECTOR_CONFIG',
+  choices: 'file',
+}
+
+const INVITE: Option = {
+  name: 'invite',
+  summary: 'make a cluster unless there is one, and print a token with which one node may join',
+}
+
+/** One option for each setting of a node; variables are read by the server itself, which knows of lists. */
+const SETTINGS: readonly Option[] = CONFIG_OPTIONS.map(({ key, kind, fallback, summary }) => ({
+  name: flagName(key),
+  value: kind.syntax,
+  summary: `${summary} (${variableName(key)})`,
+  ...(key === 'database' ? { short: 'd' } : {}),
+  ...(kind.repeats ? { many: true as const } : {}),
+  ...(typeof fallback === 'string' || typeof fallback === 'number'
+    ? { default: String(fallback) }
+    : {}),
+}))
+
+export const serveCommand: Command = {
+  words: ['serve'],
+  summary: 'Run a node: HTTP API, sync listener, and live sync with its peers, until Ctrl-C.',
+  details:
+    'Settings come from --config, then the environment, then options; the later wins. Listens on loopback unless told otherwise. Ends in order: requests under way are answered, nothing acknowledged is lost. With --json one object on stdout says that the node is ready.',
+  target: 'none',
+  arguments: [],
+  options: [CONFIG_FILE, INVITE, ...SETTINGS],
+  run: serve,
+}
+
+export const configPrintCommand: Command = {
+  words: ['config', 'print'],
+  summary: 'Show the settings in force and where each comes from; secrets are hidden.',
+  target: 'none',
+  arguments: [],
+  options: [CONFIG_FILE, ...SETTINGS],
+  async run(call) {
+    const { describeConfig } = await import('@agentic-flow/sqlite-vector-server')
+    const settings = describeConfig(await resolved(call))
+    call.print({ settings }, () =>
+      settings
+        .map(({ key, value, origin }) => `${key}: ${JSON.stringify(value)}  # ${origin}`)
+        .join('\n'),
+    )
+    return EXIT.done
+  },
+}
+
+async function serve(call: Call): Promise<number> {
+  const { jsonLog, startNode } = await import('@agentic-flow/sqlite-vector-server')
+  const { config, origins } = await resolved(call)
+  const isNamed = origins['nodeId'] !== 'default'
+  const invitation = call.flag('invite')
+    ? await invite(config.database, isNamed ? config.nodeId : nameOfFile(config.database))
+    : null
+  const nodeId = isNamed ? config.nodeId : await certifiedName(config.database)
+  const log = jsonLog(config.log.level, (line) => process.stderr.write(line))
+  const node = await startNode({ ...config, nodeId }, { log })
+  const { url, syncAddress, fingerprint } = node
+  call.print({ nodeId, url, syncAddress, fingerprint, ...invitation }, () =>
+    [
+      `node ${nodeId} is ready`,
+      `  API   ${url}`,
+      `  sync  ${syncAddress ?? 'off: this node only dials'}`,
+      `  fingerprint ${fingerprint}`,
+      ...(invitation === null ? [] : [`  token, good once for a day: ${invitation.token}`]),
+    ].join('\n'),
+  )
+  if (!call.signal.aborted) await once(call.signal, 'abort')
+  const { graceful } = await node.close()
+  return graceful ? EXIT.done : EXIT.failed
+}
+
+async function invite(database: string, nodeId: string): Promise<{ token: string }> {
+  const { initCluster, inviteNode, readMembership } =
+    await import('@agentic-flow/sqlite-vector/transport')
+  const folder = nodeFolder(database)
+  if (readMembership(folder) === null) initCluster(folder, { name: 'cluster', nodeId })
+  return { token: inviteNode(folder).token }
+}
+
+/** What the certificate calls the node: the name under which its cluster took it in. */
+async function certifiedName(database: string): Promise<string> {
+  const { openIdentity } = await import('@agentic-flow/sqlite-vector/transport')
+  return openIdentity(nodeFolder(database)).commonName ?? nameOfFile(database)
+}
+
+async function resolved(call: Call): Promise<ResolvedConfig> {
+  const { ConfigError, resolveConfig } = await import('@agentic-flow/sqlite-vector-server')
+  const flags: Record<string, string | readonly string[]> = {}
+  for (const { name, many } of SETTINGS) {
+    const given = many === true ? call.texts(name) : call.text(name)
+    if (given !== undefined && given.length > 0) flags[name] = given
+  }
+  try {
+    return resolveConfig({
+      file: call.text('config'),
+      env: process.env,
+      flags: flags satisfies Flags,
+    })
+  } catch (error) {
+    if (error instanceof ConfigError) throw new UsageError(error.message, { cause: error })
+    throw error
+  }
+}
