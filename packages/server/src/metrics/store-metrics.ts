@@ -121,7 +121,7 @@ export class StoreMetrics {
     for (const state of shards) {
       const shard = this.#shardLabel.of(state.shardId)
       for (const [field, gauge] of this.#perShard) gauge.inc({ shard }, state[field])
-      this.#indexBytes.inc({ shard }, db.explain(state.shardId).index.bytes)
+      this.#indexBytes.inc({ shard }, db.indexInfo(state.shardId).bytes)
     }
   }
 }

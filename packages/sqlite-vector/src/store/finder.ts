@@ -20,6 +20,7 @@ import type {
   Filter,
   HybridOptions,
   HybridResult,
+  IndexInfo,
   RecallOptions,
   RecallReport,
   SearchPlan,
@@ -78,6 +79,10 @@ export class Finder {
       const query = queryOf(shard, resolved.vector, 'vector')
       return this.#searcher.hybrid(shard, query, resolved)
     })
+  }
+
+  indexInfo(shardId: string): IndexInfo {
+    return this.#read(shardId, ({ shard_id }) => this.#searcher.indexInfo(shard_id))
   }
 
   explain(shardId: string, options: SearchOptions): SearchPlan {

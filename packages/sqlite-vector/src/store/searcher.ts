@@ -26,7 +26,13 @@ import {
 import type { SearchIndexes } from './search-index.ts'
 import type { ResolvedHybrid, ResolvedSearch } from './search-options.ts'
 import type { SearchStatements } from './search-statements.ts'
-import type { HybridResult, RecallReport, SearchPlan, TextResult } from './search-types.ts'
+import type {
+  HybridResult,
+  IndexInfo,
+  RecallReport,
+  SearchPlan,
+  TextResult,
+} from './search-types.ts'
 import type { FilteredSlots, ShardIndex } from './shard-index.ts'
 import type { ShardRow } from './shards.ts'
 import { searchText } from './text-index.ts'
@@ -122,12 +128,23 @@ export class Searcher {
     })
   }
 
+  /** What there is of the index of a shard; builds nothing. */
+  indexInfo(shardId: string): IndexInfo {
+    const { state, index, reason } = this.#indexes.state(shardId)
+    const kinds = ['float32', 'int8', 'bits'] as const
+    return {
+      state,
+      reason,
+      rows: index === null ? null : kinds.filter((kind) => index.arena.rows[kind]),
+      bytes: index?.arena.bytes ?? 0,
+      calibration: index?.calibration ?? null,
+    }
+  }
+
   /** How a search with these options would run now. */
   explain(shard: ShardRow, options: ResolvedSearch): SearchPlan {
     const prepared = this.#prepare(shard, options, options.mmr?.candidates ?? options.k)
     const { plan, selection, selected, filter } = prepared
-    const { state, index, reason } = this.#indexes.state(shard.shard_id)
-    const kinds = ['float32', 'int8', 'bits'] as const
     return {
       mode: plan.mode,
       source: plan.source,
@@ -138,13 +155,7 @@ export class Searcher {
       selected,
       visit: selection.type === 'list' ? 'gather' : selection.type,
       filter: filter === null ? null : explainFilter(this.#statements, shard, filter),
-      index: {
-        state,
-        reason,
-        rows: index === null ? null : kinds.filter((kind) => index.arena.rows[kind]),
-        bytes: index?.arena.bytes ?? 0,
-        calibration: index?.calibration ?? null,
-      },
+      index: this.indexInfo(shard.shard_id),
     }
   }
 

@@ -58,6 +58,7 @@ import type {
   Filter,
   HybridOptions,
   HybridResult,
+  IndexInfo,
   RecallOptions,
   RecallReport,
   SearchPlan,
@@ -306,6 +307,11 @@ export class SQLiteVectorDB {
   /** The rankings by vector and by text, fused by reciprocal ranks. */
   hybrid(shardId: string, options: HybridOptions): readonly HybridResult[] {
     return this.#finder.hybrid(shardId, options)
+  }
+
+  /** What there is of the shard's index in memory; unlike {@link explain} it builds nothing. */
+  indexInfo(shardId: string): IndexInfo {
+    return this.#finder.indexInfo(shardId)
   }
 
   /** How a search with these options would run now, and why. */
