@@ -13,6 +13,7 @@ import { readDelta } from './changelog.ts'
 import { collectTombstones } from './collect.ts'
 import { compareRanges, doubtfulSince, readRecords, repairRecords, summarize } from './compare.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
+import { DeferredFlush } from './flush.ts'
 import { correctCounts, recomputeFingerprint, recount } from './fingerprints.ts'
 import { renewIdentity } from './identity.ts'
 import {
@@ -63,6 +64,7 @@ export class Replica implements ReplicaStore {
   readonly #reportListeners = new Set<(shardId: string, peer: string) => void>()
   /** Shards whose new writes go out as soon as they are committed, and to how many sessions. */
   readonly #exposed = new Map<string, number>()
+  readonly #flush: DeferredFlush
   #dataVersion: number
 
   constructor(core: StoreCore) {
@@ -72,6 +74,7 @@ export class Replica implements ReplicaStore {
       if (this.#exposed.has(shard.shardId)) confirmOwnWrites(transaction, shard)
     }
     this.#dataVersion = this.#readDataVersion()
+    this.#flush = new DeferredFlush(core.db, core.path, () => this.#readDataVersion())
   }
 
   get path(): string {
@@ -115,6 +118,14 @@ export class Replica implements ReplicaStore {
     )
   }
 
+  deferFlush(): () => Promise<void> {
+    return this.#flush.begin()
+  }
+
+  whenDurable(): Promise<void> {
+    return this.#flush.whenDurable()
+  }
+
   expose(shardId: string): () => void {
     this.#exposed.set(shardId, (this.#exposed.get(shardId) ?? 0) + 1)
     let isOver = false
@@ -133,7 +144,7 @@ export class Replica implements ReplicaStore {
     source: DeltaSource,
     join: VersionVector | null = null,
   ): ApplyResult {
-    const result = this.#core.write((transaction) => {
+    const result = this.#receive((transaction) => {
       if (isVoid(transaction, source)) return null
       const applied = applyDelta(transaction, shardId, changes, source)
       if (applied === null || join === null || applied.lacking.length > 0) return applied
@@ -151,7 +162,7 @@ export class Replica implements ReplicaStore {
     versionVector: VersionVector,
     gcFloor: VersionVector = EMPTY_VECTOR,
   ): ShardState {
-    const state = this.#core.write((transaction) => {
+    const state = this.#receive((transaction) => {
       if (isVoid(transaction, source)) return null
       if (!joinVector(transaction, shardId, source, versionVector, gcFloor, true)) return null
       return this.#core.read(() => this.#state(shardId))
@@ -278,7 +289,7 @@ export class Replica implements ReplicaStore {
   }
 
   recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void {
-    const renewed = this.#core.write((transaction) =>
+    const renewed = this.#receive((transaction) =>
       recordAck(transaction, shardId, peer, cursor, versionVector),
     )
     if (renewed) throw identityRenewed(shardId)
@@ -351,6 +362,11 @@ export class Replica implements ReplicaStore {
 
   saveSyncState(key: string, value: string | null): void {
     this.#core.write(() => writeSyncState(this.#core, key, value))
+  }
+
+  /** Commits what a peer sent or said. */
+  #receive<T>(fn: (transaction: WriteTransaction) => T): T {
+    return this.#flush.commit(() => this.#core.write(fn))
   }
 
   #reported(shardId: string, peer: string): void {

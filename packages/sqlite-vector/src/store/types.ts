@@ -377,6 +377,13 @@ export interface ReplicaStore {
   ensureShard(info: ShardInfo): void
   readDelta(shardId: string, query: DeltaQuery): DeltaRead
   /**
+   * From now on what peers send is committed without waiting for the disk; the result ends that. Whoever tells a peer
+   * anything of this file awaits {@link whenDurable} before.
+   */
+  deferFlush(): () => Promise<void>
+  /** Resolves once everything committed so far, also by other processes, would survive power loss. @throws `STORE_IO` */
+  whenDurable(): Promise<void>
+  /**
    * From now on every write of the shard is noted as sent in its own transaction, because a session sends it at
    * once; the result ends that. Only after a read that exposed the whole feed: what was written before must have been noted.
    */

@@ -99,6 +99,7 @@ export class VectorSync {
   readonly #memberListeners = new Set<(member: Member) => void>()
   readonly #events = new EventHub<SyncEvent>()
   readonly #stopListening: () => void
+  readonly #stopDeferring: () => Promise<void>
   readonly #ending = new AbortController()
   readonly #syncs = new Map<string, SharedTask<SyncResult>>()
   readonly #shardsSeen = new Set<string>()
@@ -152,6 +153,7 @@ export class VectorSync {
       emit,
       connect: async (address, wait) => (await this.#open()).get(address, wait),
     })
+    this.#stopDeferring = store.deferFlush()
     this.#stopListening = store.onCommit((notice) => {
       emit({ type: 'change', ...notice })
       if (this.#shardsSeen.has(notice.shardId)) return
@@ -397,6 +399,7 @@ export class VectorSync {
     await connections?.close()
     await this.#service?.close()
     this.#members.flush()
+    await this.#stopDeferring()
     this.#listening = null
     this.#events.end()
   }

@@ -1,6 +1,8 @@
 /**
  * Shards kept in sync over the memory network.
  */
+import { unlinkSync } from 'node:fs'
+
 import { expect, test } from 'vitest'
 
 import { decodeFrame, encodeFrame } from '../../src/sync/protocol.ts'
@@ -8,6 +10,20 @@ import { liveContract } from './live-contract.ts'
 import { LiveNodes, SHARD, whenLive } from './live-nodes.ts'
 
 liveContract('memory')
+
+test('nothing is acknowledged that could not be flushed to disk', async () => {
+  await using nodes = await LiveNodes.of('memory', 2)
+  const [a, b] = [nodes.get(0), nodes.get(1)]
+  a.db.createShard(SHARD, { dimension: 3 })
+  a.db.insert(SHARD, { id: 'one', embedding: [1, 0, 0] })
+  // As where b's disk fails: the flush finds no file to flush, while SQLite goes on.
+  unlinkSync(`${b.db.path}-wal`)
+
+  await expect(b.sync.sync(SHARD, a.address)).rejects.toMatchObject({ code: 'STORE_IO' })
+
+  expect(b.db.count(SHARD)).toBe(1)
+  expect(a.db.replica.peerCursors()).toEqual([])
+})
 
 test('an invitation to pull live what is pulled live already is refused by name', async () => {
   await using nodes = await LiveNodes.of('memory', 2)

@@ -263,6 +263,7 @@ export class NodeSessions {
         signal,
         onProgress,
         onStep: stepped,
+        beforeSend: () => this.#setup.store.whenDurable(),
         whileApplying,
       }
       const result = await runSession(session, setup, firstFrame)

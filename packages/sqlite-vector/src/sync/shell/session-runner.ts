@@ -24,6 +24,8 @@ export interface RunnerSetup extends DriverSetup {
   readonly onProgress: (session: Session, changes: number) => void
   /** Given the running session before its first step, and called after each step. */
   readonly onStep?: (running: Running) => void
+  /** Awaited before each frame: what it tells must be on disk. */
+  readonly beforeSend?: () => Promise<void>
   /** Runs `fn`, which may commit what the peer sent. */
   readonly whileApplying?: <T>(fn: () => T) => T
 }
@@ -201,6 +203,7 @@ class SessionRunner<S extends Session> implements Running {
   }
 
   async #send(bytes: Uint8Array): Promise<void> {
+    await this.#setup.beforeSend?.()
     await this.#setup.channel.send(bytes, { signal: this.#setup.signal })
     this.#bytesSent += bytes.byteLength
   }

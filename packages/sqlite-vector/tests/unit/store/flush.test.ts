@@ -1,0 +1,103 @@
+/**
+ * Commits that do not wait for the disk: what they may not promise before they are flushed.
+ */
+import { mkdtempSync, rmSync, unlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+import { afterEach, beforeEach, expect, test } from 'vitest'
+
+import { DeferredFlush } from '../../../src/store/flush.ts'
+
+let folder: string
+let db: DatabaseSync
+let flush: DeferredFlush
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'flush-'))
+  db = new DatabaseSync(join(folder, 'a.db'))
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE t (x)')
+  flush = new DeferredFlush(db, join(folder, 'a.db'), dataVersion)
+})
+
+afterEach(() => {
+  if (db.isOpen) db.close()
+  rmSync(folder, { recursive: true })
+})
+
+function dataVersion(): number {
+  return Number(db.prepare('PRAGMA data_version').get()?.['data_version'])
+}
+
+function level(): unknown {
+  return db.prepare('PRAGMA synchronous').get()?.['synchronous']
+}
+
+test('only what is committed inside of it does not wait for the disk', async () => {
+  expect(flush.commit(level)).toBe(2)
+  const end = flush.begin()
+  expect(flush.commit(level)).toBe(1)
+  expect(level()).toBe(2)
+  expect(() =>
+    flush.commit(() => {
+      throw new TypeError('no')
+    }),
+  ).toThrow(TypeError)
+  expect(level()).toBe(2)
+  await end()
+  expect(flush.commit(level)).toBe(2)
+})
+
+test('inside a transaction, the transaction’s own commit waits', async () => {
+  const end = flush.begin()
+  db.exec('BEGIN')
+  expect(flush.commit(level)).toBe(2)
+  db.exec('COMMIT')
+  await end()
+})
+
+test('nothing is durable any more once the log could not be flushed', async () => {
+  const end = flush.begin()
+  flush.commit(() => db.exec('INSERT INTO t VALUES (1)'))
+  await flush.whenDurable()
+  await end()
+  const again = flush.begin()
+  // As where the disk fails: the flush finds no file to flush.
+  unlinkSync(join(folder, 'a.db-wal'))
+  flush.commit(() => db.exec('INSERT INTO t VALUES (2)'))
+
+  await expect(flush.whenDurable()).rejects.toMatchObject({ code: 'STORE_IO' })
+  await expect(flush.whenDurable()).rejects.toMatchObject({ code: 'STORE_IO' })
+  expect(flush.commit(level)).toBe(2)
+  await again()
+})
+
+test('what another process committed is flushed, too, before it is told on', async () => {
+  const end = flush.begin()
+  await flush.whenDurable()
+  const other = new DatabaseSync(join(folder, 'a.db'))
+  other.exec('PRAGMA synchronous = NORMAL; INSERT INTO t VALUES (1)')
+  other.close()
+  unlinkSync(join(folder, 'a.db-wal'))
+
+  await expect(flush.whenDurable()).rejects.toMatchObject({ code: 'STORE_IO' })
+  await end()
+})
+
+test('a database in memory, or one whose commits never wait, has nothing to defer', async () => {
+  using memory = new DatabaseSync(':memory:')
+  const none = new DeferredFlush(memory, ':memory:', () => 1)
+  const end = none.begin()
+  none.commit(() => memory.exec('CREATE TABLE t (x)'))
+  await none.whenDurable()
+  await end()
+
+  db.exec('PRAGMA synchronous = NORMAL')
+  const normal = new DeferredFlush(db, join(folder, 'a.db'), dataVersion)
+  const over = normal.begin()
+  unlinkSync(join(folder, 'a.db-wal'))
+  normal.commit(() => db.exec('INSERT INTO t VALUES (1)'))
+  await normal.whenDurable()
+  await over()
+})
