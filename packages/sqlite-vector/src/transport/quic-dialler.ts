@@ -20,7 +20,7 @@ import type { QuicConnection } from './quic-connection.ts'
 import type { QuicEndpoint } from './quic-endpoint.ts'
 import type { ResolvedQuicOptions } from './quic-options.ts'
 import type { QuicPool } from './quic-pool.ts'
-import type { DialOptions, PeerAddress } from './types.ts'
+import type { PeerAddress, WaitOptions } from './types.ts'
 
 /** Silence after which a connection is probed before it is handed out. */
 const SILENCE_MS = 500
@@ -28,6 +28,12 @@ const SILENCE_MS = 500
 const PROBE_MS = 250
 const ATTEMPT_DELAY_MS = 250
 const ADDRESSES_MAX = 8
+
+/**
+ * When a dial is done: frames can be sent, perhaps as early data; nobody can replay them; the peer has
+ * said that it takes us.
+ */
+export type DialledUntil = 'opened' | 'established' | 'accepted'
 
 interface SharedDial {
   readonly connection: Promise<QuicConnection>
@@ -75,19 +81,20 @@ export class QuicDialler {
 
   async dial(
     address: PeerAddress,
-    { signal, early = false }: DialOptions,
+    { signal }: WaitOptions,
+    until: DialledUntil,
   ): Promise<QuicConnection> {
     const target = formatAddress(parseAddress(address))
     const open = this.#pool.find(target)
     if (open !== undefined && (await this.#isAlive(open, signal))) return open
     const connection = await this.#share(target, signal)
-    if (early) return connection
+    if (until === 'opened') return connection
     try {
-      await whileWaiting(connection.accepted, signal)
+      await whileWaiting(connection[until], signal)
     } catch (error) {
       if (!connection.failedByTicket) throw error
       this.#options.tickets.forget(target)
-      return this.dial(address, { ...(signal === undefined ? {} : { signal }), early })
+      return this.dial(address, signal === undefined ? {} : { signal }, until)
     }
     // Two sides may have dialled each other: both take the same one of the two.
     const preferred = this.#pool.preferred(connection)
@@ -181,7 +188,7 @@ export class QuicDialler {
 
   async #attempt(target: PeerAddress, to: HostPort, race: Race): Promise<QuicConnection> {
     const { tickets, trust } = this.#options
-    const ticket = this.#options.enable0Rtt ? tickets.get(target) : null
+    const ticket = tickets.get(target)
     const session = ticket !== null && trust.mayTrust(ticket.fingerprint) ? ticket.session : null
     const connection = await this.#endpoint.dial({ to, dialled: target, session })
     race.attempts.add(connection)

@@ -4,12 +4,16 @@
  * The engine knows when each packet should leave, its bindings do not tell; without any spreading, a
  * bottleneck drops several times more packets. So a connection may send at `gain` windows per round
  * trip, in bursts of at least {@link BURST_DATAGRAMS_MIN}. On paths of up to 2 ms there is nothing to
- * spread: timers are coarser than that.
+ * spread: timers are coarser than that. Nor within one machine, where a busy process looks like a long path.
+ *
+ * A timer that comes late must not cost rate: what a connection that waits for it has earned meanwhile is
+ * kept up to {@link LATE_MS}. One that was idle starts with an ordinary burst.
  *
  * Reference: RFC 9002 §7.7.
  */
 const BURST_DATAGRAMS_MIN = 20
 const BURST_MS = 4
+const LATE_MS = 25
 const RTT_MS_UNPACED = 2
 const SAMPLE_MS = 10
 
@@ -34,8 +38,8 @@ export class QuicPacer {
     this.#sample = sample
   }
 
-  /** How many bytes may leave now; the last packet may overdraw it. */
-  refill(nowMs: number): number {
+  /** How many bytes may leave now; the last packet may overdraw it. `waited`: for a timer, for more of them. */
+  refill(nowMs: number, waited: boolean): number {
     if (nowMs - this.#sampledMs >= SAMPLE_MS) {
       this.#sampledMs = nowMs
       const path = this.#sample()
@@ -46,7 +50,7 @@ export class QuicPacer {
     this.#refilledMs = nowMs
     if (this.#rate === Number.POSITIVE_INFINITY) this.#tokens = Number.POSITIVE_INFINITY
     else {
-      const burst = Math.max(this.#burstBytesMin, this.#rate * BURST_MS)
+      const burst = Math.max(this.#burstBytesMin, this.#rate * (waited ? LATE_MS : BURST_MS))
       this.#tokens = Math.min(burst, this.#tokens + earned)
     }
     return this.#tokens

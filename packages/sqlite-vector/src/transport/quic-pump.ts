@@ -18,6 +18,7 @@
  * Reference: RFC 9000 §10 (idle, closing), RFC 9002 §6.2 (timeouts).
  */
 import { abortable } from './abortable.ts'
+import { isLoopback } from './address.ts'
 import type { HostPort } from './address.ts'
 import { CONNECTION_IDS_MAX } from '../limits.ts'
 import type { NativeConnection, NativePathStats } from './quic-binding.ts'
@@ -28,6 +29,8 @@ import { QuicPacer } from './quic-pacer.ts'
 export const DATAGRAM_BYTES_MIN = 1_200
 
 const PACE_MS = 1
+/** Sent in one go; some milliseconds of system calls. */
+const FLUSH_DATAGRAMS_MAX = 64
 const TIMEOUTS_BEFORE_SHRINKING = 3
 const REGROW_MS = 1_000
 const REGROW_MS_MAX = 60_000
@@ -66,6 +69,8 @@ export class QuicPump {
   #cancelTimer: (() => void) | null = null
   #timerAtMs = 0
   #isPacing = false
+  /** The last flush ended because no more was to leave yet. */
+  #waited = false
   #isGone = false
   #sentMs: number
   #receivedMs: number
@@ -86,7 +91,7 @@ export class QuicPump {
     this.#sentMs = host.options.clock.monotonicMs()
     this.#receivedMs = this.#sentMs
     const gain = host.options.congestionControl === 'bbr' ? 1.5 : 1.25
-    this.#pacer = new QuicPacer(gain, datagramBytes, () => this.activePath())
+    this.#pacer = new QuicPacer(gain, datagramBytes, () => this.#pathToPace())
   }
 
   get isGone(): boolean {
@@ -110,6 +115,11 @@ export class QuicPump {
       datagramsSent: this.#datagramsSent,
       datagramsReceived: this.#datagramsReceived,
     }
+  }
+
+  #pathToPace(): NativePathStats | undefined {
+    const path = this.activePath()
+    return path === undefined || isLoopback(path.peerHost.host) ? undefined : path
   }
 
   activePath(): NativePathStats | undefined {
@@ -152,8 +162,15 @@ export class QuicPump {
     const { clock } = this.#host.options
     const nowMs = clock.monotonicMs()
     if (nowMs >= this.#regrowAtMs) this.#regrow()
-    let tokens = this.#pacer.refill(nowMs)
+    let tokens = this.#pacer.refill(nowMs, this.#waited)
+    let datagramsLeft = FLUSH_DATAGRAMS_MAX
     while (tokens > 0) {
+      if (datagramsLeft === 0) {
+        // What has come in meanwhile is heard first: acknowledgements open the window.
+        this.#host.passSoon()
+        break
+      }
+      datagramsLeft -= 1
       const memory = this.#host.datagramMemory(this.#datagramBytes)
       const sent = this.#nextDatagram(memory)
       if (sent === null) break
@@ -163,7 +180,8 @@ export class QuicPump {
       this.#sentMs = nowMs
       this.#host.transmit(memory.subarray(0, length), from, to)
     }
-    if (tokens <= 0 && !this.#isPacing) {
+    this.#waited = tokens <= 0
+    if (this.#waited && !this.#isPacing) {
       this.#isPacing = true
       clock.schedule(PACE_MS, () => {
         this.#isPacing = false

@@ -13,6 +13,7 @@ import { SqliteVectorError } from '../errors.ts'
 import { AsyncQueue, throwIfAborted } from './abortable.ts'
 import { formatAddress, parseAddress } from './address.ts'
 import { certificateFingerprint, certificateToPem } from './certificate.ts'
+import { DATAGRAM_BYTES } from '../limits.ts'
 import { loadQuicBinding } from './quic-binding.ts'
 import type { NativeConfig, QuicBinding } from './quic-binding.ts'
 import { quicConfig } from './quic-config.ts'
@@ -30,6 +31,7 @@ import { TransportTally } from './quic-tally.ts'
 import type { QuicTransportStats } from './quic-tally.ts'
 import { STREAM_TYPE } from './quic-stream.ts'
 import type {
+  Channel,
   Connection,
   Credentials,
   DialOptions,
@@ -81,8 +83,8 @@ export class QuicTransport implements Transport {
   /** @throws SqliteVectorError `TRANSPORT_UNSUPPORTED_PLATFORM`; TypeError, RangeError for options */
   static async create(options: QuicTransportOptions): Promise<QuicTransport> {
     const transport = new QuicTransport(resolveQuicOptions(options), loadQuicBinding())
-    // Bad key material must fail here, not at the first peer.
-    transport.#config(DATAGRAM_BYTES_TRIED)
+    // Bad key material must fail here, not at the first peer, whose handshake then finds this made.
+    transport.#config(options.datagramBytes ?? DATAGRAM_BYTES)
     return transport
   }
 
@@ -101,7 +103,7 @@ export class QuicTransport implements Transport {
   async dial(address: PeerAddress, options: DialOptions = {}): Promise<QuicConnection> {
     this.#throwIfClosed()
     throwIfAborted(options.signal)
-    return this.#dialler.dial(address, options)
+    return this.#dialler.dial(address, options, options.early === true ? 'opened' : 'accepted')
   }
 
   async *accept(): AsyncIterable<Connection> {
@@ -122,8 +124,7 @@ export class QuicTransport implements Transport {
     messages: readonly Uint8Array[],
     options: WaitOptions = {},
   ): Promise<void> {
-    const connection = await this.dial(address, options)
-    const channel = await connection.openTyped(STREAM_TYPE.messages, options)
+    const channel = await this.#openForMessages(address, options)
     await sendMessages(channel, messages, options)
   }
 
@@ -133,9 +134,19 @@ export class QuicTransport implements Transport {
     message: Uint8Array,
     options: WaitOptions = {},
   ): Promise<Uint8Array> {
-    const connection = await this.dial(address, options)
-    const channel = await connection.openTyped(STREAM_TYPE.messages, options)
+    const channel = await this.#openForMessages(address, options)
     return requestAnswer(channel, message, options)
+  }
+
+  /**
+   * Does not wait for the peer's word that it takes us, which would be a round trip more: where it does not,
+   * the channel says so. But it does wait for the handshake, so that nobody can replay a message.
+   */
+  async #openForMessages(address: PeerAddress, options: WaitOptions): Promise<Channel> {
+    this.#throwIfClosed()
+    throwIfAborted(options.signal)
+    const connection = await this.#dialler.dial(address, options, 'established')
+    return connection.openTyped(STREAM_TYPE.messages, options)
   }
 
   /** The next message that a peer sent; null once the transport is closed. */
@@ -288,9 +299,6 @@ export class QuicTransport implements Transport {
     })
   }
 }
-
-/** Any size will do to see whether the engine takes the key material. */
-const DATAGRAM_BYTES_TRIED = 1_200
 
 function refusal(toPeer: string, reason: string): Refusal {
   const end = { by: 'error', code: 'TRANSPORT_PEER_UNTRUSTED', reason } as const

@@ -272,3 +272,39 @@ test('early data off means no early data', async () => {
   expect(await ask(connection, 2)).toBe(2)
   expect(connection.stats().earlyData).toBe('none')
 })
+
+test('a dialler without early data still resumes the session', async () => {
+  await using listener = await openNode()
+  await using dialler = await openNode({ enable0Rtt: false })
+  introduce(listener, dialler)
+  const address = await listener.transport.listen('127.0.0.1:0')
+  echo(listener.transport)
+  await visit(dialler, address)
+
+  const connection = await dialler.transport.dial(address, { early: true })
+
+  expect(await ask(connection, 2)).toBe(2)
+  expect(connection.stats()).toMatchObject({ resumed: true, earlyData: 'none' })
+})
+
+test('a request waits for the handshake: nobody can replay it', async () => {
+  await using listener = await openNode()
+  await using dialler = await openNode()
+  introduce(listener, dialler)
+  await using relay = await UdpRelay.open(await listener.transport.listen('127.0.0.1:0'))
+  echo(listener.transport)
+  await visit(dialler, relay.address)
+  const before = listener.transport.getStats().channelsOpened
+
+  relay.behaviour.isDeaf = true
+  const asked = dialler.transport.request(relay.address, Uint8Array.of(1))
+  // The control stream, which names a process and no more, does travel early.
+  await expect.poll(() => listener.transport.getStats().earlyDataTaken).toBe(1)
+  const opened = listener.transport.getStats().channelsOpened - before
+  relay.behaviour.isDeaf = false
+  const incoming = await listener.transport.receive()
+  await incoming?.answer(Uint8Array.of(2))
+
+  expect(opened).toBe(0)
+  expect([...(await asked)]).toEqual([2])
+})
