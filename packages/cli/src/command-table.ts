@@ -19,6 +19,7 @@ import {
   conflictsUndoCommand,
 } from './commands/conflicts.ts'
 import { demoCommand } from './commands/demo.ts'
+import { doctorCommand, vacuumCommand } from './commands/doctor.ts'
 import { exportCommand } from './commands/export.ts'
 import { importCommand } from './commands/import.ts'
 import { initCommand } from './commands/init.ts'
@@ -88,6 +89,8 @@ export const COMMANDS: readonly Command[] = [
   repairCommand,
   snapshotCommand,
   restoreCommand,
+  vacuumCommand,
+  doctorCommand,
   fingerprintCommand,
   trustAddCommand,
   trustListCommand,

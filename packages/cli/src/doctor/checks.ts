@@ -1,0 +1,263 @@
+/**
+ * What `doctor` looks at: one function a subject, each giving findings that say what is, and what to do about it.
+ *
+ * Nothing is repaired here, and nothing is changed but counts that `recount()` finds wrong, which it puts right.
+ */
+import { readFileSync, statSync } from 'node:fs'
+import { statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import { X509Certificate } from 'node:crypto'
+import { checkIntegrity, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
+import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
+import type { ShardCoordinator } from '@agentic-flow/sqlite-vector/sync'
+import { formatBytes, formatCount } from '../terminal.ts'
+
+/** What was found of one subject. */
+export interface Finding {
+  readonly check: string
+  readonly state: 'ok' | 'warning' | 'failed'
+  readonly detail: string
+  /** What to do; null when nothing is. */
+  readonly advice: string | null
+}
+
+const DAY_MS = 86_400_000
+/** A certificate that ends sooner is worth a warning: half the time in which a cluster renews it. */
+const CERTIFICATE_DAYS = 60
+/** As far as the clock may be off before peers' stamps are not absorbed. */
+const CLOCK_MS = 60_000
+const WAL_BYTES = 268_435_456
+const PING_MS = 5_000
+
+/** The file, page by page. */
+export function checkFile(path: string): Finding {
+  try {
+    const complaints = checkIntegrity(path)
+    if (complaints.length === 0) return ok('file', `${formatBytes(statSync(path).size)}, sound`)
+    return failed(
+      'file',
+      complaints.slice(0, 3).join('; '),
+      'The file is damaged: stop the node, restore a snapshot (`restore --replace`) or remove the file and sync a new one from a peer.',
+    )
+  } catch (error) {
+    return ofError('file', error)
+  }
+}
+
+/** Counts and fingerprints against the rows; conflicts and quarantine that wait for somebody. */
+export function checkShards(db: SQLiteVectorDB): readonly Finding[] {
+  return db.shards().flatMap(({ shardId }) => {
+    const check = `shard ${shardId}`
+    const { correct, recordCount } = db.recount(shardId)
+    const { conflictCount, quarantineCount } = db.replica.shardState(shardId)
+    const findings: Finding[] = []
+    if (!correct) {
+      const advice =
+        'It is right now; report it. Compare the rows with a peer: `verify --peer ADDRESS`.'
+      findings.push(failed(check, 'counts were not those of the rows', advice))
+    }
+    if (quarantineCount > 0) {
+      const advice = `\`quarantine list ${shardId}\` says why; \`quarantine retry ${shardId}\` after an upgrade.`
+      findings.push(warning(check, `${quarantineCount} changes in quarantine`, advice))
+    }
+    if (conflictCount > 0) {
+      const advice = `\`conflicts list ${shardId}\`, then \`conflicts resolve\`.`
+      findings.push(warning(check, `${conflictCount} open conflicts`, advice))
+    }
+    return findings.length > 0
+      ? findings
+      : [ok(check, `${formatCount(recordCount)} records, counts right`)]
+  })
+}
+
+/** What searches of each shard run on. */
+export function checkIndexes(db: SQLiteVectorDB): readonly Finding[] {
+  return db.shards().map(({ shardId }) => {
+    const { index } = db.explain(shardId)
+    const check = `index ${shardId}`
+    if (index.state !== 'unavailable') return ok(check, index.state)
+    const advice = 'Searches scan the file meanwhile: give more memory (`--search-memory-bytes`).'
+    return warning(check, index.reason ?? 'no index', advice)
+  })
+}
+
+/** The write-ahead log, which grows while a reader never lets go. */
+export function checkWal(path: string): Finding {
+  const bytes = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0
+  if (bytes <= WAL_BYTES) return ok('write-ahead log', formatBytes(bytes))
+  const advice =
+    'Some process reads without end: find it (`lsof`), end it; the log shrinks at the next checkpoint.'
+  return warning(
+    'write-ahead log',
+    `${formatBytes(bytes)}, and it should be folded in at 4 MiB`,
+    advice,
+  )
+}
+
+/** Who else may read keys, trust and data. */
+export function checkFileModes(path: string, folder: string): readonly Finding[] {
+  if (process.platform === 'win32') return [ok('permissions', 'not checked on Windows')]
+  const wanted = [
+    { file: join(folder, 'key.pem'), mask: 0o077, want: '600' },
+    { file: join(folder, 'trust.json'), mask: 0o077, want: '600' },
+    { file: join(folder, 'permissions.json'), mask: 0o077, want: '600' },
+    { file: join(folder, 'authority', 'authority-key.pem'), mask: 0o077, want: '600' },
+    { file: path, mask: 0o022, want: '640' },
+  ]
+  const open = wanted.filter(({ file, mask }) => {
+    const mode = statSync(file, { throwIfNoEntry: false })?.mode
+    return mode !== undefined && (mode & mask) !== 0
+  })
+  if (open.length === 0) return [ok('permissions', 'keys are private')]
+  return open.map(({ file, want }) =>
+    failed(
+      'permissions',
+      `${file} is open to other users`,
+      `chmod ${want} ${file}; if others can have read a key, make a new one (runbook: rotate keys).`,
+    ),
+  )
+}
+
+/** Our clock against the newest write that is here. */
+export function checkClock(db: SQLiteVectorDB, nowMs: number): Finding {
+  const newestMs = Math.max(0, ...db.replica.shardStates().map(({ updatedAtMs }) => updatedAtMs))
+  const aheadMs = newestMs - nowMs
+  if (aheadMs <= CLOCK_MS) return ok('clock', new Date(nowMs).toISOString())
+  return failed(
+    'clock',
+    `it says ${new Date(nowMs).toISOString()}, and there is a commit of ${new Date(newestMs).toISOString()}`,
+    'Set the clock (NTP). A wrong clock decides concurrent writes wrongly; nothing is lost.',
+  )
+}
+
+/** How long our certificate, and those that we trust, are still good for. */
+export function checkCertificates(folder: string, nowMs: number): readonly Finding[] {
+  const findings: Finding[] = []
+  try {
+    const own = new X509Certificate(readFileSync(join(folder, 'certificate.pem')))
+    findings.push(
+      certificateFinding(
+        'certificate',
+        own,
+        nowMs,
+        'Renewed by itself in a cluster whose authority can be reached; otherwise the runbook: rotate keys.',
+      ),
+    )
+    const trust = JSON.parse(readText(join(folder, 'trust.json')) ?? '{}') as {
+      entries?: { certificatePem: string; nodeId: string | null }[]
+      authorities?: { certificatePem: string; nodeId: string | null }[]
+    }
+    for (const { certificatePem, nodeId } of [
+      ...(trust.entries ?? []),
+      ...(trust.authorities ?? []),
+    ]) {
+      const finding = certificateFinding(
+        `trust ${nodeId ?? ''}`.trim(),
+        new X509Certificate(certificatePem),
+        nowMs,
+        'Ask that node for its new certificate, `trust add` it, and `trust remove` the old one.',
+      )
+      if (finding.state !== 'ok') findings.push(finding)
+    }
+  } catch (error) {
+    findings.push(ofError('certificate', error))
+  }
+  return findings
+}
+
+/** Room for what is to come; a snapshot and a vacuum take as much again as the file. */
+export async function checkDisk(path: string): Promise<Finding> {
+  const { bavail, bsize } = await statfs(path)
+  const freeBytes = bavail * bsize
+  const fileBytes = statSync(path).size
+  const detail = `${formatBytes(freeBytes)} free`
+  if (freeBytes > 2 * fileBytes + WAL_BYTES) return ok('disk', detail)
+  const advice =
+    'Free some: delete what is not needed and `vacuum`, or move the file (runbook: full disk).'
+  return freeBytes < fileBytes / 10
+    ? failed('disk', detail, advice)
+    : warning('disk', detail, advice)
+}
+
+/** Whether each peer can be reached by UDP, and lets us in. */
+export async function checkPeers(
+  coordinator: ShardCoordinator,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const peers = coordinator.getPeers()
+  if (peers.length === 0) return [ok('peers', 'none are known')]
+  return Promise.all(
+    peers.map(async ({ nodeId, address }) => {
+      const check = `peer ${nodeId}`
+      try {
+        const wait = AbortSignal.any([signal, AbortSignal.timeout(PING_MS)])
+        const rttMs = await coordinator.sync.ping(address, { signal: wait })
+        return ok(check, `${address} answers in ${rttMs.toFixed(1)} ms`)
+      } catch (error) {
+        return peerFinding(check, address, error)
+      }
+    }),
+  )
+}
+
+function peerFinding(check: string, address: string, error: unknown): Finding {
+  if (!(error instanceof SqliteVectorError)) throw error
+  const advice: Partial<Record<string, string>> = {
+    TRANSPORT_PEER_UNTRUSTED:
+      'Pin its certificate (`trust add`), or join its cluster, if you know whose it is.',
+    TRANSPORT_REFUSED_BY_PEER:
+      'Give the peer our certificate (`fingerprint --certificate`) to pin, or join its cluster.',
+    TRANSPORT_UNSUPPORTED_PLATFORM: error.hint,
+  }
+  const unreachable = `Is the node running, and is UDP to ${address} open both ways? (runbook: stuck peer)`
+  return failed(
+    check,
+    `${address}: ${error.code}: ${error.message}`,
+    advice[error.code] ?? unreachable,
+  )
+}
+
+function certificateFinding(
+  check: string,
+  certificate: X509Certificate,
+  nowMs: number,
+  advice: string,
+): Finding {
+  const endMs = certificate.validToDate.getTime()
+  const detail = `until ${certificate.validToDate.toISOString().slice(0, 10)}`
+  if (endMs < nowMs) return failed(check, `expired: ${detail}`, advice)
+  if (certificate.validFromDate.getTime() > nowMs) {
+    return failed(check, 'not valid yet', 'Set the clock (NTP).')
+  }
+  return endMs - nowMs < CERTIFICATE_DAYS * DAY_MS
+    ? warning(check, detail, advice)
+    : ok(check, detail)
+}
+
+function readText(path: string): string | null {
+  return statSync(path, { throwIfNoEntry: false }) === undefined ? null : readFileSync(path, 'utf8')
+}
+
+function ok(check: string, detail: string): Finding {
+  return { check, state: 'ok', detail, advice: null }
+}
+
+function warning(check: string, detail: string, advice: string): Finding {
+  return { check, state: 'warning', detail, advice }
+}
+
+function failed(check: string, detail: string, advice: string): Finding {
+  return { check, state: 'failed', detail, advice }
+}
+
+/** An error of the library says itself what to do. */
+export function ofError(check: string, error: unknown): Finding {
+  if (error instanceof SqliteVectorError) {
+    return failed(check, `${error.code}: ${error.message}`, error.hint)
+  }
+  return failed(
+    check,
+    error instanceof Error ? error.message : String(error),
+    'The message says what is wrong.',
+  )
+}
