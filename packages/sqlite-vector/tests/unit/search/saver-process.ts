@@ -1,5 +1,5 @@
 /**
- * A process that changes a shard and saves its codes, again and again, and says a line each time, until it is killed.
+ * A process that changes a shard and saves its codes, again and again, until it is killed.
  * Not a test; started by index-files.test.ts.
  */
 import { createVectorDB } from '../../../src/store/vector-db.ts'
@@ -17,5 +17,4 @@ for (let round = 0; round < 10_000; round += 1) {
     db.upsert('s', { id: `r${(round * 31 + i) % 240}`, embedding })
   }
   await db.warmIndex('s')
-  process.stdout.write(`${round}\n`)
 }
