@@ -1,10 +1,11 @@
 /**
- * A database as sync sees it, with the time of each applied batch told to somebody.
+ * A database as sync sees it, with the time of each applied batch told to somebody, and a span of it.
  *
  * Everything else passes through unchanged, whatever the library adds.
  */
 import { performance } from 'node:perf_hooks'
 import type { SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
+import { tracedApply } from './tracing.ts'
 
 /** `db`, whose applies are timed in milliseconds. */
 export function observed(
@@ -14,7 +15,8 @@ export function observed(
   const { replica } = db
   const applyDelta: typeof replica.applyDelta = (...given) => {
     const startMs = performance.now()
-    const result = replica.applyDelta(...given)
+    const [shardId, changes] = given
+    const result = tracedApply(shardId, changes.length, () => replica.applyDelta(...given))
     onApply(performance.now() - startMs)
     return result
   }

@@ -14,6 +14,7 @@ import type { NodeContext } from './context.ts'
 import { HttpError } from './errors.ts'
 import { pathParameters } from './openapi.ts'
 import { problemOf } from './problem.ts'
+import { tracedRequest } from '../tracing.ts'
 import { type Call, type Route, type RouteAccess, Status } from './route.ts'
 
 declare module 'fastify' {
@@ -153,8 +154,10 @@ function register(app: FastifyInstance, context: NodeContext, route: Route): voi
     // Answers are written as they are: a schema that left a field out must not lose it.
     serializerCompiler: () => (value) => JSON.stringify(value),
     handler: async (request, reply) => {
-      const answer = await route.run(callOf(request, reply, context, names))
-      return send(reply, route, answer)
+      const call = callOf(request, reply, context, names)
+      const { method, path } = route
+      const traced = { method, route: path, headers: request.headers }
+      return send(reply, route, await tracedRequest(traced, async () => route.run(call)))
     },
   })
 }

@@ -1,0 +1,64 @@
+/**
+ * Spans for whoever traces: one for each request and one for each batch of a peer, through the API of OpenTelemetry.
+ *
+ * Not here: an SDK. Without one that the process registers itself (`node --import …`), all of this does nothing.
+ * Names follow the semantic conventions for HTTP servers; no attribute is anything that a caller sent.
+ */
+import {
+  context,
+  propagation,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+} from '@opentelemetry/api'
+
+const tracer = trace.getTracer('@agentic-flow/sqlite-vector-server')
+
+export interface TracedRequest {
+  readonly method: string
+  /** The route, never the path. */
+  readonly route: string
+  readonly headers: Readonly<Record<string, unknown>>
+}
+
+/** Runs a request inside a span that continues the caller's trace. */
+export function tracedRequest<T>(
+  { method, route, headers }: TracedRequest,
+  run: () => Promise<T>,
+): Promise<T> {
+  const attributes = { 'http.request.method': method, 'http.route': route }
+  const options = { kind: SpanKind.SERVER, attributes }
+  const parent = propagation.extract(context.active(), headers)
+  return tracer.startActiveSpan(`${method} ${route}`, options, parent, async (span) => {
+    try {
+      return await run()
+    } catch (error) {
+      failed(span, error)
+      throw error
+    } finally {
+      span.end()
+    }
+  })
+}
+
+/** Runs the applying of a batch inside a span. */
+export function tracedApply<T>(shardId: string, changes: number, run: () => T): T {
+  const attributes = { 'sqlite_vector.shard': shardId, 'sqlite_vector.changes': changes }
+  return tracer.startActiveSpan('apply batch', { attributes }, (span) => {
+    try {
+      return run()
+    } catch (error) {
+      failed(span, error)
+      throw error
+    } finally {
+      span.end()
+    }
+  })
+}
+
+function failed(span: Span, error: unknown): void {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'fault'
+  span.setAttribute('error.type', code)
+  span.setStatus({ code: SpanStatusCode.ERROR })
+}
