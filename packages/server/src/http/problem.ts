@@ -46,10 +46,18 @@ export function problemOf(error: unknown): Problem {
   const framework = ofFramework(error)
   if (framework !== null) return framework
   // The library's word for a wrong argument: it names the argument, the rule and the value.
-  if (error instanceof TypeError || error instanceof RangeError) {
+  if ((error instanceof TypeError || error instanceof RangeError) && !isEngines(error)) {
     return refusal('HTTP_INPUT_INVALID', error.message)
   }
   return refusal('HTTP_INTERNAL', 'the node failed to answer')
+}
+
+/** How the engine words a fault in our code; arguments are refused in other words. */
+const ENGINE =
+  /^(Cannot |Class constructor|Invalid (array|typed array|string|count)|Maximum call stack)|is not (a function|iterable|a constructor|defined|an object)/
+
+function isEngines({ message }: Error): boolean {
+  return ENGINE.test(message)
 }
 
 function statusOf(code: ErrorCode): number {

@@ -122,15 +122,12 @@ describe('the feed of a shard', () => {
     expect(position).toMatchObject({ status: 400, body: { code: 'HTTP_INPUT_INVALID' } })
     expect(many).toMatchObject({ status: 503, body: { code: 'HTTP_STREAMS_TOO_MANY' } })
     // What ended makes room.
-    await expect
-      .poll(
-        async () =>
-          (await fixture.api.raw('/v1/events', { signal: AbortSignal.timeout(500) })).status,
-        {
-          timeout: 20_000,
-        },
-      )
-      .toBe(200)
+    const again = async (): Promise<boolean> => {
+      const reader = await EventReader.open(fixture.api, '/v1/events').catch(() => null)
+      await reader?.[Symbol.asyncDispose]()
+      return reader !== null
+    }
+    await expect.poll(again, { timeout: 50_000 }).toBe(true)
   })
 })
 
