@@ -101,6 +101,14 @@ export const ERRORS = {
     retryable: false,
     hint: 'Mend or remove permissions.json beside the database; nobody is let in until then.',
   },
+  SYNC_SELF: {
+    retryable: false,
+    hint: 'Give the address of another node; a copy of a node needs a key of its own: remove its -node folder.',
+  },
+  SYNC_COMPARE_LIMIT: {
+    retryable: true,
+    hint: 'The peer had so many rows compared that it has to wait; it tries again by itself.',
+  },
   SYNC_CLOSED: { retryable: false, hint: 'This sync was closed; create a new one.' },
   TRANSPORT_CLOSED: { retryable: true, hint: 'The connection ended; dial again.' },
   TRANSPORT_ABORTED: { retryable: true, hint: 'The peer or the caller gave the channel up.' },

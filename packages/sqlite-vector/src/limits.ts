@@ -212,6 +212,18 @@ export const RELAY_PATIENCE_MS = 2_000
 /** Longest time that a peer's version vector may lag behind ours while commits never pause, in milliseconds. */
 export const RELAY_SETTLE_MS = 2_000
 
+/** Rows that are summed for one peer's comparisons at once: a shard of a million, compared and gone into. */
+export const COMPARE_ROWS_BURST = 4_000_000
+
+/** Rows that are summed for one peer's comparisons per second from then on: at some 5 µs a row, a tenth of a core. */
+export const COMPARE_ROWS_PER_SECOND = 20_000
+
+/** Milliseconds between two collections of forgotten deletes, unless the options say otherwise. */
+export const COLLECT_INTERVAL_MS = 3_600_000
+
+/** Longest wait for the first collection after a start: programs may run for minutes only. */
+export const COLLECT_FIRST_MS = 300_000
+
 /** How often a file is asked whether another process wrote to it, in milliseconds… */
 export const FOREIGN_POLL_IDLE_MS = 50
 

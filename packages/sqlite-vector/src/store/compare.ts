@@ -22,8 +22,9 @@ import { covers, dominates, EMPTY_VECTOR } from '../sync/version-vector.ts'
 import { applyWhole, type ApplyTally, emptyTally } from './apply.ts'
 import { raiseFloor } from './collect.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
-import { exchange, FINGERPRINT_ZERO, fingerprintToHex, recordHash } from './fingerprint.ts'
+import { exchange, FINGERPRINT_ZERO, fingerprintToHex } from './fingerprint.ts'
 import { changeOf } from './changelog.ts'
+import { hashesOf, NO_BOUND } from './fingerprints.ts'
 import { guardOwnDots } from './own-writes.ts'
 import {
   findRecord,
@@ -46,24 +47,14 @@ import type {
   RepairResult,
 } from './types.ts'
 
-interface RangeRow extends ChangelogRow {
-  readonly vector_id: string
-}
-
-/** Above every text. */
-const NO_BOUND: Uint8Array = new Uint8Array(0)
-
 /** Rows of the feed read at a time. */
 const PAGE_ROWS = 1_000
-
-/** All ids. */
-export const WHOLE_RANGE: IdRange = { from: '', to: null }
 
 /** What the shard holds of a range: all of it when that is little, else sums over parts of it. */
 export function summarize(core: StoreCore, shard: number, range: IdRange): RangeAnswer {
   const count = countRange(core, shard, range)
   if (count <= RANGE_LEAF_RECORDS) {
-    const list = [...iterate(core, shard, range)]
+    const list = [...hashesOf(core, shard, range)]
     return {
       type: 'list',
       records: list.map(({ id, hash }) => ({ id, hash: fingerprintToHex(hash) })),
@@ -73,7 +64,7 @@ export function summarize(core: StoreCore, shard: number, range: IdRange): Range
   const parts: RangePart[] = []
   let sum = FINGERPRINT_ZERO
   let held = 0
-  for (const { id, hash } of iterate(core, shard, range)) {
+  for (const { id, hash } of hashesOf(core, shard, range)) {
     if (held === perPart && parts.length < RANGE_PARTS - 1) {
       parts.push({ to: id, count: held, fingerprint: fingerprintToHex(sum) })
       sum = FINGERPRINT_ZERO
@@ -104,7 +95,7 @@ export function compareRanges(
       descend.push(...differingParts(core, shard, range, answer.parts))
       continue
     }
-    const ours = new Map([...iterate(core, shard, range)].map(({ id, hash }) => [id, hash]))
+    const ours = new Map([...hashesOf(core, shard, range)].map(({ id, hash }) => [id, hash]))
     for (const { id, hash } of answer.records) {
       const own = ours.get(id)
       ours.delete(id)
@@ -300,7 +291,7 @@ function sumOf(
 ): { readonly count: number; readonly sum: bigint } {
   let count = 0
   let sum = FINGERPRINT_ZERO
-  for (const { hash } of iterate(core, shard, range)) {
+  for (const { hash } of hashesOf(core, shard, range)) {
     count += 1
     sum = exchange(sum, 0n, hash)
   }
@@ -309,18 +300,4 @@ function sumOf(
 
 function countRange(core: StoreCore, shard: number, { from, to }: IdRange): number {
   return Number(core.sql.countRange.get(shard, from, to ?? NO_BOUND)?.['records'])
-}
-
-/** The records of the range that have a put, in the order of the bytes of their ids. */
-function* iterate(
-  core: StoreCore,
-  shard: number,
-  { from, to }: IdRange,
-): Generator<{ readonly id: string; readonly hash: bigint }> {
-  for (const row of core.sql.readRange.iterate(shard, from, to ?? NO_BOUND)) {
-    const { vector_id: id, ...change } = row as unknown as RangeRow
-    const { siblings } = rowToState(core, change)
-    const hash = recordHash(core.hash64, id, siblings)
-    if (siblings.some(({ value }) => value !== null)) yield { id, hash }
-  }
 }

@@ -1,5 +1,5 @@
 /**
- * The fingerprint of a shard counted anew from its rows, to hold the kept one against.
+ * The rows of a shard summed anew, all of them or a range of ids, to hold the kept sum or a peer's against.
  *
  * Not here: the sum itself (fingerprint.ts) and keeping it (register.ts).
  */
@@ -9,43 +9,63 @@ import {
   exchange,
   fingerprintToHex,
   FINGERPRINT_ZERO,
+  putHash,
   recordHash,
 } from './fingerprint.ts'
-import { idOf, rowToState } from './register.ts'
+import { conflictSiblings, OPERATION } from './register.ts'
 import type { ActorId, VersionVector } from '../sync/types.ts'
-import { covers, vectorsEqual } from '../sync/version-vector.ts'
+import { beyond, covers, vectorsEqual } from '../sync/version-vector.ts'
 import { loadShard, type ShardRow, shardRow, storedVector } from './shards.ts'
-import type { ChangelogRow } from './statements.ts'
-import type { Recount } from './types.ts'
+import type { IdRange, Recount } from './types.ts'
 
-const PAGE_ROWS = 1_000
+interface RangeRow {
+  readonly vector_id: string
+  readonly record: number
+  readonly operation: number
+  readonly actor: number
+  readonly counter: number
+}
+
+/** Above every text. */
+export const NO_BOUND: Uint8Array = new Uint8Array(0)
+
+/** All ids. */
+const WHOLE_RANGE: IdRange = { from: '', to: null }
+
+/** The records of the range that have a put, in the order of the bytes of their ids. */
+export function* hashesOf(
+  core: StoreCore,
+  shard: number,
+  { from, to }: IdRange,
+): Generator<{ readonly id: string; readonly hash: bigint }> {
+  for (const row of core.sql.readRange.iterate(shard, from, to ?? NO_BOUND)) {
+    const { vector_id: id, record, operation, actor, counter } = row as unknown as RangeRow
+    if (operation === OPERATION.put) {
+      yield { id, hash: putHash(core.hash64, id, core.actorOf(actor), counter) }
+      continue
+    }
+    const siblings = conflictSiblings(core, record)
+    if (siblings.some(({ value }) => value !== null)) {
+      yield { id, hash: recordHash(core.hash64, id, siblings) }
+    }
+  }
+}
 
 /** Sixteen hexadecimal digits. O(records). Inside a read transaction. */
 export function recomputeFingerprint(core: StoreCore, shard: ShardRow): string {
-  return readRows(core, shard).fingerprint
+  let sum = FINGERPRINT_ZERO
+  for (const { hash } of hashesOf(core, shard.shard, WHOLE_RANGE)) sum = exchange(sum, 0n, hash)
+  return fingerprintToHex(sum)
 }
 
-/** What the rows say: their fingerprint, and what they hold beyond the version vector. A page of the feed at a time. */
-function readRows(
-  core: StoreCore,
-  shard: ShardRow,
-): { readonly fingerprint: string; readonly ahead: VersionVector } {
-  const vector = storedVector(shard.version_vector)
-  const ahead = new Map<ActorId, number>()
-  let sum = FINGERPRINT_ZERO
-  let after = 0
-  for (;;) {
-    const rows = core.sql.readFeed.all(shard.shard, after, PAGE_ROWS) as unknown as ChangelogRow[]
-    for (const row of rows) {
-      const { siblings } = rowToState(core, row)
-      sum = exchange(sum, 0n, recordHash(core.hash64, idOf(core, row.record), siblings))
-      for (const { dot } of siblings) {
-        if (!covers(vector, dot) && !covers(ahead, dot)) ahead.set(dot.actor, dot.counter)
-      }
-      after = row.change_id
-    }
-    if (rows.length < PAGE_ROWS) return { fingerprint: fingerprintToHex(sum), ahead }
+/** What the rows hold beyond the version vector, deletes included. */
+function readAhead(core: StoreCore, shard: ShardRow): VersionVector {
+  const held = new Map<ActorId, number>()
+  for (const row of core.sql.maxCounters.all(shard.shard)) {
+    const dot = { actor: core.actorOf(Number(row['actor'])), counter: Number(row['counter']) }
+    if (!covers(held, dot)) held.set(dot.actor, dot.counter)
   }
+  return beyond(held, storedVector(shard.version_vector))
 }
 
 /** What was counted anew, and whether all that is kept is that. */
@@ -61,7 +81,8 @@ interface Counted {
 
 /** The shard's counts and fingerprint, counted anew. O(records). Inside a read transaction. */
 export function recount(core: StoreCore, shard: ShardRow): Counted {
-  const { fingerprint, ahead } = readRows(core, shard)
+  const fingerprint = recomputeFingerprint(core, shard)
+  const ahead = readAhead(core, shard)
   const row = core.sql.countRows.get(shard.shard) as Record<string, number>
   const counted = {
     fingerprint,

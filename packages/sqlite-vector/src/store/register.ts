@@ -80,13 +80,19 @@ export function withPayload(core: StoreCore, record: StoredRecord): StoredRecord
 export function rowToState(core: StoreCore, row: ChangelogRow): RecordState {
   const context = decodeContext(core, row.context)
   if (row.operation === OPERATION.conflict) {
-    const rows = core.sql.getConflicts.all(row.record) as unknown as ConflictRow[]
-    const siblings = rows.map((conflict) => conflictToSibling(core, conflict))
-    return { siblings: siblings.toSorted((a, b) => compareDots(a.dot, b.dot)), context }
+    return { siblings: conflictSiblings(core, row.record), context }
   }
   const dot = { actor: core.actorOf(row.actor), counter: row.counter }
   const value = row.operation === OPERATION.put ? unread(embeddingDotOf(core, row, dot)) : null
   return { siblings: [{ dot, stamp: { ms: row.ms, logical: row.logical }, value }], context }
+}
+
+/** The siblings of a record that has more than one, in the order of their dots. */
+export function conflictSiblings(core: StoreCore, record: number): readonly Sibling[] {
+  const rows = core.sql.getConflicts.all(record) as unknown as ConflictRow[]
+  return rows
+    .map((conflict) => conflictToSibling(core, conflict))
+    .toSorted((a, b) => compareDots(a.dot, b.dot))
 }
 
 /** What a row of a visible record carries; its embedding is a view of the row's bytes. */

@@ -203,13 +203,20 @@ const SQL = {
       WHERE v.shard = ?1 AND v.vector_id >= ?2 AND v.vector_id < ?3) + (SELECT count(*)
     FROM tombstones t JOIN vector_changelog c ON c.position = (t.shard << 44) | t.change_id
       WHERE t.shard = ?1 AND t.vector_id >= ?2 AND t.vector_id < ?3 AND c.operation = 3) AS records`,
-  readRange: `SELECT v.vector_id, {changelog} FROM vectors v JOIN vector_changelog c
+  // Few columns: what a comparison of a whole shard costs is what its rows cost to hand over.
+  readRange: `SELECT v.vector_id, c.record, c.operation, c.actor, c.counter FROM vectors v JOIN vector_changelog c
       ON c.position = (v.shard << 44) | v.change_id
       WHERE v.shard = ?1 AND v.vector_id >= ?2 AND v.vector_id < ?3
-    UNION ALL SELECT t.vector_id, {changelog} FROM tombstones t JOIN vector_changelog c
+    UNION ALL SELECT t.vector_id, c.record, c.operation, c.actor, c.counter
+      FROM tombstones t JOIN vector_changelog c
       ON c.position = (t.shard << 44) | t.change_id
       WHERE t.shard = ?1 AND t.vector_id >= ?2 AND t.vector_id < ?3 AND c.operation = 3
     ORDER BY vector_id`,
+  maxCounters: `SELECT actor, max(counter) AS counter FROM vector_changelog
+      WHERE position >= (?1 << 44) AND position < ((?1 + 1) << 44) AND operation <> 3 GROUP BY actor
+    UNION ALL SELECT x.actor, max(x.counter) FROM vector_changelog c JOIN vector_conflicts x USING (record)
+      WHERE c.position >= (?1 << 44) AND c.position < ((?1 + 1) << 44) AND c.operation = 3
+      GROUP BY x.actor`,
   countRows: `SELECT (SELECT count(*) FROM vectors WHERE shard = ?1) AS records,
     (SELECT count(*) FROM tombstones WHERE shard = ?1) AS tombstones,
     (SELECT count(*) FROM vector_changelog WHERE operation = 3

@@ -45,6 +45,7 @@ import { type BothWays, NodeSessions, NOTHING_PULLED } from './shell/node-sessio
 import type { Permissions } from './shell/permissions.ts'
 import type { RunResult } from './shell/session-runner.ts'
 import { SharedTask } from './shell/shared-task.ts'
+import { TombstoneCollector } from './shell/tombstone-collector.ts'
 import { waitForPeers } from './shell/wait-for-peers.ts'
 import { type ResolvedSyncConfig, resolveSyncConfig } from './shell/options.ts'
 import type {
@@ -95,6 +96,7 @@ export class VectorSync {
   readonly #hub: LiveHub
   readonly #autoSyncs: AutoSyncs
   readonly #members: MemberBook
+  readonly #collector: TombstoneCollector
   #membership: Membership | null = null
   readonly #memberListeners = new Set<(member: Member) => void>()
   readonly #events = new EventHub<SyncEvent>()
@@ -151,8 +153,9 @@ export class VectorSync {
       clock,
       signal,
       emit,
-      connect: async (address, wait) => (await this.#open()).get(address, wait),
+      connect: (address, wait) => this.#connect(address, wait),
     })
+    this.#collector = new TombstoneCollector(store, clock, config, emit)
     this.#stopDeferring = store.deferFlush()
     this.#stopListening = store.onCommit((notice) => {
       emit({ type: 'change', ...notice })
@@ -337,7 +340,7 @@ export class VectorSync {
       sessionsActive: this.#sessions.active,
       autoSyncs: this.#autoSyncs.list(),
       members: this.#members.list(),
-      peers: replica.peerCursors(),
+      peers: this.#sessions.peers(),
     }
   }
 
@@ -393,6 +396,7 @@ export class VectorSync {
     this.#ending.abort(closedError())
     this.#membership?.close()
     this.#stopListening()
+    this.#collector.close()
     this.#hub.close()
     await this.#autoSyncs.stopAll()
     const connections = await this.#connections?.catch(() => null)
@@ -407,10 +411,9 @@ export class VectorSync {
   async #sync(shardId: string, address: PeerAddress, waiters: AbortSignal): Promise<SyncResult> {
     const startedMs = this.#clock.monotonicMs()
     this.#applyStrategy(shardId)
-    const connections = await this.#open()
     const signal = this.#waitSignal(waiters)
     try {
-      const connection = await connections.get(address, signal)
+      const connection = await this.#connect(address, signal)
       const wireBefore = wireBytes(connection)
       const { pulled, pushed } = await this.#twiceIfRenewed(connection, shardId, signal)
       return {
@@ -444,6 +447,13 @@ export class VectorSync {
       }
       return await this.#sessions.bothWays(connection, shardId, signal)
     }
+  }
+
+  /** @throws SqliteVectorError what hinders it; `SYNC_SELF` */
+  async #connect(address: PeerAddress, signal: AbortSignal): Promise<Connection> {
+    const connection = await (await this.#open()).get(address, signal)
+    if (connection.peer.fingerprint !== this.fingerprint) return connection
+    throw new SqliteVectorError('SYNC_SELF', `${address} is this node, or a copy with its key`)
   }
 
   #open(): Promise<Connections> {

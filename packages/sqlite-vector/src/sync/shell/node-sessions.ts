@@ -18,9 +18,10 @@ import { createPuller } from '../session-puller.ts'
 import { createSender } from '../session-sender.ts'
 import type { PullSession, PullTally, SendSession, Session } from '../session-types.ts'
 import type { Access } from '../access.ts'
+import { CompareBudget } from './compare-budget.ts'
 import { type AccessRule, guardedStore, requireAccess } from './guarded-store.ts'
 import type { LiveHub } from './live-hub.ts'
-import type { SyncDirection, SyncEvent } from './types.ts'
+import type { PeerSession, SyncDirection, SyncEvent } from './types.ts'
 import { changesCommitted, type Running, type RunResult, runSession } from './session-runner.ts'
 
 /** What all sessions of a node have in common. */
@@ -57,10 +58,19 @@ interface Line {
 /** Runs sessions and counts those under way. */
 export class NodeSessions {
   readonly #setup: NodeSetup
+  readonly #budget: CompareBudget
+  readonly #skews = new Map<string, number>()
   #active = 0
 
   constructor(setup: NodeSetup) {
     this.#setup = setup
+    this.#budget = new CompareBudget(setup.clock)
+  }
+
+  /** What is known of peers' copies, and of their clocks. */
+  peers(): readonly PeerSession[] {
+    const cursors = this.#setup.store.peerCursors()
+    return cursors.map((cursor) => ({ ...cursor, skewMs: this.#skews.get(cursor.peer) ?? null }))
   }
 
   get active(): number {
@@ -217,6 +227,7 @@ export class NodeSessions {
     const { emit } = this.#setup
     const received = tally.received - before.received
     if (received > 0) {
+      this.#skews.set(peer, tally.skewMsMax)
       emit({ type: 'applied', shardId, peer, received, applied: tally.applied - before.applied })
     }
     const conflicts = tally.conflicts - before.conflicts
@@ -257,7 +268,10 @@ export class NodeSessions {
       const compression = compressionOn(connection, this.#setup.compression)
       const setup = {
         ...this.#setup,
-        store: guardedStore(this.#setup.store, this.#setup.access, connection.peer),
+        store: this.#budget.bounded(
+          guardedStore(this.#setup.store, this.#setup.access, connection.peer),
+          connection.peer.fingerprint,
+        ),
         compression,
         channel,
         signal,

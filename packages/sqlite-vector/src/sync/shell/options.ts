@@ -1,7 +1,12 @@
 /**
  * Options of `createVectorSync()`: the only place where defaults meet what a caller gave.
  */
-import { ADDRESS_BYTES_MAX, CHANGES_PER_DELTA_MAX } from '../../limits.ts'
+import {
+  ADDRESS_BYTES_MAX,
+  CHANGES_PER_DELTA_MAX,
+  COLLECT_INTERVAL_MS,
+  REPLICA_RETENTION_DAYS,
+} from '../../limits.ts'
 import {
   integerIn,
   nameGiven,
@@ -17,17 +22,19 @@ import { codecs, findCodec } from '../codecs.ts'
 import { type Compression, COMPRESSIONS } from '../compression.ts'
 import type { Permissions } from './permissions.ts'
 import type { SyncEvent, VectorSyncConfig } from './types.ts'
-import type { ConflictStrategyName } from '../types.ts'
+import type { ConflictStrategy } from '../../store/types.ts'
 
 /** {@link VectorSyncConfig} with nothing optional. */
 export interface ResolvedSyncConfig {
-  readonly conflictStrategy: ConflictStrategyName | null
+  readonly conflictStrategy: ConflictStrategy | null
   readonly batchSize: number
   readonly compression: Compression
   readonly syncIntervalMs: number
   readonly listen: string
   readonly advertise: string | null
   readonly relayDelayMs: number
+  readonly collectIntervalMs: number
+  readonly replicaRetentionMs: number
   readonly transport: Transport | null
   readonly permissions: Permissions | null
   readonly onEvent: (event: SyncEvent) => void
@@ -41,11 +48,14 @@ const KEYS = [
   'listen',
   'advertise',
   'relayDelayMs',
+  'collectIntervalMs',
+  'replicaRetentionMs',
   'transport',
   'permissions',
   'onEvent',
 ]
 
+const DAY_MS = 86_400_000
 const SYNC_INTERVAL_MS_MIN = 100
 const SYNC_INTERVAL_MS_MAX = 86_400_000
 
@@ -61,15 +71,21 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
     listen = '127.0.0.1:0',
     advertise = null,
     relayDelayMs = 100,
+    collectIntervalMs = COLLECT_INTERVAL_MS,
+    replicaRetentionMs = REPLICA_RETENTION_DAYS * DAY_MS,
     transport = null,
     permissions = null,
     onEvent = ignore,
   } = given
-  if (conflictStrategy !== null) oneOf('conflictStrategy', conflictStrategy, CONFLICT_STRATEGIES)
+  if (conflictStrategy !== null && typeof conflictStrategy !== 'function') {
+    oneOf('conflictStrategy', conflictStrategy, CONFLICT_STRATEGIES)
+  }
   integerIn('batchSize', batchSize, 1, CHANGES_PER_DELTA_MAX)
   const compressionName = compressionGiven(compression)
   integerIn('syncIntervalMs', syncIntervalMs, SYNC_INTERVAL_MS_MIN, SYNC_INTERVAL_MS_MAX)
   integerIn('relayDelayMs', relayDelayMs, 0, 60_000)
+  integerIn('collectIntervalMs', collectIntervalMs, 0, DAY_MS)
+  integerIn('replicaRetentionMs', replicaRetentionMs, 0, 3_650 * DAY_MS)
   nameGiven('listen', listen, 1_024)
   if (advertise !== null) {
     nameGiven('advertise', advertise, ADDRESS_BYTES_MAX)
@@ -88,6 +104,8 @@ export function resolveSyncConfig(given: VectorSyncConfig): ResolvedSyncConfig {
     listen,
     advertise,
     relayDelayMs,
+    collectIntervalMs,
+    replicaRetentionMs,
     transport,
     permissions,
     onEvent,

@@ -1,28 +1,28 @@
 /**
  * The types of `createVectorSync()`: its options, results and events. Types only.
  */
-import type { ReplicaStore, ShardState, PeerCursor } from '../../store/types.ts'
+import type { ConflictStrategy, ReplicaStore, ShardState, PeerCursor } from '../../store/types.ts'
 import type { QuicTransportStats } from '../../transport/quic-tally.ts'
 import type { ConnectionStats, PeerAddress, Transport, WaitOptions } from '../../transport/types.ts'
 import type { Compression } from '../compression.ts'
 import type { Permissions } from './permissions.ts'
-import type { ConflictStrategyName } from '../types.ts'
 import type { Member } from './member-book.ts'
 
 /** What is synced: an open database, seen through its replica. */
 export interface SyncableDatabase {
   readonly replica: ReplicaStore
   /** Chooses how a shard's conflicts are shown. */
-  setConflictStrategy?(shardId: string, strategy: ConflictStrategyName): void
+  setConflictStrategy?(shardId: string, strategy: ConflictStrategy): void
 }
 
 /** Options of `createVectorSync()`. All may be left out. */
 export interface VectorSyncConfig {
   /**
    * How records that several nodes wrote at once are shown: set for every shard that {@link VectorSync.sync}
-   * creates or meets. @defaultValue what each shard has, `'last-write-wins'` at first
+   * creates or meets. A function is not kept in the file: it holds while the database is open.
+   * @defaultValue what each shard has, `'last-write-wins'` at first
    */
-  readonly conflictStrategy?: ConflictStrategyName
+  readonly conflictStrategy?: ConflictStrategy
   /** Most records of one batch, which is one transaction at the receiver. Integer, 1 to 4,096. @defaultValue `256` */
   readonly batchSize?: number
   /**
@@ -48,6 +48,13 @@ export interface VectorSyncConfig {
    * by another way need not be sent them again. Own writes never wait. Integer, 0 to 60,000. @defaultValue `100`
    */
   readonly relayDelayMs?: number
+  /**
+   * Milliseconds between two collections of deletes that every known replica has; 0 collects only when asked to.
+   * Integer, 0 to 86,400,000. @defaultValue `3600000`, the first one after five minutes
+   */
+  readonly collectIntervalMs?: number
+  /** How long collections wait for a replica that is silent, in milliseconds. Integer, from 0. @defaultValue 30 days */
+  readonly replicaRetentionMs?: number
   /**
    * The network. @defaultValue QUIC, with the identity and the trust list in the folder `<path of the database>-node/`
    */
@@ -90,6 +97,8 @@ export type SyncEvent =
       readonly fingerprint: string | null
       readonly reason: string
     }
+  /** Deletes that every known replica has were forgotten. */
+  | { readonly type: 'collected'; readonly shardId: string; readonly count: number }
   /** A stamp came in that is further ahead of our clock than the drift bound. */
   | {
       readonly type: 'skew'
@@ -257,6 +266,15 @@ export interface WaitForPeersOptions extends WaitOptions {
 /** Options of {@link VectorSync.sync}. */
 export type SyncOptions = WaitOptions
 
+/** What is known of a peer's copy of a shard. */
+export interface PeerSession extends PeerCursor {
+  /**
+   * How far stamps of what it sent last were ahead of our clock at most, in milliseconds, own or passed on; 0 when
+   * none was, null when nothing came since the start. Beyond the drift bound there was a `skew` event, too.
+   */
+  readonly skewMs: number | null
+}
+
 /** Who we are and whom we know. */
 export interface SyncSession {
   readonly nodeId: string
@@ -283,5 +301,5 @@ export interface SyncSession {
   /** Nodes that introduced themselves or were introduced, over whatever connection. */
   readonly members: readonly Member[]
   /** What is durably known of peers' copies. */
-  readonly peers: readonly PeerCursor[]
+  readonly peers: readonly PeerSession[]
 }
