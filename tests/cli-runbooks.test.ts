@@ -37,7 +37,7 @@ beforeEach(() => {
 })
 
 afterEach(async () => {
-  for (const name of [...nodes.keys()]) await stop(name)
+  for (const name of Array.from(nodes.keys())) await stop(name)
   rmSync(folder, { recursive: true, force: true })
 })
 

@@ -10,6 +10,7 @@ import { MessageChannel } from 'node:worker_threads'
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
 import { type Command, EXIT, nameOf, UsageError } from './command.ts'
 import { COMMANDS } from './command-table.ts'
+import { RemoteError } from './node/remote-error.ts'
 import { InputError } from './formats/types.ts'
 import { helpOf, overview, usageOf } from './help.ts'
 import { chooseCommand, parseCall } from './parse.ts'
@@ -119,11 +120,15 @@ function describe(error: unknown): string {
 interface Coded {
   readonly code: string
   readonly message: string
-  readonly hint?: string
+  readonly hint?: string | undefined
 }
 
 function isCoded(error: unknown): error is Coded {
-  return error instanceof SqliteVectorError || error instanceof InputError
+  return (
+    error instanceof SqliteVectorError ||
+    error instanceof InputError ||
+    error instanceof RemoteError
+  )
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -17,9 +17,6 @@ import { SHARD_OPTIONS } from './shards.ts'
 
 const MODES = ['upsert', 'insert'] as const
 const COLUMNS = ['id', 'embedding', 'metadata', 'text'] as const
-/** Vectors of one batch, in bytes: a batch is one transaction, and stays in memory until it is committed. */
-const BATCH_VECTOR_BYTES = 8_388_608
-const BATCH_RECORDS_MAX = 1_000
 
 export const importCommand: Command = {
   words: ['import'],
@@ -114,6 +111,7 @@ async function writeAll(
   const mode = oneOfWords('--mode', call.text('mode') ?? 'upsert', MODES)
   let batch: PlacedRecord[] = []
   let batchMax = 1
+  const { recordsMax, vectorBytes } = node.batch
   const commit = async (): Promise<void> => {
     await writeBatch(node, shardId, batch, mode, progress)
     call.reporter.progress('import', progress.done, null)
@@ -124,10 +122,7 @@ async function writeAll(
     if (batch.length === 0) {
       const { length } = placed.record.embedding
       if (progress.done === 0 || batchMax === 1) await createShard(call, node, length)
-      batchMax = Math.max(
-        1,
-        Math.min(BATCH_RECORDS_MAX, Math.floor(BATCH_VECTOR_BYTES / (4 * length))),
-      )
+      batchMax = Math.max(1, Math.min(recordsMax, Math.floor(vectorBytes / (4 * length))))
     }
     batch.push(placed)
     if (batch.length >= batchMax) await commit()
@@ -164,7 +159,7 @@ function isOfRecord(error: unknown): error is Error {
   return (
     error instanceof Error &&
     'code' in error &&
-    /^STORE_(RECORD|DIMENSION)/.test(String(error.code))
+    /^(STORE_(RECORD|DIMENSION)|HTTP_INPUT_INVALID)/.test(String(error.code))
   )
 }
 

@@ -88,7 +88,7 @@ export const syncCommand: Command = {
   target: 'node',
   arguments: [
     { name: 'shard', summary: 'the shard; one that only one side has is made on the other' },
-    { name: 'address', summary: 'where the peer listens' },
+    { name: 'address', summary: 'where the peer listens; with --url its name' },
   ],
   options: [NODE_OPTION],
   run: (call) =>

@@ -13,7 +13,12 @@ export const snapshotCommand: Command = {
   details: 'The copy appears under its name only when it is whole.',
   target: 'node',
   arguments: [
-    { name: 'file', summary: 'where the copy goes; nothing is replaced', choices: 'file' },
+    {
+      name: 'file',
+      summary:
+        'where the copy goes; nothing is replaced. With --url a name in the folder of the server',
+      choices: 'file',
+    },
   ],
   options: [],
   run: (call) =>

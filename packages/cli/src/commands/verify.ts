@@ -1,9 +1,9 @@
 /**
  * `sqlite-vector verify` and `repair`: hold what is kept against the rows, and the rows against a peer's.
  */
-import { type Call, type Command, EXIT, existingDatabase, UsageError } from '../command.ts'
+import { type Call, type Command, EXIT, UsageError } from '../command.ts'
 import { withNode } from '../node/open.ts'
-import type { CheckSummary, VerifySummary } from '../node/types.ts'
+import type { CheckSummary, NodeClient, VerifySummary } from '../node/types.ts'
 import { formatCount } from '../terminal.ts'
 
 export const verifyCommand: Command = {
@@ -11,10 +11,14 @@ export const verifyCommand: Command = {
   summary: 'Count shards anew from their rows; with --peer, compare them with a peer.',
   details:
     'Exit code 3 when something differed. Counts that were kept wrongly are right afterwards, and with --peer the records that were missing here were fetched: verify again to see that all is well.',
-  target: 'file',
+  target: 'node',
   arguments: [{ name: 'shard', summary: 'only these', many: true, optional: true }],
   options: [
-    { name: 'peer', value: 'ADDRESS', summary: 'compare with the peer that listens there' },
+    {
+      name: 'peer',
+      value: 'ADDRESS',
+      summary: 'compare with the peer that listens there; with --url its name',
+    },
   ],
   async run(call) {
     const address = call.text('peer')
@@ -33,9 +37,11 @@ export const repairCommand: Command = {
   summary: 'Fetch from a peer what a shard lacks or holds damaged.',
   details:
     'Compares ranges of ids and transfers only what differs. Exit code 3 when rows still differ: the peer lacks something that is here, and repairs itself by the same command on its side.',
-  target: 'file',
+  target: 'node',
   arguments: [{ name: 'shard', summary: 'only these', many: true, optional: true }],
-  options: [{ name: 'peer', value: 'ADDRESS', summary: 'where a sound copy listens' }],
+  options: [
+    { name: 'peer', value: 'ADDRESS', summary: 'where a sound copy listens; with --url its name' },
+  ],
   async run(call) {
     const results = await compared(call, call.text('peer') ?? '')
     return results.every(({ equal }) => equal) ? EXIT.done : EXIT.found
@@ -43,13 +49,10 @@ export const repairCommand: Command = {
 }
 
 async function verifyHere(call: Call): Promise<number> {
-  const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
-  using db = await createVectorDB({ path: existingDatabase(call) })
-  const given = call.rest()
-  const shardIds = given.length > 0 ? given : db.shards().map(({ shardId }) => shardId)
-  const checks = shardIds.map((shardId): CheckSummary => {
-    const { correct, recordCount, fingerprint } = db.recount(shardId)
-    return { shardId, correct, recordCount, fingerprint }
+  const checks = await withNode(call, async (node) => {
+    const results: CheckSummary[] = []
+    for (const shardId of await shardsOf(call, node)) results.push(await node.recount(shardId))
+    return results
   })
   call.print({ shards: checks }, () =>
     checks
@@ -62,13 +65,17 @@ async function verifyHere(call: Call): Promise<number> {
   return checks.every(({ correct }) => correct) ? EXIT.done : EXIT.found
 }
 
+/** Those that were named, or all. */
+async function shardsOf(call: Call, node: NodeClient): Promise<readonly string[]> {
+  const given = call.rest()
+  return given.length > 0 ? given : (await node.shards()).map(({ shardId }) => shardId)
+}
+
 async function compared(call: Call, address: string): Promise<readonly VerifySummary[]> {
   if (address === '') throw new UsageError('--peer ADDRESS is missing')
   return withNode(call, async (node) => {
-    const given = call.rest()
-    const shardIds = given.length > 0 ? given : (await node.shards()).map(({ shardId }) => shardId)
     const results: VerifySummary[] = []
-    for (const shardId of shardIds) {
+    for (const shardId of await shardsOf(call, node)) {
       const result = await node.verify(shardId, address, call.signal)
       results.push(result)
       if (!call.json) process.stdout.write(`${verifyLine(result)}\n`)

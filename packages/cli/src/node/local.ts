@@ -34,8 +34,10 @@ export async function openLocalNode(path: string, nodeId: string): Promise<NodeC
     return coordinator
   }
   return {
+    batch: { recordsMax: 1_000, vectorBytes: 8_388_608 },
     ...recordMethods(db),
     ...conflictMethods(db),
+    ...upkeepMethods(db),
     async peers(check) {
       const known = await network()
       if (check) await known.healthCheck()
@@ -71,16 +73,6 @@ export async function openLocalNode(path: string, nodeId: string): Promise<NodeC
       const { state: _, ...summary } = await sync.verify(shardId, address, { signal })
       return summary
     },
-    async quarantine(shardId) {
-      return db.listQuarantine(shardId, { limit: 10_000 })
-    },
-    async retryQuarantine(shardId, entry) {
-      return entry === undefined ? db.retryQuarantine(shardId) : db.retryQuarantine(shardId, entry)
-    },
-    async discardQuarantine(shardId, entry) {
-      db.discardQuarantine(shardId, entry)
-    },
-    snapshot: (target, signal) => db.snapshot(target, { signal }),
     async *watch(shardId, request, signal) {
       for await (const found of watch(db, shardId, watchQueryOf(request), { signal })) {
         yield found.map(shownRecord)
@@ -155,6 +147,30 @@ function recordMethods(
     async deleteWhere(shardId, filter) {
       return db.delete(shardId, { filter })
     },
+  }
+}
+
+function upkeepMethods(
+  db: SQLiteVectorDB,
+): Pick<
+  NodeClient,
+  'quarantine' | 'retryQuarantine' | 'discardQuarantine' | 'recount' | 'snapshot'
+> {
+  return {
+    async quarantine(shardId) {
+      return db.listQuarantine(shardId, { limit: 10_000 })
+    },
+    async retryQuarantine(shardId, entry) {
+      return entry === undefined ? db.retryQuarantine(shardId) : db.retryQuarantine(shardId, entry)
+    },
+    async discardQuarantine(shardId, entry) {
+      db.discardQuarantine(shardId, entry)
+    },
+    async recount(shardId) {
+      const { correct, recordCount, fingerprint } = db.recount(shardId)
+      return { shardId, correct, recordCount, fingerprint }
+    },
+    snapshot: (target, signal) => db.snapshot(target, { signal }),
   }
 }
 

@@ -7,6 +7,12 @@ import type { NodeClient } from './types.ts'
 
 /** Opens it. With a file that is not there a usage error: commands on a node never make one. */
 export async function openNode(call: Call): Promise<NodeClient> {
+  const url = call.text('url')
+  if (url !== undefined) {
+    const { openRemoteNode } = await import('./remote.ts')
+    const key = process.env['SQLITE_VECTOR_API_KEY']
+    return openRemoteNode({ url, keyFile: call.text('key-file'), key })
+  }
   const { openLocalNode } = await import('./local.ts')
   return openLocalNode(existingDatabase(call), call.text('node') ?? NODE_NAME)
 }

@@ -4,7 +4,6 @@
  * Everything is a promise and plain JSON, except embeddings: those are as the store gives them or as numbers.
  */
 import type {
-  BatchProgress,
   Filter,
   JsonValue,
   Metric,
@@ -132,13 +131,10 @@ export interface VerifySummary {
   readonly onlyHere: number
 }
 
-export interface BatchRequest {
-  readonly mode: 'insert' | 'upsert'
-  readonly onProgress?: (progress: BatchProgress) => void
-}
-
 /** A node to ask. */
 export interface NodeClient {
+  /** Most that one {@link write} takes. */
+  readonly batch: { readonly recordsMax: number; readonly vectorBytes: number }
   shards(): Promise<readonly ShardSummary[]>
   createShard(
     shardId: string,
@@ -157,6 +153,7 @@ export interface NodeClient {
   delete(shardId: string, id: string): Promise<boolean>
   deleteWhere(shardId: string, filter: Filter): Promise<number>
   peers(check: boolean): Promise<readonly PeerSummary[]>
+  /** `address`: where the peer listens; for a server the name under which it knows it. */
   sync(shardId: string, address: string, signal: AbortSignal): Promise<SyncSummary>
   verify(shardId: string, address: string, signal: AbortSignal): Promise<VerifySummary>
   conflicts(
@@ -173,6 +170,9 @@ export interface NodeClient {
   quarantine(shardId: string): Promise<readonly QuarantineEntry[]>
   retryQuarantine(shardId: string, entry?: number): Promise<QuarantineRetry>
   discardQuarantine(shardId: string, entry: number): Promise<void>
+  /** Counts the shard anew and puts right what was kept wrongly. */
+  recount(shardId: string): Promise<CheckSummary>
+  /** The bytes of the copy. A server takes a name in its folder. */
   snapshot(path: string, signal: AbortSignal): Promise<number>
   /** The result of the query now and after every change of it, until the signal. */
   watch(
