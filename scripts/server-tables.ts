@@ -1,5 +1,5 @@
 /**
- * Writes the tables of settings and metrics in docs/operations.md and of errors in docs/http-api.md, from the code.
+ * Writes the tables of docs/operations.md and docs/http-api.md, and docs/openapi.json, from the code of the server.
  *
  * Run after a change of either: `node --conditions=source scripts/server-tables.ts`, then `npm run format`. The tests
  * of the server compare the documents with the code.
@@ -10,9 +10,11 @@ import {
   CONFIG_OPTIONS,
   flagName,
   HTTP_ERRORS,
+  serverVersion,
   variableName,
 } from '../packages/server/src/index.ts'
 import type { NodeContext } from '../packages/server/src/http/context.ts'
+import { openApi } from '../packages/server/src/http/openapi.ts'
 import { allRoutes } from '../packages/server/src/http/routes.ts'
 import { Metrics } from '../packages/server/src/metrics/metrics.ts'
 
@@ -60,7 +62,8 @@ replace('operations.md', 'metrics', table(['Metric', 'Kind', 'Meaning'], metrics
 // Routes are only looked at, never run: nothing of a node is needed.
 const config = { http: { eventStreamsMax: 1 } }
 const nobody = { config, db: {}, coordinator: {}, metrics: {} } as unknown as NodeContext
-const paths = allRoutes(nobody, () => null).map(({ method, path, access, summary }) => [
+const routes = allRoutes(nobody, () => null)
+const paths = routes.map(({ method, path, access, summary }) => [
   `\`${method} ${path}\``,
   access,
   summary,
@@ -74,3 +77,8 @@ const errors = Object.entries(HTTP_ERRORS).map(([code, { status, retryable, hint
   hint,
 ])
 replace('http-api.md', 'errors', table(['Code', 'Status', 'Retryable', 'What to do'], errors))
+
+writeFileSync(
+  join(docs, 'openapi.json'),
+  `${JSON.stringify(openApi(routes, serverVersion()), null, 2)}\n`,
+)

@@ -128,7 +128,7 @@ async function bootstrapped(
   count: number,
 ): Promise<readonly Bar[]> {
   // Reading the delay begins a new measurement.
-  await Promise.all([a.metric(LOOP), b.metric(LOOP)])
+  await Promise.all([a.metric(LOOP), b.metric(LOOP), a.held(), b.held()])
   const idle = monitorEventLoopDelay({ resolution: 10 })
   idle.enable()
   const startedMs = performance.now()
@@ -143,10 +143,15 @@ async function bootstrapped(
   const seconds = (performance.now() - startedMs) / 1_000
   idle.disable()
   const [sender, receiver] = await Promise.all([a.metric(LOOP), b.metric(LOOP)])
+  const [heldA, heldB] = await Promise.all([a.held(), b.held()])
   return [
     bar(`bootstrap of ${count} records, seen by polling`, count / seconds, 'none', 'records/s'),
     bar('event-loop delay of the receiver during it, p99', receiver * 1_000, '<= 50', 'ms'),
     bar('event-loop delay of the sender during it, p99', sender * 1_000, '<= 50', 'ms'),
+    bar('receiver, processor time between two ticks of 10 ms, p99', heldB.p99Ms, '<= 50', 'ms'),
+    bar('receiver, the same, longest', heldB.maxMs, 'none', 'ms'),
+    bar('sender, processor time between two ticks of 10 ms, p99', heldA.p99Ms, '<= 50', 'ms'),
+    bar('sender, the same, longest', heldA.maxMs, 'none', 'ms'),
     bar(
       'event-loop delay of this process, which only waits, p99',
       idle.percentile(99) / 1e6,

@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
+import { createInterface, type Interface } from 'node:readline'
 
 export type NodeFlags = Readonly<Record<string, string | readonly string[]>>
 
@@ -14,9 +14,17 @@ export class ServerHandle {
   /** From the start of the process until `/readyz` said ready. */
   readonly readyMs: number
   readonly #child: ChildProcess
+  readonly #lines: Interface
 
-  private constructor(child: ChildProcess, url: string, syncAddress: string, readyMs: number) {
+  private constructor(
+    child: ChildProcess,
+    lines: Interface,
+    url: string,
+    syncAddress: string,
+    readyMs: number,
+  ) {
     this.#child = child
+    this.#lines = lines
     this.url = url
     this.syncAddress = syncAddress
     this.readyMs = readyMs
@@ -31,13 +39,20 @@ export class ServerHandle {
       { stdio: ['ignore', 'pipe', 'inherit'] },
     )
     const exit = once(child, 'exit').then(() => null)
-    const line = once(createInterface({ input: child.stdout }), 'line')
-    const first = await Promise.race([line, exit])
+    const lines = createInterface({ input: child.stdout })
+    const first = await Promise.race([once(lines, 'line'), exit])
     if (first === null) throw new Error('the node ended before it was ready')
     const { url, syncAddress } = JSON.parse(String(first[0])) as ServerHandle
     const { status } = await fetch(`${url}/readyz`)
     if (status !== 200) throw new Error(`/readyz said ${status}`)
-    return new ServerHandle(child, url, syncAddress, performance.now() - startedMs)
+    return new ServerHandle(child, lines, url, syncAddress, performance.now() - startedMs)
+  }
+
+  /** How long the loop was held since the last time, in processor time. */
+  async held(): Promise<{ readonly p99Ms: number; readonly maxMs: number }> {
+    const line = once(this.#lines, 'line')
+    this.#child.kill('SIGUSR2')
+    return JSON.parse(String((await line)[0])) as { p99Ms: number; maxMs: number }
   }
 
   /** Asks, and gives the JSON of the answer. @throws Error for anything but success */

@@ -48,7 +48,7 @@ test('every code of the API has its row with status and whether to try again', (
   )
 })
 
-test('every path has its row, and operation ids are unique', async () => {
+test('every path has its row, operation ids are unique, and docs/openapi.json is what is served', async () => {
   await using fixture = await testNode()
   const { body } = await fixture.api.get('/openapi.json')
   const document = body as {
@@ -66,4 +66,6 @@ test('every path has its row, and operation ids are unique', async () => {
   )
   expect(listed).toHaveLength(served.length)
   expect(new Set(listed.map((cells) => cells.slice(0, 2).join(' ')))).toEqual(new Set(served))
+  const file = JSON.parse(readFileSync(join(docs, 'openapi.json'), 'utf8')) as unknown
+  expect(file).toEqual(document)
 })
