@@ -413,7 +413,7 @@ export class VectorSync {
     this.#applyStrategy(shardId)
     const signal = this.#waitSignal(waiters)
     try {
-      const connection = await this.#connect(address, signal)
+      const connection = await this.#connect(address, signal, true)
       const wireBefore = wireBytes(connection)
       const { pulled, pushed } = await this.#twiceIfRenewed(connection, shardId, signal)
       return {
@@ -450,8 +450,8 @@ export class VectorSync {
   }
 
   /** @throws SqliteVectorError what hinders it; `SYNC_SELF` */
-  async #connect(address: PeerAddress, signal: AbortSignal): Promise<Connection> {
-    const connection = await (await this.#open()).get(address, signal)
+  async #connect(address: PeerAddress, signal: AbortSignal, early = false): Promise<Connection> {
+    const connection = await (await this.#open()).get(address, signal, early)
     if (connection.peer.fingerprint !== this.fingerprint) return connection
     throw new SqliteVectorError('SYNC_SELF', `${address} is this node, or a copy with its key`)
   }
@@ -474,15 +474,17 @@ export class VectorSync {
   }
 
   async #createTransport(): Promise<Transport> {
+    const { tickets, ...node } = this.#ownNode('transport')
     this.#quic = await QuicTransport.create({
-      ...this.#ownNode('transport'),
+      ...node,
+      tickets,
       maxConcurrentStreams: SYNC_CHANNELS_MAX,
       onRefused: ({ address, fingerprint, reason }) => {
         this.#emit({ type: 'peer-refused', address, fingerprint, reason })
       },
     })
     this.#service = openClusterService(this.#db.replica.path, {
-      ...this.#ownNode('transport'),
+      ...node,
       transport: this.#quic,
       clock: this.#clock,
       signal: this.#ending.signal,

@@ -23,6 +23,12 @@ export interface EarlyGate {
   takeEarly(bytes: number): boolean
 }
 
+export interface ChannelInit {
+  readonly frameBytesMax: number
+  /** Whether frames may leave before the handshake is done. */
+  readonly early: boolean
+}
+
 interface Receiver {
   readonly resolve: (frame: Uint8Array | null) => void
   readonly reject: (error: unknown) => void
@@ -34,14 +40,16 @@ export class QuicChannel implements Channel {
   readonly #reader: FrameReader
   readonly #receivers: Receiver[] = []
   readonly #gate: EarlyGate
+  readonly #early: boolean
   #earlyFrames = 0
   /** Frames that wait for the handshake; later ones must not overtake them. */
   #held = 0
   #finished: Promise<void> | null = null
 
-  constructor(stream: QuicStream, gate: EarlyGate, frameBytesMax: number) {
+  constructor(stream: QuicStream, gate: EarlyGate, { frameBytesMax, early }: ChannelInit) {
     this.#stream = stream
     this.#gate = gate
+    this.#early = early
     this.#frameBytesMax = frameBytesMax
     this.#reader = new FrameReader(frameBytesMax)
     stream.onReadable = () => this.#serve()
@@ -89,6 +97,7 @@ export class QuicChannel implements Channel {
   #mustWait(byteLength: number): boolean {
     if (this.#held > 0) return true
     if (!this.#gate.isEarly) return false
+    if (!this.#early) return true
     this.#earlyFrames += 1
     return this.#earlyFrames > EARLY_FRAMES_MAX || !this.#gate.takeEarly(byteLength)
   }

@@ -8,8 +8,9 @@
  *   C1  No byte of a peer is shown, and no channel of it delivered, before its leaf certificate was judged;
  *       that is done on every connection, resumed ones included.
  *   C2  `end` is set once; from then on every call rejects with it, reads after what had arrived.
- *   C3  Before the handshake is done (early data, which can be replayed) a channel sends at most
- *       EARLY_FRAMES_MAX frames, all together EARLY_BYTES_MAX bytes; the rest waits.
+ *   C3  Before the handshake is done (early data, which can be replayed) a channel that was opened for it
+ *       sends at most EARLY_FRAMES_MAX frames, all together EARLY_BYTES_MAX bytes; the rest waits. What came
+ *       so, also the name of the peer's process, makes no connection preferred to another.
  *
  * Each side opens one unidirectional control stream: 16 random bytes that name its process, then a byte
  * of flags (1: the sender took early data). The listener does so when it has taken the peer in, so its
@@ -36,11 +37,11 @@ import { isBidirectional, QuicStream, STREAM_CODE, STREAM_TYPE } from './quic-st
 import type { StreamHost } from './quic-stream.ts'
 import type {
   Channel,
+  ChannelOptions,
   Connection,
   ConnectionEnd,
   ConnectionStats,
   PeerIdentity,
-  WaitOptions,
 } from './types.ts'
 
 /** Bytes of the name of a process on its control stream. */
@@ -237,12 +238,12 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     return this.native.peerCertChain()?.[0] ?? null
   }
 
-  openChannel(options: WaitOptions = {}): Promise<Channel> {
+  openChannel(options: ChannelOptions = {}): Promise<Channel> {
     return this.openTyped(STREAM_TYPE.channel, options)
   }
 
   /** A channel of one of the types in STREAM_TYPE. */
-  async openTyped(type: number, options: WaitOptions): Promise<Channel> {
+  async openTyped(type: number, options: ChannelOptions): Promise<Channel> {
     throwIfAborted(options.signal)
     for (;;) {
       const error = this.endError()
@@ -255,7 +256,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     }
     const stream = this.#openStream(this.#nextBidirectional, type, true)
     this.#nextBidirectional += 4
-    return this.#channelOn(stream)
+    return this.#channelOn(stream, options.early === true)
   }
 
   async *channels(): AsyncIterable<Channel> {
@@ -410,6 +411,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
       this.#isEstablished = true
       this.#establishing.resolve()
       this.#host.onEstablished(this)
+      this.#noticeAcceptance()
     }
     this.#keepSession()
     for (let id = native.retiredScidNext(); id !== null; id = native.retiredScidNext()) {
@@ -537,12 +539,12 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
 
   #route(stream: QuicStream, type: number): void {
     if (isBidirectional(stream.id) && type === STREAM_TYPE.channel) {
-      const channel = this.#channelOn(stream)
+      const channel = this.#channelOn(stream, true)
       if (!this.#channels.push(channel)) channel.abort('the connection is closing')
       return
     }
     if (isBidirectional(stream.id) && type === STREAM_TYPE.messages) {
-      this.#host.onMessages(this, this.#channelOn(stream))
+      this.#host.onMessages(this, this.#channelOn(stream, true))
       return
     }
     if (!isBidirectional(stream.id) && type === STREAM_TYPE.control) {
@@ -570,14 +572,22 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
       if (this.#peerInstance !== null) return
       this.#peerInstance = Buffer.from(control.subarray(0, INSTANCE_BYTES)).toString('hex')
       this.#earlyTaken = ((control[INSTANCE_BYTES] ?? 0) & FLAG_EARLY_TAKEN) !== 0
-      this.#accepting.resolve()
-      this.#host.onAccepted(this)
+      this.#noticeAcceptance()
     }
     stream.onReadable()
   }
 
-  #channelOn(stream: QuicStream): QuicChannel {
-    return new QuicChannel(stream, this, this.#host.options.frameBytesMax)
+  /** `early`: whether its frames may leave before the handshake is done. */
+  #channelOn(stream: QuicStream, early: boolean): QuicChannel {
+    const { frameBytesMax } = this.#host.options
+    return new QuicChannel(stream, this, { frameBytesMax, early })
+  }
+
+  /** Not before the handshake is done: a replayed control stream must not pass for a peer. */
+  #noticeAcceptance(): void {
+    if (this.#peerInstance === null || !this.#isEstablished || this.#end !== null) return
+    this.#accepting.resolve()
+    this.#host.onAccepted(this)
   }
 
   #noticeEnd(): void {

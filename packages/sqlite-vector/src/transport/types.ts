@@ -26,10 +26,19 @@ export interface WaitOptions {
 
 export interface DialOptions extends WaitOptions {
   /**
-   * True resolves as soon as frames can be sent, one round trip earlier, before the peer has said
-   * that it takes us: a refusal then ends the connection, and calls on its channels reject with
-   * `TRANSPORT_REFUSED_BY_PEER`. Where a session is resumed, the first frames may even travel in the
-   * first datagram and could be replayed by somebody on the path: send only what may be repeated.
+   * True resolves as soon as channels can be opened, before the peer has said that it takes us: a
+   * refusal then ends the connection, and calls on its channels reject with
+   * `TRANSPORT_REFUSED_BY_PEER`. What its channels may do meanwhile is in {@link ChannelOptions}.
+   * @defaultValue `false`
+   */
+  readonly early?: boolean
+}
+
+export interface ChannelOptions extends WaitOptions {
+  /**
+   * True lets the first frames travel before the handshake is done, in the very first datagram where a
+   * session is resumed. They could then be replayed by somebody on the path: send only what may be
+   * repeated. Otherwise frames wait for the handshake.
    * @defaultValue `false`
    */
   readonly early?: boolean
@@ -76,7 +85,7 @@ export interface Connection {
   /** Where the peer was last seen. */
   readonly remoteAddress: PeerAddress
   /** Opens a bidirectional channel; waits while the peer's limit of open channels is reached. */
-  openChannel(options?: WaitOptions): Promise<Channel>
+  openChannel(options?: ChannelOptions): Promise<Channel>
   /** Channels that the peer opened, until the connection ends. One consumer. */
   channels(): AsyncIterable<Channel>
   /** Resolves when the connection has ended, whoever ended it; never rejects. */

@@ -65,7 +65,7 @@ test.skipIf(isMissing)(
     const accepted = listener.transport.accept()[Symbol.asyncIterator]()
     for (const early of [false, true]) {
       const connection = await dialler.transport.dial(address, { early })
-      const channel = await connection.openChannel()
+      const channel = await connection.openChannel({ early })
       await channel.send(new Uint8Array(3_000).fill(early ? 2 : 1))
       await channel.finish()
       const there = await next((await next(accepted)).channels()[Symbol.asyncIterator]())

@@ -12,6 +12,8 @@ import { introduce, openNode } from './quic-fixture.ts'
 import type { TestNode } from './quic-fixture.ts'
 import { UdpRelay } from './udp-relay.ts'
 
+const PATIENCE = { timeout: 20_000 }
+
 let root: string
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'tickets-'))
@@ -51,7 +53,7 @@ function who({ identity, trust }: TestNode): Pick<TestNode, 'identity' | 'trust'
 }
 
 async function ask(connection: Connection, value: number): Promise<number | undefined> {
-  const channel = await connection.openChannel()
+  const channel = await connection.openChannel({ early: true })
   await channel.send(Uint8Array.of(value))
   await channel.finish()
   const [frame] = await readAll(channel)
@@ -79,7 +81,7 @@ test('the second connection to a peer resumes, and its first frames travel as ea
   expect(dialler.transport.getStats()).toMatchObject({ earlyDataTaken: 1, earlyDataRefused: 0 })
   // The answer does not wait for the end of the listener's handshake.
   await expect
-    .poll(() => listener.transport.getStats())
+    .poll(() => listener.transport.getStats(), PATIENCE)
     .toMatchObject({ earlyDataTaken: 1, accepted: 2 })
 })
 
@@ -175,7 +177,10 @@ test('before the handshake is done only the first frames of a channel leave, and
   relay.behaviour.isDeaf = true
 
   const connection = await dialler.transport.dial(relay.address, { early: true })
-  const [small, large] = [await connection.openChannel(), await connection.openChannel()]
+  const [small, large] = [
+    await connection.openChannel({ early: true }),
+    await connection.openChannel({ early: true }),
+  ]
   const sent: string[] = []
   const sending = [
     ...[1, 2, 3, 4].map((value) =>
@@ -287,6 +292,33 @@ test('a dialler without early data still resumes the session', async () => {
   expect(connection.stats()).toMatchObject({ resumed: true, earlyData: 'none' })
 })
 
+test('a channel that was not opened for early data waits for the handshake', async () => {
+  await using listener = await openNode()
+  await using dialler = await openNode()
+  introduce(listener, dialler)
+  await using relay = await UdpRelay.open(await listener.transport.listen('127.0.0.1:0'))
+  const seen: Uint8Array[] = []
+  echo(listener.transport, seen)
+  await visit(dialler, relay.address)
+
+  relay.behaviour.isDeaf = true
+  const connection = await dialler.transport.dial(relay.address, { early: true })
+  const [late, early] = [
+    await connection.openChannel(),
+    await connection.openChannel({ early: true }),
+  ]
+  const sent = late.send(new Uint8Array(100).fill(1))
+  await early.send(new Uint8Array(50).fill(2))
+  await expect.poll(() => seen.map(({ length }) => length), PATIENCE).toContain(50)
+  const arrived = seen.map(({ length }) => length)
+  relay.behaviour.isDeaf = false
+
+  expect(arrived).not.toContain(100)
+  await sent
+  await late.finish()
+  expect((await readAll(late))[0]).toEqual(new Uint8Array(100).fill(1))
+})
+
 test('a request waits for the handshake: nobody can replay it', async () => {
   await using listener = await openNode()
   await using dialler = await openNode()
@@ -299,7 +331,7 @@ test('a request waits for the handshake: nobody can replay it', async () => {
   relay.behaviour.isDeaf = true
   const asked = dialler.transport.request(relay.address, Uint8Array.of(1))
   // The control stream, which names a process and no more, does travel early.
-  await expect.poll(() => listener.transport.getStats().earlyDataTaken).toBe(1)
+  await expect.poll(() => listener.transport.getStats().earlyDataTaken, PATIENCE).toBe(1)
   const opened = listener.transport.getStats().channelsOpened - before
   relay.behaviour.isDeaf = false
   const incoming = await listener.transport.receive()

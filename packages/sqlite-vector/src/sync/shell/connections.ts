@@ -78,17 +78,21 @@ export class Connections {
     return bound
   }
 
-  /** A connection to `address`: the one that is open, or a new one. */
-  async get(address: PeerAddress, signal: AbortSignal): Promise<Connection> {
+  /**
+   * A connection to `address`: the one that is open, or a new one. With `early` a new one is there before
+   * the peer has said that it takes us; of two that were dialled from both sides each then keeps its own,
+   * so what lives long does without.
+   */
+  async get(address: PeerAddress, signal: AbortSignal, early = false): Promise<Connection> {
     const waiting = this.#dialled.get(address)
     if (waiting !== undefined) {
       const pooled = await waiting
       if (await this.#isAlive(pooled, signal)) return pooled.connection
       if (this.#dialled.get(address) === waiting) this.#dialled.delete(address)
       await pooled.connection.close('the peer gave no sign of life')
-      return this.get(address, signal)
+      return this.get(address, signal, early)
     }
-    const dialling = this.#dial(address, signal)
+    const dialling = this.#dial(address, signal, early)
     this.#dialled.set(address, dialling)
     try {
       return (await dialling).connection
@@ -104,8 +108,8 @@ export class Connections {
     while (this.#tasks.size > 0) await Promise.all(this.#tasks)
   }
 
-  async #dial(address: PeerAddress, signal: AbortSignal): Promise<Pooled> {
-    const connection = await this.#transport.dial(address, { signal })
+  async #dial(address: PeerAddress, signal: AbortSignal, early: boolean): Promise<Pooled> {
+    const connection = await this.#transport.dial(address, { signal, early })
     const pooled = { connection, usedMs: this.#clock.monotonicMs() }
     this.#track(this.#serve(connection, address))
     return pooled

@@ -1,26 +1,33 @@
 /**
  * What lies beside a database file, in the folder `<path>-node/`: the node's key and certificate, whom it trusts, what they
- * may, and its cluster. Opened here, kept by their own files; a database in memory has none of it on disk.
+ * may, its session tickets and its cluster. Opened here, kept by their own files; a database in memory has none of it on disk.
  */
 import { basename, dirname, join } from 'node:path'
 import { ClusterService, type ClusterServiceSetup } from '../../transport/cluster-service.ts'
 import { createIdentity, type NodeIdentity, openIdentity } from '../../transport/identity.ts'
+import { TicketStore } from '../../transport/tickets.ts'
 import { TrustList } from '../../transport/trust.ts'
 import { Permissions } from './permissions.ts'
 
-/** Key pair, certificate and trust list of a node. */
+/** Key pair, certificate and trust list of a node, and what lets it resume its sessions with peers. */
 export interface LocalNode {
   readonly identity: NodeIdentity
   readonly trust: TrustList
+  readonly tickets: TicketStore
 }
 
 /** A database in memory has no folder: its identity and trust live as long as it does. */
 export function openNode(path: string, nodeId: string): LocalNode {
   if (path === ':memory:') {
-    return { identity: createIdentity({ nodeId }), trust: TrustList.inMemory() }
+    const identity = createIdentity({ nodeId })
+    return { identity, trust: TrustList.inMemory(), tickets: TicketStore.inMemory() }
   }
   const folder = folderOf(path)
-  return { identity: openIdentity(folder, { nodeId }), trust: TrustList.open(folder) }
+  return {
+    identity: openIdentity(folder, { nodeId }),
+    trust: TrustList.open(folder),
+    tickets: TicketStore.open(folder),
+  }
 }
 
 /** Kept beside the key; where the keys are somebody else's, grants are, too. */

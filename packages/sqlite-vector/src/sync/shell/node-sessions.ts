@@ -108,7 +108,8 @@ export class NodeSessions {
     verify = false,
   ): Promise<RunResult<PullSession>> {
     requireAccess(this.#setup.access, connection.peer, shardId, 'write')
-    const channel = await connection.openChannel({ signal })
+    // HELLO and SUBSCRIBE ask for something and change nothing: they may be repeated by anybody.
+    const channel = await connection.openChannel({ signal, early: true })
     const peer = connection.peer.fingerprint
     const session = createPuller({ peer, shardId, live: false, verify })
     return orThrow(await this.#run(session, { connection, channel }, signal, null))
