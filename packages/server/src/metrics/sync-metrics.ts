@@ -117,6 +117,7 @@ export class SyncMetrics {
   }
 
   collect(): void {
+    this.#gauges.diverged.set(this.#diverged.size)
     if (this.#source === null) return
     const { coordinator, db } = this.#source
     const session: SyncSession = coordinator.sync.getSession()
@@ -124,7 +125,6 @@ export class SyncMetrics {
     this.#gauges.active.set(session.sessionsActive)
     this.#gauges.live.set(session.autoSyncs.filter(({ status }) => status === 'live').length)
     this.#gauges.peersOnline.set(new Set(session.connections.map(({ peer }) => peer)).size)
-    this.#gauges.diverged.set(this.#diverged.size)
     this.#lag.collect(session.peers, db.replica.shardStates())
     this.#quic.collect(session)
   }
@@ -134,7 +134,10 @@ export class SyncMetrics {
     this.#progressed(event)
     this.#progress.delete(keyOf(event))
     this.#sessions.inc({ direction, result: resultOf(error) })
-    if (error === null && shardId !== null) this.#diverged.delete(shardId)
+    if (shardId === null) return
+    // Whoever pulls compares fingerprints when it has caught up.
+    if (error === null && direction === 'pull') this.#diverged.delete(shardId)
+    if (resultOf(error) === 'SYNC_DIVERGED') this.#diverged.add(shardId)
   }
 
   /** Sessions tell sums: what is new since the last time is counted. */
