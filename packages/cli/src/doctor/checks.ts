@@ -183,6 +183,7 @@ export async function checkDisk(path: string): Promise<Finding> {
 export async function checkPeers(
   coordinator: ShardCoordinator,
   signal: AbortSignal,
+  pingMs = PING_MS,
 ): Promise<readonly Finding[]> {
   const peers = coordinator.getPeers()
   if (peers.length === 0) return [ok('peers', 'none are known')]
@@ -190,7 +191,7 @@ export async function checkPeers(
     peers.map(async ({ nodeId, address }) => {
       const check = `peer ${nodeId}`
       try {
-        const wait = AbortSignal.any([signal, AbortSignal.timeout(PING_MS)])
+        const wait = AbortSignal.any([signal, AbortSignal.timeout(pingMs)])
         const rttMs = await coordinator.sync.ping(address, { signal: wait })
         return ok(check, `${address} answers in ${rttMs.toFixed(1)} ms`)
       } catch (error) {
