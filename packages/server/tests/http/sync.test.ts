@@ -133,6 +133,28 @@ describe('sync on demand', () => {
   })
 })
 
+test('a stranger is refused, counted, and changes nothing', async () => {
+  await using host = await pair()
+  const { a } = host
+  const { b } = nodes
+  await a.api.put('/v1/shards/private', { dimension: 2 })
+  b.node.coordinator.sync.trust.add(a.node.coordinator.sync.certificatePem, 'host')
+  await b.api.put('/v1/shards/private', { dimension: 2 })
+  await b.api.post('/v1/shards/private/records', { records: [{ id: 'x', embedding: [1, 2] }] })
+  await b.api.put('/v1/peers/host', { address: a.node.syncAddress, shards: ['private'] })
+
+  const { body } = await b.api.post('/v1/sync', { shard: 'private', peer: 'host' })
+  await b.api.delete('/v1/peers/host')
+  const refused = async (): Promise<number> => {
+    const text = (await a.api.get('/metrics')).body as string
+    return Number(/^sqlite_vector_peers_refused_total (\d+)/m.exec(text)?.[1])
+  }
+
+  expect(body.results).toMatchObject([{ ok: false, error: { code: 'TRANSPORT_REFUSED_BY_PEER' } }])
+  await expect.poll(refused, { timeout: 50_000 }).toBeGreaterThan(0)
+  expect(a.node.db.count('private')).toBe(0)
+})
+
 describe('conflicts', () => {
   test('both siblings are listed with who wrote them', async () => {
     const path = await conflicted('siblings')
