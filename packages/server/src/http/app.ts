@@ -33,6 +33,9 @@ const REQUEST_MS_MAX = 30_000
 /** Longest name in a path: 1,024 bytes, each written as three characters. */
 const PARAMETER_CHARACTERS_MAX = 3_072
 
+/** Why work for a caller ends. */
+const GONE = new Error('the caller has gone')
+
 /** Serves `routes`; the caller makes it listen. */
 export async function createApp(
   context: NodeContext,
@@ -169,18 +172,29 @@ function callOf(
   names: readonly string[],
 ): Call {
   const given = request.params as Readonly<Record<string, string>>
-  const gone = new AbortController()
-  reply.raw.once('close', () => gone.abort())
+  let signal: AbortSignal | null = null
   return {
     params: Object.fromEntries(names.map((name) => [name, given[name] ?? ''])),
     query: request.query as Readonly<Record<string, unknown>>,
     body: request.body,
-    signal: AbortSignal.any([gone.signal, context.stopping]),
+    // Made when it is asked for: most routes answer at once, and signals cost more than small queries.
+    get signal() {
+      signal ??= endOf(reply, context)
+      return signal
+    },
     header: (name) => {
       const value = request.headers[name]
       return Array.isArray(value) ? value[0] : value
     },
   }
+}
+
+/** Ends when the caller has gone or the node ends. */
+function endOf(reply: FastifyReply, { stopping }: NodeContext): AbortSignal {
+  const gone = new AbortController()
+  if (reply.raw.closed) gone.abort(GONE)
+  reply.raw.once('close', () => gone.abort(GONE))
+  return AbortSignal.any([gone.signal, stopping])
 }
 
 function send(reply: FastifyReply, { answer }: Route, value: unknown): FastifyReply {
