@@ -29,5 +29,5 @@ for (const fault of Object.keys(FAULTS) as FaultName[]) {
     // An invariant broke; not merely something threw.
     expect(failure?.invariant).not.toBe('no error escapes')
     expect(failure?.message).toContain(`npm run simulate -- --seed ${failure?.seed ?? '?'}`)
-  })
+  }, 600_000)
 }

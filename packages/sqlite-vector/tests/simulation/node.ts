@@ -73,6 +73,8 @@ export class SimNode {
   /** Shards whose feed moved, as the store announced it, since they were last looked at. */
   readonly moved = new Set<string>()
   readonly backups: Backup[] = []
+  /** Whether the node ever went on with an older file: it may hold less than it once reported. */
+  wasSetBack = false
   /** What failed in the hub, with nobody waiting for it. */
   readonly failures: unknown[] = []
   readonly #setup: NodeSetup
@@ -210,6 +212,7 @@ export class SimNode {
 
   /** Goes on with an older copy, of this node or (a clone) of another. */
   async restore(backup: Backup, way: RestoreWay): Promise<void> {
+    if (this.#db !== null) this.wasSetBack = true
     this.view = cloneView(backup.view)
     if (way === 'over') {
       await this.#restoreOver(backup)
