@@ -424,6 +424,8 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   #authenticate(): void {
     const judged = this.#host.judge(this, this.peerCertificate())
     if ('closeCode' in judged) {
+      // What is said before the handshake is done, a peer that resumes a session cannot read: it is judged again then.
+      if (!this.native.isEstablished()) return
       this.closeWith(judged.closeCode, judged.toPeer, judged.end)
       return
     }
