@@ -29,6 +29,9 @@ const PREFIX_BYTES = 16
 const ABOUT_BYTES_MAX = 65_536
 const CHECKSUM_BYTES = 4
 
+/** Half a MiB: a part is written while the process waits. */
+const RECORDS_PER_PART = 65_536
+
 /** What saved codes are of. */
 export interface SavedAbout {
   readonly logId: string
@@ -71,7 +74,10 @@ export function* savedBytes(
     return bytes
   }
   yield summed(prefixed(about))
-  for (const values of [thresholds, centre, step, records]) yield summed(bytesOf(values))
+  for (const values of [thresholds, centre, step]) yield summed(bytesOf(values))
+  for (let slot = 0; slot < count; slot += RECORDS_PER_PART) {
+    yield summed(bytesOf(records.subarray(slot, slot + RECORDS_PER_PART)))
+  }
   for (const view of arena.codeViews(count)) {
     if (arena.removals !== removals) return 'moved'
     yield summed(view())

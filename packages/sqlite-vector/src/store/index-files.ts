@@ -79,7 +79,7 @@ export class IndexFiles {
   }
 
   /**
-   * Saves an index piece by piece; a step is a few milliseconds. True when the database names the file. Between steps the
+   * Saves an index piece by piece, at most four MiB a step. True when the database names the file. Between steps the
    * index may be brought in step with the feed; where that moves rows, there is nothing to be saved.
    */
   *save(shardId: string, index: ShardIndex): Generator<void, boolean> {

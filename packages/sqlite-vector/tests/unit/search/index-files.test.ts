@@ -336,6 +336,8 @@ describe('saving', () => {
 
     expect(existsSync(`${fixture.path}-index`)).toBe(false)
     expect(existsSync(':memory:-index')).toBe(false)
+    const wrong = { path: fixture.path, saveIndex: 'no' as unknown as boolean }
+    await expect(createVectorDB(wrong)).rejects.toThrow('saveIndex must be true or false')
   })
 
   test('a process killed while it saves leaves a database that searches right', async () => {
