@@ -120,6 +120,8 @@ export const listenCommand: Command = {
 }
 
 function syncLine({
+  pulled,
+  pushed,
   applied,
   sent,
   conflicts,
@@ -130,7 +132,9 @@ function syncLine({
   const aside = quarantined === 0 ? '' : `, quarantined ${formatCount(quarantined)}`
   return (
     `applied ${formatCount(applied)}, sent ${formatCount(sent)}, conflicts ${formatCount(conflicts)}` +
-    `${aside}, ${formatBytes(wireBytes)}, ${formatMs(durationMs)}`
+    `${aside}, ${formatBytes(wireBytes)}, ${formatMs(durationMs)}` +
+    (pushed === false ? '\nnothing was sent: the peer lets us read this shard, not write it' : '') +
+    (pulled === false ? '\nnothing was taken: the peer may only read this shard here' : '')
   )
 }
 

@@ -54,19 +54,11 @@ export async function openLocalNode(path: string, nodeId: string): Promise<NodeC
     },
     async sync(shardId, address, signal) {
       const { sync } = await network()
-      const { peer, applied, sent, conflicts, quarantined, wireBytes, durationMs } =
-        await sync.sync(shardId, address, { signal })
-      return {
-        shardId,
-        address,
-        peer,
-        applied,
-        sent,
-        conflicts,
-        quarantined,
-        wireBytes,
-        durationMs,
-      }
+      const result = await sync.sync(shardId, address, { signal })
+      const { peer, pulled, pushed, applied, sent, conflicts, quarantined } = result
+      const { wireBytes, durationMs } = result
+      const counts = { applied, sent, conflicts, quarantined, wireBytes, durationMs }
+      return { shardId, address, peer, pulled, pushed, ...counts }
     },
     async verify(shardId, address, signal) {
       const { sync } = await network()

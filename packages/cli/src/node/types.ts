@@ -60,6 +60,9 @@ export interface SyncSummary {
   readonly shardId: string
   readonly address: string
   readonly peer: string
+  /** False where permission was missing for that direction; absent where the server does not say. */
+  readonly pulled?: boolean
+  readonly pushed?: boolean
   readonly applied: number
   readonly sent: number
   readonly conflicts: number
