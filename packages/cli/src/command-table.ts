@@ -3,6 +3,7 @@
  * them, and docs/cli.md is written from it (scripts/cli-reference.ts).
  */
 import type { Command } from './command.ts'
+import { benchCommand } from './commands/bench.ts'
 import {
   clusterInitCommand,
   clusterJoinCommand,
@@ -101,6 +102,7 @@ export const COMMANDS: readonly Command[] = [
   clusterListCommand,
   clusterRevokeCommand,
   grantCommand,
+  benchCommand,
   completionCommand(() => COMMANDS),
   demoCommand,
 ]

@@ -292,3 +292,22 @@ test('a snapshot is restored in the place of a database, and never in the place 
   expect(on(`${path}.replaced`, 'count', 'points').stdout).toBe('0\n')
   expect(on(path, 'verify').stdout).toContain('as kept')
 }, 120_000)
+
+test('bench prints speed with the recall that it was had at, and leaves nothing behind', () => {
+  const { status, stdout, stderr } = run([
+    'bench',
+    '--records',
+    '200',
+    '--dimension',
+    '8',
+    '--json',
+  ])
+
+  expect(status, stderr).toBe(0)
+  expect(JSON.parse(stdout)).toMatchObject({
+    records: 200,
+    dimension: 8,
+    recallAt10: 1,
+    insertsPerSecond: expect.any(Number),
+  })
+})
