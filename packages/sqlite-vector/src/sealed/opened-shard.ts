@@ -108,12 +108,10 @@ export class OpenedShard {
   }
 
   unopened(options: ListOptions): readonly Unopened[] {
-    return this.#opened
-      .list(UNOPENED, options)
-      .records.map(({ id, metadata }) => ({
-        token: id,
-        reason: (metadata as UnopenedMetadata).reason,
-      }))
+    return this.#opened.list(UNOPENED, options).records.map(({ id, metadata }) => ({
+      token: id,
+      reason: (metadata as UnopenedMetadata).reason,
+    }))
   }
 
   isUnopened(token: string): boolean {
