@@ -3,6 +3,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Ajv } from 'ajv'
 import { expect, test } from 'vitest'
 import { CONFIG_OPTIONS, flagName, HTTP_ERRORS, variableName } from '../../src/index.ts'
 import { testNode } from '../helpers/node.ts'
@@ -68,4 +69,21 @@ test('every path has its row, operation ids are unique, and docs/openapi.json is
   expect(new Set(listed.map((cells) => cells.slice(0, 2).join(' ')))).toEqual(new Set(served))
   const file = JSON.parse(readFileSync(join(docs, 'openapi.json'), 'utf8')) as unknown
   expect(file).toEqual(document)
+})
+
+test('every schema of the API can be compiled, and refuses what is no object', async () => {
+  const text = readFileSync(join(docs, 'openapi.json'), 'utf8')
+  const { paths } = JSON.parse(text) as {
+    paths: Record<
+      string,
+      Record<string, { requestBody?: { content: Record<string, { schema: object }> } }>
+    >
+  }
+  const ajv = new Ajv({ strict: false })
+  const bodies = Object.values(paths)
+    .flatMap((methods) => Object.values(methods))
+    .flatMap(({ requestBody }) => Object.values(requestBody?.content ?? {}))
+
+  expect(bodies.length).toBeGreaterThan(15)
+  for (const { schema } of bodies) expect(ajv.compile(schema)('no object')).toBe(false)
 })
