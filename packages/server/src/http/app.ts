@@ -218,7 +218,8 @@ function send(reply: FastifyReply, { answer }: Route, value: unknown): FastifyRe
   if (answer.status === 204) return reply.send()
   if (answer.type === 'text/event-stream') {
     void reply.type('text/event-stream')
-    return reply.send(Readable.from(value as AsyncIterable<string>))
+    // One part ahead of the reader, who may be slow, and no more.
+    return reply.send(Readable.from(value as AsyncIterable<string>, { highWaterMark: 1 }))
   }
   if (answer.type === 'text/plain') void reply.type('text/plain; version=0.0.4; charset=utf-8')
   return reply.send(value)

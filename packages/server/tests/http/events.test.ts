@@ -2,11 +2,15 @@
  * Event streams: nothing is missed when a reader comes back, and streams end with their readers and the node.
  */
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createVectorDB } from '@agentic-flow/sqlite-vector'
 import { EventReader } from '../helpers/event-reader.ts'
-import { testNode, type TestNode } from '../helpers/node.ts'
+import { resolveConfig, startNode } from '../../src/index.ts'
+import { Client, flagsOf, testNode, type TestNode, WRITER } from '../helpers/node.ts'
 
 let fixture: TestNode
 
@@ -25,8 +29,8 @@ async function shard(name: string): Promise<string> {
   return path
 }
 
-async function write(path: string, id: string): Promise<void> {
-  await fixture.api.post(`${path}/records`, { records: [{ id, embedding: [1, 2], text: id }] })
+async function write(path: string, id: string, api: Client = fixture.api): Promise<void> {
+  await api.post(`${path}/records`, { records: [{ id, embedding: [1, 2], text: id }] })
 }
 
 describe('the feed of a shard', () => {
@@ -63,6 +67,47 @@ describe('the feed of a shard', () => {
     }
 
     expect(seen).toEqual(['d', 'c', 'e'])
+  })
+
+  test('the last id is good also after the node was ended and started again', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sqlite-vector-events-'))
+    const { config } = resolveConfig({ flags: { ...flagsOf(folder), shards: ['kept:2:l2'] } })
+    const first = await startNode(config)
+    const before = new Client(first.url, WRITER)
+    await write('/v1/shards/kept', 'a', before)
+    const reader = await EventReader.open(before, '/v1/shards/kept/events')
+    const { id } = await reader.next('open')
+    await write('/v1/shards/kept', 'b', before)
+    await first.close()
+
+    await using second = await startNode(config)
+    const after = new Client(second.url, WRITER)
+    await using again = await EventReader.open(after, '/v1/shards/kept/events', id)
+    const { data } = await again.next('changes')
+
+    expect(data).toEqual({ shardId: 'kept', changes: [{ id: 'b', deleted: false }] })
+    await second.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  test('a reader that does not read holds nobody up, and gets all when it reads', async () => {
+    const path = await shard('slow')
+    await using reader = await EventReader.open(fixture.api, `${path}/events?includeRecords=true`)
+    await reader.next('open')
+    const ids = Array.from({ length: 60 }, (_, number) => `slow-${number}`)
+
+    // Some megabytes: more than sockets hold.
+    const text = 'x'.repeat(100_000)
+    for (const id of ids) {
+      await fixture.api.post(`${path}/records`, { records: [{ id, embedding: [1, 2], text }] })
+    }
+    const seen = new Set<string>()
+    while (seen.size < ids.length) {
+      const { data } = await reader.next('changes')
+      for (const { id } of (data as { changes: { id: string }[] }).changes) seen.add(id)
+    }
+
+    expect([...seen]).toEqual(ids)
   })
 
   test('from 0 on it is everything, with records on demand', async () => {
