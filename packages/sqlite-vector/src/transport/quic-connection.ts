@@ -35,6 +35,7 @@ import { QuicPump } from './quic-pump.ts'
 import type { PumpHost } from './quic-pump.ts'
 import { isBidirectional, QuicStream, STREAM_CODE, STREAM_TYPE } from './quic-stream.ts'
 import type { StreamHost } from './quic-stream.ts'
+import { StreamTurns } from './quic-turns.ts'
 import type {
   Channel,
   ChannelOptions,
@@ -135,7 +136,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   readonly #streams = new Map<number, QuicStream>()
   readonly #channels = new AsyncQueue<Channel>()
   readonly #creditWaiters: (() => void)[] = []
-  readonly #blocked = new Set<QuicStream>()
+  readonly #turns = new StreamTurns<QuicStream>()
   readonly #starved = new Set<QuicStream>()
   readonly #opening = Promise.withResolvers<void>()
   readonly #establishing = Promise.withResolvers<void>()
@@ -355,12 +356,19 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     if (!this.pump.isGone) this.#host.passes.flushSoon(this.pump)
   }
 
+  mayWrite(stream: QuicStream): boolean {
+    if (this.#turns.isEmpty) return true
+    this.#turns.arrive(stream)
+    this.passSoon()
+    return false
+  }
+
   block(stream: QuicStream): void {
-    this.#blocked.add(stream)
+    this.#turns.wait(stream)
   }
 
   unblock(stream: QuicStream): void {
-    this.#blocked.delete(stream)
+    this.#turns.leave(stream)
   }
 
   starve(stream: QuicStream): void {
@@ -474,10 +482,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   #serveStreams(): void {
     const { native } = this
     this.#serveReaders()
-    const waiting = Array.from(this.#blocked)
-    // Who is blocked again after its turn comes last in the next pass.
-    this.#blocked.clear()
-    for (const stream of waiting) stream.pump(CHANNEL_QUANTUM_BYTES)
+    this.#turns.round((stream) => stream.pump(CHANNEL_QUANTUM_BYTES))
     if (this.#creditWaiters.length > 0 && native.peerStreamsLeftBidi() > 0) {
       for (const wake of this.#creditWaiters.splice(0)) wake()
     }

@@ -59,12 +59,20 @@ export class QuicDialler {
   readonly #endpoint: QuicEndpoint
   readonly #pool: QuicPool
   readonly #underWay = new Map<PeerAddress, SharedDial>()
+  readonly #onDisplaced: (connection: QuicConnection) => void
   #dialled = 0
   #dialsFailed = 0
   #resumed = 0
   #replaced = 0
 
-  constructor(options: ResolvedQuicOptions, endpoint: QuicEndpoint, pool: QuicPool) {
+  /** `onDisplaced` is told of connections that we dialled and then gave up for another. */
+  constructor(
+    options: ResolvedQuicOptions,
+    endpoint: QuicEndpoint,
+    pool: QuicPool,
+    onDisplaced: (connection: QuicConnection) => void,
+  ) {
+    this.#onDisplaced = onDisplaced
     this.#options = options
     this.#endpoint = endpoint
     this.#pool = pool
@@ -96,9 +104,27 @@ export class QuicDialler {
       this.#options.tickets.forget(target)
       return this.dial(address, signal === undefined ? {} : { signal }, until)
     }
+    if (until === 'accepted') await this.#awaitRival(connection, signal)
     // Two sides may have dialled each other: both take the same one of the two.
     const preferred = this.#pool.preferred(connection)
-    return preferred.isOpen ? preferred : connection
+    if (preferred === connection || !preferred.isOpen) return connection
+    this.#onDisplaced(connection)
+    return preferred
+  }
+
+  /**
+   * A peer that dialled us before our own connection had reached it has sent its first datagram before it
+   * accepted us. So its handshake is under way here, and soon it is known which of the two stays.
+   */
+  async #awaitRival(connection: QuicConnection, signal: AbortSignal | undefined): Promise<void> {
+    const rival = this.#endpoint.incomingFrom(connection.remoteAddress)
+    if (rival === undefined) return
+    try {
+      await whileWaiting(Promise.race([rival.accepted, connection.closed]), signal)
+    } catch (error) {
+      if (signal?.aborted === true) throw error
+      // It came to nothing: ours stays.
+    }
   }
 
   /** Joins a dial under way, or starts one; the last caller to lose interest ends it. */

@@ -167,6 +167,14 @@ export class QuicEndpoint implements ConnectionHost {
     return connection
   }
 
+  /** A handshake under way that somebody at this address has started; undefined when there is none. */
+  incomingFrom(remoteAddress: string): QuicConnection | undefined {
+    for (const connection of this.#handshakes.keys()) {
+      if (connection.remoteAddress === remoteAddress) return connection
+    }
+    return undefined
+  }
+
   /** Ends all connections, gives their last words a moment to arrive, closes the sockets. */
   async close(code: number, reason: string): Promise<void> {
     this.#closing = true

@@ -40,6 +40,8 @@ export interface StreamHost {
   endError(): SqliteVectorError | null
   /** Something may have to be sent. */
   flushSoon(): void
+  /** A stream without waiting writes has one: true when it may go ahead at once, since nobody waits. */
+  mayWrite(stream: QuicStream): boolean
   /** The stream has writes that wait for credit. */
   block(stream: QuicStream): void
   unblock(stream: QuicStream): void
@@ -101,26 +103,31 @@ export class QuicStream implements ByteSource {
         reject,
       }
       this.#writes.push(write)
-      if (this.#writes.length === 1) this.pump(Number.POSITIVE_INFINITY)
+      if (this.#writes.length === 1 && this.#host.mayWrite(this)) {
+        this.pump(Number.POSITIVE_INFINITY)
+      }
       this.#host.flushSoon()
       return () => this.#giveUp(write)
     })
   }
 
-  /** Hands waiting writes to the engine, about `quantum` bytes at most, until it takes no more. */
-  pump(quantum: number): void {
+  /** Hands waiting writes to the engine, about `quantum` bytes at most; whether it took any. */
+  pump(quantum: number): boolean {
     let budget = quantum
     for (let write = this.#writes[0]; write !== undefined; write = this.#writes[0]) {
-      if (budget <= 0) return this.#host.block(this)
-      budget -= this.#push(write, budget)
-      if (this.#failure !== null) return
-      if (!write.written) return this.#host.block(this)
+      if (budget > 0) budget -= this.#push(write, budget)
+      if (this.#failure !== null) return true
+      if (!write.written) {
+        this.#host.block(this)
+        return budget < quantum
+      }
       this.#writes.shift()
       if (write.fin) this.#writeEnded = true
       write.resolve()
     }
     this.#host.unblock(this)
     this.#forgetIfDone()
+    return true
   }
 
   readInto(into: Uint8Array): number {

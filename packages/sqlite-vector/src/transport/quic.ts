@@ -50,6 +50,7 @@ export class QuicTransport implements Transport {
   readonly #dialler: QuicDialler
   readonly #tally = new TransportTally()
   readonly #accepted = new AsyncQueue<Connection>()
+  readonly #displaced = new WeakSet<Connection>()
   readonly #inbox = new Inbox()
   readonly #serving = new Set<Promise<void>>()
   readonly #stopWatching: () => void
@@ -75,7 +76,12 @@ export class QuicTransport implements Transport {
     })
     this.#endpoint = new QuicEndpoint(binding, options, this.#events())
     this.#pool = new QuicPool(options)
-    this.#dialler = new QuicDialler(options, this.#endpoint, this.#pool)
+    this.#dialler = new QuicDialler(options, this.#endpoint, this.#pool, (displaced) => {
+      // The peer took it before it knew of the other one: channels that it has opened on it must be served.
+      if (this.#displaced.has(displaced)) return
+      this.#displaced.add(displaced)
+      this.#accepted.push(displaced)
+    })
     this.#stopWatching = options.trust.onChange(() => this.#trustChanged())
     this.#stopWatchingIdentity = identity.onChange(() => this.#configs.clear())
   }

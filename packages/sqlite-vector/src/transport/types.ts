@@ -72,7 +72,10 @@ export interface Transport {
    *   `TRANSPORT_ALPN_MISMATCH`, `TRANSPORT_HANDSHAKE_TIMEOUT`, `TRANSPORT_DIAL_FAILED`
    */
   dial(address: PeerAddress, options?: DialOptions): Promise<Connection>
-  /** Connections that peers opened to us, until {@link close}. One consumer. */
+  /**
+   * Connections that peers opened to us, until {@link close}. One consumer. Also those that we dialled while the
+   * peer dialled us, when {@link dial} then gave the peer's: it may have opened channels on ours before.
+   */
   accept(): AsyncIterable<Connection>
   /** Closes every connection and socket. Idempotent. */
   close(): Promise<void>

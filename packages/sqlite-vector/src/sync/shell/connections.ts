@@ -41,7 +41,7 @@ export class Connections {
   readonly #clock: Clock
   readonly #handlers: ConnectionHandlers
   readonly #dialled = new Map<PeerAddress, Promise<Pooled>>()
-  readonly #open = new Set<OpenConnection>()
+  readonly #open = new Map<Connection, OpenConnection>()
   readonly #tasks = new Set<Promise<void>>()
   readonly #ended = { bytesSent: 0, bytesReceived: 0 }
   #accepting = false
@@ -54,13 +54,13 @@ export class Connections {
 
   /** What is open now. */
   list(): readonly OpenConnection[] {
-    return [...this.#open]
+    return [...this.#open.values()]
   }
 
   /** Bytes on the wire of all connections, also those that ended. */
   wire(): { readonly bytesSent: number; readonly bytesReceived: number } {
     let { bytesSent, bytesReceived } = this.#ended
-    for (const { connection } of this.#open) {
+    for (const connection of this.#open.keys()) {
       const stats = connection.stats()
       bytesSent += stats.wireBytesSent
       bytesReceived += stats.wireBytesReceived
@@ -138,15 +138,25 @@ export class Connections {
       for await (const channel of connection.channels()) channel.abort('join first')
       return
     }
-    const entry = { connection, dialledAddress }
-    this.#open.add(entry)
+    const known = this.#open.get(connection)
+    if (known !== undefined) {
+      // A peer's connection that a dial of ours came down to: it is served already.
+      this.#open.set(connection, {
+        connection,
+        dialledAddress: dialledAddress ?? known.dialledAddress,
+      })
+      await connection.closed
+      if (dialledAddress !== null) await this.#forget(dialledAddress, connection)
+      return
+    }
+    this.#open.set(connection, { connection, dialledAddress })
     this.#handlers.onConnection(connection, true)
     try {
       for await (const channel of connection.channels()) {
         this.#track(this.#handlers.onChannel(channel, connection))
       }
     } finally {
-      this.#open.delete(entry)
+      this.#open.delete(connection)
       const { wireBytesSent, wireBytesReceived } = connection.stats()
       this.#ended.bytesSent += wireBytesSent
       this.#ended.bytesReceived += wireBytesReceived
