@@ -187,18 +187,24 @@ class Node implements RunningNode {
   }
 
   #coordinate(db: SQLiteVectorDB): ShardCoordinator {
-    const { intervalMs, relayDelayMs, batchSize, concurrencyMax, topology } = this.config.sync
+    const { sync } = this.config
+    const { batchSize, compression, relayDelayMs, topology } = sync
+    const { advertise, collectIntervalMs, replicaRetentionMs } = sync
     return createShardCoordinator(
       observed(db, (durationMs) => this.#metrics.store.applied(durationMs)),
       this.nodeId,
       {
-        syncIntervalMs: intervalMs,
-        relayDelayMs,
         batchSize,
+        compression,
+        relayDelayMs,
         topology,
+        collectIntervalMs,
+        replicaRetentionMs,
+        syncIntervalMs: sync.intervalMs,
+        ...(advertise === null ? {} : { advertise }),
         onEvent: (event) => this.#synced(event),
       },
-      concurrencyMax,
+      sync.concurrencyMax,
     )
   }
 

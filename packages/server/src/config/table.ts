@@ -95,6 +95,30 @@ export const CONFIG_OPTIONS: readonly ConfigOption[] = [
     summary: 'Where peers connect to (UDP); off: this node only dials.',
   },
   {
+    key: 'sync.advertise',
+    kind: textOrOff(address),
+    fallback: 'off',
+    summary: 'Where peers are told to dial this node; off: where it listens.',
+  },
+  {
+    key: 'sync.compression',
+    kind: choice('adaptive', 'zstd', 'lz4', 'none'),
+    fallback: 'adaptive',
+    summary: 'How batches that go out are compressed, where the peer can read it.',
+  },
+  {
+    key: 'sync.collectIntervalMs',
+    kind: integer(0, 86_400_000),
+    fallback: 3_600_000,
+    summary: 'Between collections of deletes that every known replica has; 0: none.',
+  },
+  {
+    key: 'sync.replicaRetentionMs',
+    kind: integer(0, 315_360_000_000),
+    fallback: 2_592_000_000,
+    summary: 'How long collections wait for a replica that is silent.',
+  },
+  {
     key: 'sync.intervalMs',
     kind: integer(100, 86_400_000),
     fallback: 60_000,

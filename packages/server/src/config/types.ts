@@ -2,7 +2,7 @@
  * The configuration of one node, complete and checked, and the error of a wrong one. resolve.ts makes it.
  */
 import type { Metric } from '@agentic-flow/sqlite-vector'
-import type { ConflictStrategyName, Topology } from '@agentic-flow/sqlite-vector/sync'
+import type { Compression, ConflictStrategyName, Topology } from '@agentic-flow/sqlite-vector/sync'
 
 /** What the bearer of an API key may do. */
 export type Access = 'read-only' | 'read-write'
@@ -54,6 +54,11 @@ export interface NodeConfig {
   readonly sync: {
     /** null: takes no connections, only dials. */
     readonly listen: string | null
+    /** null: where it listens. */
+    readonly advertise: string | null
+    readonly compression: Compression
+    readonly collectIntervalMs: number
+    readonly replicaRetentionMs: number
     readonly intervalMs: number
     readonly retryMs: number
     readonly relayDelayMs: number

@@ -27,6 +27,7 @@ export class SyncMetrics {
   readonly #quarantined: Counter<'shard'>
   readonly #repairs: Counter<'shard'>
   readonly #refused: Counter
+  readonly #collected: Counter<'shard'>
   readonly #skew: Gauge<'peer'>
   readonly #gauges: Readonly<
     Record<'queue' | 'active' | 'live' | 'peersOnline' | 'diverged', Gauge>
@@ -46,6 +47,9 @@ export class SyncMetrics {
     },
     repair: ({ shardId, diverged }) => {
       if (diverged) this.#repairs.inc({ shard: this.#shards.of(shardId) })
+    },
+    collected: ({ shardId, count }) => {
+      this.#collected.inc({ shard: this.#shards.of(shardId) }, count)
     },
     'peer-refused': () => this.#refused.inc(),
     skew: ({ peer, skewMs }) => {
@@ -85,6 +89,11 @@ export class SyncMetrics {
     this.#repairs = counter(
       'sqlite_vector_divergences_total',
       'Times that rows differed from those of a peer and had to be equal; they were mended.',
+      ['shard'],
+    )
+    this.#collected = counter(
+      'sqlite_vector_tombstones_collected_total',
+      'Deletes forgotten because every known replica has them.',
       ['shard'],
     )
     this.#refused = counter('sqlite_vector_peers_refused_total', 'Strangers turned away.', [])
