@@ -86,6 +86,9 @@ export const FRAMES_HELD_MAX = 64
 /** Days a silent replica holds tombstones back, unless the options say otherwise. */
 export const REPLICA_RETENTION_DAYS = 30
 
+/** Batches on the way with which new writes of a live shard wait for an acknowledgement, to go together. */
+export const PUSHES_UNACKED_MAX = 4
+
 /** Batches a sender may have on the way before one is acknowledged: enough for a long round trip. */
 export const UNACKED_BATCHES_MAX = 16
 

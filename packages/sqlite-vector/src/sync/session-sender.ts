@@ -16,7 +16,7 @@
  */
 import { must } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
-import { UNACKED_BATCHES_MAX } from '../limits.ts'
+import { PUSHES_UNACKED_MAX, UNACKED_BATCHES_MAX } from '../limits.ts'
 import type { ShardState } from '../store/types.ts'
 import {
   closeInOrder,
@@ -285,6 +285,15 @@ function resume(session: SendSession, effects: readonly SessionEffect[]): Step<S
   return readOn({ ...session, behind: 'no' }, effects)
 }
 
+/**
+ * New writes wait while a few pushes are unacknowledged, and then go together: so batches grow as the peer is slower,
+ * and a peer in step has each write at once.
+ */
+function resumeOwn(session: SendSession): Step<SendSession> {
+  const isAhead = session.behind === 'own' && session.unacked.length >= PUSHES_UNACKED_MAX
+  return isAhead ? stay(session) : resume(session, [])
+}
+
 function atLeast(session: SendSession, behind: Behind): SendSession {
   return session.behind === 'all' ? session : { ...session, behind }
 }
@@ -359,14 +368,16 @@ const ackWhileWaiting: On<'ack'> = (session, frame) => {
 /** An ACK may have made room for what had to wait. */
 const ackWhileCaughtUp: On<'ack'> = (session, frame) => {
   const step = ack(session, frame)
-  return step.session.phase === 'closed' ? step : resume(step.session, step.effects)
+  if (step.session.phase === 'closed') return step
+  const next = resumeOwn(step.session)
+  return { session: next.session, effects: [...step.effects, ...next.effects] }
 }
 
 const committed: On<'committed'> = (session) =>
   session.subscription?.live === true ? resume({ ...session, behind: 'all' }, []) : stay(session)
 
 const wrote: On<'wrote'> = (session) =>
-  session.subscription?.live === true ? resume(atLeast(session, 'own'), []) : stay(session)
+  session.subscription?.live === true ? resumeOwn(atLeast(session, 'own')) : stay(session)
 
 /** A reading to the head sees what is committed meanwhile; one that stops before does not. */
 const later =

@@ -3,7 +3,8 @@
  *
  *   our own write          senders push it at the next turn of the event loop, so a flood makes batches
  *   a peer's write         others are told that we hold it after HOLDS_DELAY_MS; it is relayed after
- *                          `relayDelayMs` to those who by then neither sent nor announced it
+ *                          `relayDelayMs` to those who by then neither sent nor announced it; the first time of
+ *                          a writer and peer after five times as long
  *   another process        noticed by polling, then as our own and as a peer's: it may be either
  *   nothing                every `checkIntervalMs` the side that began the sync says what it has; the peer compares,
  *                          and sends what that lacks
@@ -25,10 +26,13 @@ import {
 } from '../../limits.ts'
 import type { CommitNotice, ReplicaStore, ShardState } from '../../store/types.ts'
 import { stateOrNull } from '../driver.ts'
-import type { PullSession, SendSession } from '../session-types.ts'
+import type { PullSession, SendSession, Unacked } from '../session-types.ts'
 import type { ActorId, VersionVector } from '../types.ts'
 import { dominates, EMPTY_VECTOR, joinVectors } from '../version-vector.ts'
 import type { Running } from './session-runner.ts'
+
+/** How many times longer the first relay of somebody's writes to a peer waits: it may be about to get them elsewhere. */
+const RELAY_LEARN_FACTOR = 5
 
 /** How late a timer is in a process with time to spare, in milliseconds. */
 const TIMER_SLACK_MS = 2
@@ -47,12 +51,16 @@ export interface HubSetup {
 interface Link {
   sender: Running | null
   puller: Running | null
-  /** What the peer lacks of, and since when; null when it lacks nothing. */
-  lacking: { readonly versionVector: VersionVector; readonly sinceMs: number } | null
+  /** Of whose writes the peer lacks some, up to where it has them, and since when it got none of them. */
+  readonly lacking: Map<ActorId, { readonly counter: number; readonly sinceMs: number }>
+  /** The oldest frame that the peer has not acknowledged, and since when it is the oldest. */
+  oldest: { readonly frame: Unacked; readonly sinceMs: number } | null
   /** What HOLDS had told its sender when it was looked at last. */
   heard: VersionVector
   /** Whose writes the peer gets by another way, too. */
   readonly served: Set<ActorId>
+  /** When the peer first lacked something of an actor: until it had time to show another way, that is not known. */
+  readonly met: Map<ActorId, number>
   /** Whether we began one of the sessions: then the regular check is ours to make. */
   isOurs: boolean
   /** The newest CAUGHT_UP that the peer sent. */
@@ -121,8 +129,17 @@ export class LiveHub {
     if (placed === undefined && isLive) this.#place(running, isOurs)
     const shardId = this.#placed.get(running)
     if (shardId === undefined) return
-    if (session.role === 'sender') this.#exposeTo(running, session, shardId)
-    else if (placed !== undefined) this.#heardOf(session, placed)
+    if (session.role === 'sender') {
+      this.#exposeTo(running, session, shardId)
+      this.#noteUnacked(session, shardId)
+    } else if (placed !== undefined) this.#heardOf(session, placed)
+  }
+
+  #noteUnacked({ peer, unacked }: SendSession, shardId: string): void {
+    const link = this.#shards.get(shardId)?.links.get(peer)
+    const [frame] = unacked
+    if (link === undefined || link.oldest?.frame === frame) return
+    link.oldest = frame === undefined ? null : { frame, sinceMs: this.#setup.clock.monotonicMs() }
   }
 
   /** From its first CAUGHT_UP on, the session sends every write of ours as it is made. */
@@ -334,24 +351,28 @@ export class LiveHub {
     const isSaid = dominates(joinVectors(known, said), state.versionVector)
     const isSent = sentThrough >= state.head && unacked.length === 0 && complete && isSaid
     if (hasAll || isSent) {
-      link.lacking = null
+      link.lacking.clear()
       return false
     }
-    if (link.lacking === null || dominates(known, link.lacking.versionVector)) {
-      link.lacking = { versionVector: state.versionVector, sinceMs: nowMs }
-    }
-    const lackingMs = nowMs - link.lacking.sinceMs
+    const stuckMs = nowMs - stuckSince(link.lacking, known, state.versionVector, nowMs)
     noteServed(link.served, sender.session.heard, link.heard, theirs, state.versionVector)
     link.heard = sender.session.heard
-    if (isServed(link.served, known, state.versionVector)) {
+    // Our own writes are pushed: that the last of them are on their way is no reason to relay those of others.
+    const isPushing = sender.session.own !== null && unacked.length > 0
+    const own = isPushing ? sender.session.actor : null
+    if (isServed(link, own)) {
       // The way by which it gets these is open, as far as we know: what it lacks of them may come by it.
-      if (lackingMs < RELAY_PATIENCE_MS) return true
+      if (stuckMs < RELAY_PATIENCE_MS) return true
       link.served.clear()
     }
+    if (isUnknown(link, own, nowMs, RELAY_LEARN_FACTOR * this.#setup.relayDelayMs)) return true
     // Where commits never pause, the head is never reached by what has waited: then all of it goes.
-    if (lackingMs >= RELAY_SETTLE_MS) {
-      link.lacking = null
+    if (stuckMs >= RELAY_SETTLE_MS) {
+      link.lacking.clear()
       sender.tell({ type: 'committed' })
+    } else if (isDigesting(link, nowMs, this.#setup.relayDelayMs)) {
+      // A peer that is slow to take what we write is slow to take what others do, and to say so.
+      return true
     } else if (until > 0) {
       sender.tell({ type: 'relay', until })
     }
@@ -417,9 +438,11 @@ function newLink(): Link {
   return {
     sender: null,
     puller: null,
-    lacking: null,
+    lacking: new Map(),
+    oldest: null,
     heard: EMPTY_VECTOR,
     served: new Set(),
+    met: new Map(),
     isOurs: false,
     caughtUp: null,
   }
@@ -459,6 +482,53 @@ function newsFor(
   return news
 }
 
+/**
+ * Since when the peer has got nothing of the writes of somebody of whose writes it lacks some: the longest such time
+ * counts, and any progress with an actor's writes begins it anew.
+ */
+function stuckSince(
+  lacking: Link['lacking'],
+  known: VersionVector,
+  ours: VersionVector,
+  nowMs: number,
+): number {
+  let since = nowMs
+  for (const [actor, counter] of ours) {
+    const theirs = known.get(actor) ?? 0
+    if (theirs >= counter) {
+      lacking.delete(actor)
+      continue
+    }
+    const before = lacking.get(actor)
+    if (before?.counter === theirs) since = Math.min(since, before.sinceMs)
+    else lacking.set(actor, { counter: theirs, sinceMs: nowMs })
+  }
+  return since
+}
+
+/** Whether it is not known yet by which way the peer gets any of what it lacks that it is not known to get elsewhere. */
+function isUnknown(
+  { lacking, served, met }: Link,
+  own: ActorId | null,
+  nowMs: number,
+  learnMs: number,
+): boolean {
+  let isAnyNew = false
+  for (const actor of lacking.keys()) {
+    if (actor === own || served.has(actor)) continue
+    const sinceMs = met.get(actor)
+    if (sinceMs === undefined) met.set(actor, nowMs)
+    else if (nowMs - sinceMs >= learnMs) return false
+    isAnyNew = true
+  }
+  return isAnyNew
+}
+
+/** Whether the peer has had a frame of ours for longer than a relay waits, and has not acknowledged it. */
+function isDigesting({ oldest }: Link, nowMs: number, relayDelayMs: number): boolean {
+  return oldest !== null && nowMs - oldest.sinceMs > relayDelayMs
+}
+
 /** Notes whose writes the peer heard of from others since we looked last, of those that we have too. */
 function noteServed(
   served: Set<ActorId>,
@@ -474,10 +544,10 @@ function noteServed(
   }
 }
 
-/** Whether all that the peer lacks of ours was written by those whose writes it gets from others. */
-function isServed(served: Set<ActorId>, known: VersionVector, ours: VersionVector): boolean {
-  for (const [actor, counter] of ours) {
-    if (counter > (known.get(actor) ?? 0) && !served.has(actor)) return false
+/** Whether all that the peer lacks was written by those whose writes it gets from others, or by us. */
+function isServed({ lacking, served }: Link, own: ActorId | null): boolean {
+  for (const actor of lacking.keys()) {
+    if (actor !== own && !served.has(actor)) return false
   }
   return true
 }

@@ -19,6 +19,7 @@ import { VirtualClock, VirtualTime } from '../../simulation/virtual-clock.ts'
 
 const SHARD = 'notes'
 const PEER = 'ab'.repeat(32)
+const RELAY_DELAY_MS = 10
 
 let folder: string
 let db: SQLiteVectorDB
@@ -33,7 +34,7 @@ beforeEach(async () => {
   hub = new LiveHub({
     store: db.replica,
     clock: new VirtualClock(time),
-    relayDelayMs: 10,
+    relayDelayMs: RELAY_DELAY_MS,
     checkIntervalMs: 60_000,
     onError: (error) => {
       throw error
@@ -118,6 +119,43 @@ describe('the hub of live sessions', () => {
     expect(hub.find(SHARD, PEER, 'sender')).toBe(first.sender)
   })
 
+  test('the first relay of somebody’s writes to a peer waits for it to show another way; later ones do not', async () => {
+    using other = await createVectorDB({ path: join(folder, 'b.db'), durability: 'normal' })
+    other.createShard(SHARD, { dimension: 2, metric: 'l2' })
+    const { driver } = subscribed()
+    driver.tell({ type: 'ack', cursor: 0, versionVector: new Map() })
+    while (driver.busy) driver.advance()
+
+    const firstMs = msUntilBusy(driver, () => receiveFrom(other, 'one'))
+    while (driver.busy) driver.advance()
+    acknowledge(driver)
+    const secondMs = msUntilBusy(driver, () => receiveFrom(other, 'two'))
+
+    expect(firstMs).toBeGreaterThanOrEqual(5 * RELAY_DELAY_MS)
+    expect(secondMs).toBeLessThan(3 * RELAY_DELAY_MS)
+  })
+
+  test('what others wrote is not relayed because our own write is on its way', async () => {
+    using other = await createVectorDB({ path: join(folder, 'b.db'), durability: 'normal' })
+    other.createShard(SHARD, { dimension: 2, metric: 'l2' })
+    const { driver } = subscribed()
+    driver.tell({ type: 'ack', cursor: 0, versionVector: new Map() })
+    while (driver.busy) driver.advance()
+    db.insert(SHARD, { id: 'ours', embedding: [1, 2] })
+    await nextTurn()
+    await nextTurn()
+    while (driver.busy) driver.advance()
+    receiveFrom(other, 'theirs')
+    // The peer gets it elsewhere, and says so.
+    const { versionVector } = other.replica.shardState(SHARD)
+    driver.tell({ type: 'holds', versionVector })
+    hub.whileApplying(() => receiveFrom(other, 'more'))
+    for (let ms = 0; ms < 20 * RELAY_DELAY_MS; ms += 1) time.advance(1)
+
+    expect(driver.busy).toBe(false)
+    expect(driver.session).toMatchObject({ unacked: [{}] })
+  })
+
   test('a write is noted as sent in its own transaction while a live session sends it at once', () => {
     db.insert(SHARD, { id: 'before', embedding: [1, 2] })
     expect(confirmed()).toBe(0)
@@ -156,6 +194,41 @@ describe('the hub of live sessions', () => {
     expect(confirmed()).toBe(0)
   })
 })
+
+/** Another node writes a record, and we get it. */
+function receiveFrom(other: SQLiteVectorDB, id: string): void {
+  const { head } = other.replica.shardState(SHARD)
+  other.insert(SHARD, { id, embedding: [1, 2] })
+  const { changes, through, state } = other.replica.readDelta(SHARD, {
+    after: head,
+    countMax: 10,
+    bytesMax: 1_000,
+    known: new Map(),
+  })
+  const source = { peer: 'cd'.repeat(32), logId: state.logId, cursor: through }
+  hub.whileApplying(() => {
+    db.replica.applyDelta(SHARD, changes, source)
+    db.replica.joinVector(SHARD, source, state.versionVector)
+  })
+}
+
+function msUntilBusy(driver: SessionDriver, receive: () => void): number {
+  receive()
+  let ms = 0
+  for (; ms < 5_000 && !driver.busy; ms += 1) time.advance(1)
+  return ms
+}
+
+/** The peer has committed all that is on its way to it. */
+function acknowledge(driver: SessionDriver): void {
+  const { session } = driver
+  if (session.role !== 'sender') throw new TypeError('a sender')
+  for (const { through, caughtUp } of session.unacked) {
+    const versionVector = caughtUp ? session.said : null
+    driver.tell({ type: 'ack', cursor: through, versionVector })
+  }
+  while (driver.busy) driver.advance()
+}
 
 /** How many of our writes the file notes as seen by others. */
 function confirmed(): number {

@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest'
 
 import type { SqliteVectorError } from '../../../src/errors.ts'
-import { UNACKED_BATCHES_MAX } from '../../../src/limits.ts'
+import { PUSHES_UNACKED_MAX, UNACKED_BATCHES_MAX } from '../../../src/limits.ts'
 import { step } from '../../../src/sync/session.ts'
 import type { SendSession, SessionEffect } from '../../../src/sync/session-types.ts'
 import { ACTOR_A, ACTOR_B } from './changes.ts'
@@ -93,18 +93,35 @@ describe('a live sender', () => {
   })
 
   test('keeps nothing but a mark while its window is full, and goes on when there is room', () => {
-    let session = liveSender()
+    let { session } = after(liveSender(), wrote)
     for (let count = 0; count < UNACKED_BATCHES_MAX; count += 1) {
-      session = after(session, wrote, { type: 'readOwn', batch: ownOf() }).session
+      session = after(session, { type: 'readOwn', batch: ownOf({ atHead: false }) }).session
     }
     const full = after(session, wrote)
     expect(full.effects).toEqual([])
     expect(full.session.behind).toBe('own')
 
     const ack = { type: 'ack', cursor: 30, versionVector: null } as const
-    expect(after(full.session, ack).effects.map(({ type }) => type)).toEqual(['readOwn'])
+    const acks = Array.from({ length: UNACKED_BATCHES_MAX - PUSHES_UNACKED_MAX + 1 }, () => ack)
+    expect(after(full.session, ...acks).effects.map(({ type }) => type)).toEqual(['readOwn'])
     const all = after(full.session, committed, wrote, ack)
     expect(all.effects.map(({ type }) => type)).toEqual(['read'])
+  })
+
+  test('lets new writes wait while a few pushes are unacknowledged, to send them together', () => {
+    let session = liveSender()
+    for (let count = 0; count < PUSHES_UNACKED_MAX; count += 1) {
+      session = after(session, wrote, { type: 'readOwn', batch: ownOf() }).session
+    }
+    const waiting = after(session, wrote, wrote)
+    expect(waiting.effects).toEqual([])
+    expect(waiting.session.behind).toBe('own')
+
+    const ack = { type: 'ack', cursor: 30, versionVector: null } as const
+    const next = after(waiting.session, ack)
+
+    expect(next.effects.map(({ type }) => type)).toEqual(['readOwn'])
+    expect(next.session.behind).toBe('no')
   })
 
   test('does not send what the peer says it holds', () => {
