@@ -167,16 +167,16 @@ export const DATAGRAM_BYTES = 1_350
 /** The same between processes of one machine, whose loopback carries 65,536. */
 export const DATAGRAM_BYTES_LOOPBACK = 16_384
 
-/** Bytes that a peer may send on a channel before we read: one at the start… */
+/** Bytes that a peer may send on a channel before we read, at the start: all, as the engine raises credit slowly… */
 export const RECEIVE_WINDOW_STREAM_BYTES = 16_777_216
 
-/** …and as the engine raises it for a fast reader on a long path. */
+/** …and later, for a fast reader on a long path. */
 export const RECEIVE_WINDOW_STREAM_BYTES_MAX = 16_777_216
 
 /** Unread bytes of all channels of a connection, at the start. Bounds what a peer can park here. */
 export const RECEIVE_WINDOW_CONNECTION_BYTES = 67_108_864
 
-/** The same, raised for a fast reader. */
+/** The same, later. */
 export const RECEIVE_WINDOW_CONNECTION_BYTES_MAX = 67_108_864
 
 /** Connection ids in reserve, one less than the address changes a connection survives at a stretch. */

@@ -30,7 +30,7 @@ export const DATAGRAM_BYTES_MIN = 1_200
 
 const PACE_MS = 1
 /** Sent in one go; some milliseconds of system calls. */
-const FLUSH_DATAGRAMS_MAX = 64
+const FLUSH_DATAGRAMS_MAX = 32
 const TIMEOUTS_BEFORE_SHRINKING = 3
 const REGROW_MS = 1_000
 const REGROW_MS_MAX = 60_000
