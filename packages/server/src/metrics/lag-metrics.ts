@@ -2,8 +2,8 @@
  * How far peers are behind this node, in operations and in seconds, as they last acknowledged.
  *
  * Operations are counted by version vectors: writes that we hold and the peer has not said to hold. A record that
- * was written often and travels once counts as often as it was written. Seconds are the age of the oldest commit of
- * this process that the peer has not acknowledged.
+ * was written often and travels once counts as often as it was written. Seconds are the age of the oldest commit that
+ * the peer has not acknowledged; of what was committed before this process began, a lower bound.
  */
 import { performance } from 'node:perf_hooks'
 import type { PeerCursor, ReplicaStore, ShardState } from '@agentic-flow/sqlite-vector'
@@ -52,14 +52,19 @@ export class LagMetrics {
       const labels = { peer: this.#peers.of(peerLabel(peer)), shard: this.#shards.of(shardId) }
       const operations = missing(state.versionVector, versionVector)
       this.#operations.inc(labels, operations)
-      const ageMs =
-        operations === 0 ? 0 : this.#marksOf(shardId).ageMs(ackedCursor, state.head, nowMs)
+      const ageMs = operations === 0 ? 0 : this.#ageMs(state, ackedCursor, nowMs)
       // Where several shards or peers share a label, the one that is furthest behind counts.
       const key = `${labels.peer} ${labels.shard}`
       const furthestMs = Math.max(ageMs, furthest.get(key) ?? 0)
       furthest.set(key, furthestMs)
       this.#seconds.set(labels, furthestMs / 1_000)
     }
+  }
+
+  /** What was committed before this process began has no mark: it is as old as the newest commit at least. */
+  #ageMs({ shardId, head, updatedAtMs }: ShardState, cursor: number, nowMs: number): number {
+    const markedMs = this.#marksOf(shardId).ageMs(cursor, head, nowMs)
+    return Math.max(markedMs, Date.now() - updatedAtMs)
   }
 
   #marksOf(shardId: string): FeedMarks {
