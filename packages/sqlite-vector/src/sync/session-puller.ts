@@ -478,6 +478,8 @@ function divergence(
   state: ShardState,
 ): SqliteVectorError | null {
   if (frame.fingerprint === null || !dominates(frame.ahead, state.ahead)) return null
+  // What the sender holds beyond the vector may be what lies in quarantine here.
+  if (state.quarantineCount > 0 && frame.ahead.size > 0) return null
   if (frame.fingerprint === state.fingerprint) return null
   if (!vectorsEqual(frame.versionVector, state.versionVector)) return null
   return new SqliteVectorError(

@@ -315,6 +315,19 @@ describe('a puller', () => {
     expect(session.phase).toBe('comparing')
   })
 
+  test('does not compare rows when what the sender holds more may lie in quarantine here', () => {
+    const ahead = new Map([[ACTOR_A, 3]])
+    const joining = step(PULLERS.streaming, { ...caughtUp, ahead }).session
+    const { session } = step(joining, {
+      ...joined,
+      // As far as counters tell, we hold the same: one that is lower may be the one in quarantine.
+      state: stateOf({ versionVector: caughtUp.versionVector, quarantineCount: 1, ahead }),
+    })
+
+    expect(session.phase).toBe('leaving')
+    expect(session.error).toBeNull()
+  })
+
   test('does not compare rows with a sender that gives no fingerprint', () => {
     const joining = step(PULLERS.streaming, { ...caughtUp, fingerprint: null }).session
     const { session } = step(joining, {
