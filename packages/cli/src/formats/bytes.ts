@@ -10,6 +10,7 @@ import { InputError, type Source } from './types.ts'
 /** Longest line of a text file, in bytes: the largest record there may be takes a tenth of it. */
 const LINE_BYTES_MAX = 16_777_216
 const READ_CHUNK_BYTES = 262_144
+const WRITE_CHUNK_BYTES = 262_144
 
 /** Where bytes go. */
 export interface ByteSink {
@@ -27,15 +28,18 @@ export async function fileSink(path: string, isReplaced: boolean): Promise<ByteS
   if (!isReplaced && existsSync(path)) throw new InputError(`${path} exists; --force replaces it`)
   const partial = `${path}.partial`
   const file: FileHandle = await open(partial, 'w')
+  const buffer = new WriteBuffer(async (bytes) => {
+    await file.writeFile(bytes)
+  })
   let state: 'open' | 'over' = 'open'
   return {
-    async write(bytes) {
-      await (typeof bytes === 'string' ? file.appendFile(bytes) : file.writeFile(bytes))
-    },
+    write: (bytes) => buffer.write(bytes),
     async patch(offset, bytes) {
+      await buffer.flush()
       await file.write(bytes, 0, bytes.byteLength, offset)
     },
     async finish() {
+      await buffer.flush()
       await file.sync()
       await file.close()
       await rename(partial, path)
@@ -52,13 +56,39 @@ export async function fileSink(path: string, isReplaced: boolean): Promise<ByteS
 
 /** stdout. What was written cannot be taken back, and is not patched. */
 export function stdoutSink(): ByteSink {
+  const buffer = new WriteBuffer(async (bytes) => {
+    if (!process.stdout.write(bytes)) await once(process.stdout, 'drain')
+  })
   return {
-    async write(bytes) {
-      if (!process.stdout.write(bytes)) await once(process.stdout, 'drain')
-    },
+    write: (bytes) => buffer.write(bytes),
     patch: null,
-    finish: () => Promise.resolve(),
+    finish: () => buffer.flush(),
     abandon: () => Promise.resolve(),
+  }
+}
+
+/** Hands small writes on as large ones: a record at a time would be a system call for each. */
+class WriteBuffer {
+  readonly #out: (bytes: Uint8Array) => Promise<void>
+  #parts: Uint8Array[] = []
+  #bytes = 0
+
+  constructor(out: (bytes: Uint8Array) => Promise<void>) {
+    this.#out = out
+  }
+
+  async write(bytes: Uint8Array | string): Promise<void> {
+    const part = typeof bytes === 'string' ? Buffer.from(bytes) : bytes
+    this.#parts.push(part)
+    this.#bytes += part.byteLength
+    if (this.#bytes >= WRITE_CHUNK_BYTES) await this.flush()
+  }
+
+  async flush(): Promise<void> {
+    const parts = this.#parts
+    this.#parts = []
+    this.#bytes = 0
+    if (parts.length > 0) await this.#out(Buffer.concat(parts))
   }
 }
 
