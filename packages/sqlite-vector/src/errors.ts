@@ -66,8 +66,8 @@ export const ERRORS = {
     hint: 'The peer sent a message that its state does not allow.',
   },
   SYNC_SHARD_UNKNOWN: {
-    retryable: false,
-    hint: 'The peer has no shard of that name; create it there or grant it.',
+    retryable: true,
+    hint: 'Neither side has a shard of that name; create it here or there, or wait until another node brings it.',
   },
   SYNC_SHARD_MISMATCH: {
     retryable: false,

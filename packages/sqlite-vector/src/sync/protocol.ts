@@ -262,8 +262,11 @@ export function errorToFrame(error: unknown): ErrorFrame {
   return { type: 'error', code: 'SYNC_REMOTE_FAILED', message: 'failed unexpectedly' }
 }
 
-/** What a peer's ERROR means here. */
+/** What a peer's ERROR means here. A peer that closes may come back: it is not we who were closed. */
 export function frameToError(frame: ErrorFrame): SqliteVectorError {
+  if (frame.code === 'SYNC_CLOSED') {
+    return new SqliteVectorError('SYNC_REMOTE_FAILED', `the peer closes: ${frame.message}`)
+  }
   return new SqliteVectorError(frame.code, `the peer reports: ${frame.message}`)
 }
 

@@ -44,6 +44,7 @@ import { Membership } from './shell/membership.ts'
 import { type BothWays, NodeSessions, NOTHING_PULLED } from './shell/node-sessions.ts'
 import type { Permissions } from './shell/permissions.ts'
 import type { RunResult } from './shell/session-runner.ts'
+import { tallyOf } from './shell/sync-tally.ts'
 import { SharedTask } from './shell/shared-task.ts'
 import { TombstoneCollector } from './shell/tombstone-collector.ts'
 import { waitForPeers } from './shell/wait-for-peers.ts'
@@ -417,7 +418,7 @@ export class VectorSync {
       const wireBefore = wireBytes(connection)
       const { pulled, pushed } = await this.#twiceIfRenewed(connection, shardId, signal)
       return {
-        ...tally(pulled, pushed),
+        ...tallyOf(pulled, pushed),
         pulled: pulled !== null,
         pushed: pushed !== null,
         shardId,
@@ -579,36 +580,4 @@ function closedError(): SqliteVectorError {
 function wireBytes(connection: Connection): number {
   const { wireBytesSent, wireBytesReceived } = connection.stats()
   return wireBytesSent + wireBytesReceived
-}
-
-function tally(
-  pulled: RunResult<PullSession> | null,
-  pushed: RunResult<SendSession> | null,
-): Pick<
-  SyncResult,
-  | 'applied'
-  | 'received'
-  | 'sent'
-  | 'conflicts'
-  | 'quarantined'
-  | 'batches'
-  | 'bytesSent'
-  | 'bytesReceived'
-  | 'bytes'
-> {
-  const { applied, received, conflicts, quarantined, batches } =
-    pulled?.session.tally ?? NOTHING_PULLED
-  const bytesSent = (pulled?.bytesSent ?? 0) + (pushed?.bytesSent ?? 0)
-  const bytesReceived = (pulled?.bytesReceived ?? 0) + (pushed?.bytesReceived ?? 0)
-  return {
-    applied,
-    received,
-    sent: pushed?.session.tally.acked ?? 0,
-    conflicts,
-    quarantined,
-    batches: batches + (pushed?.session.tally.batches ?? 0),
-    bytesSent,
-    bytesReceived,
-    bytes: bytesSent + bytesReceived,
-  }
 }

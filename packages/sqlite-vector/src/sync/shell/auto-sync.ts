@@ -279,8 +279,8 @@ export class AutoSync {
 /** Whether a later attempt may end otherwise, though nobody here changes anything. */
 function canHeal(error: SqliteVectorError): boolean {
   if (error.retryable) return true
-  // The peer closes, and may come back; has no such shard, and may get it from another; or may be granted it.
-  return ['SYNC_CLOSED', 'SYNC_SHARD_UNKNOWN', 'SYNC_FORBIDDEN'].includes(error.code)
+  // Grants are changed while nodes run; who asks once is told no, who keeps a shard in sync asks again.
+  return error.code === 'SYNC_FORBIDDEN'
 }
 
 function isForbidden(error: Error): boolean {
