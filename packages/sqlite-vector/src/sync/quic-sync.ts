@@ -271,9 +271,8 @@ export class VectorSync {
   ): Promise<VerifyResult> {
     const { correct } = this.#db.replica.recount(shardId)
     await this.sync(shardId, address, options)
-    const connections = await this.#open()
     const signal = this.#waitSignal(options.signal)
-    const connection = await connections.get(address, signal)
+    const connection = await this.#connect(address, signal)
     const { session } = await this.#sessions.pull(connection, shardId, signal, true)
     const state = this.#db.replica.shardState(shardId)
     const { divergences, repaired, dropped } = session.tally
@@ -313,9 +312,8 @@ export class VectorSync {
   async ping(address: PeerAddress, options: SyncOptions = {}): Promise<number> {
     nameGiven('address', address, ADDRESS_BYTES_MAX)
     rejectUnknownKeys('ping', options, ['signal'])
-    const connections = await this.#open()
     const signal = this.#waitSignal(options.signal)
-    const connection = await connections.get(address, signal)
+    const connection = await this.#connect(address, signal)
     const rttMs = await ping(connection, this.#clock, PING_MS, signal)
     if (rttMs !== null) return rttMs
     throw new SqliteVectorError('TRANSPORT_CLOSED', `${address} gave no answer in ${PING_MS} ms`)

@@ -477,10 +477,10 @@ function divergence(
   frame: CaughtUpFrame,
   state: ShardState,
 ): SqliteVectorError | null {
-  if (frame.fingerprint === null || !dominates(frame.ahead, state.ahead)) return null
+  if (frame.fingerprint === null || frame.fingerprint === state.fingerprint) return null
   // What the sender holds beyond the vector may be what lies in quarantine here.
-  if (state.quarantineCount > 0 && frame.ahead.size > 0) return null
-  if (frame.fingerprint === state.fingerprint) return null
+  const mayLack = state.quarantineCount > 0 && frame.ahead.size > 0
+  if (mayLack || !dominates(frame.ahead, state.ahead)) return null
   if (!vectorsEqual(frame.versionVector, state.versionVector)) return null
   return new SqliteVectorError(
     'SYNC_DIVERGED',
