@@ -346,13 +346,8 @@ const doubtful: On<'doubtful'> = (session, { ids, head }) =>
 
 /** Begins to compare rows, from the whole shard down. */
 function compare(session: PullSession, mode: CompareMode): Step<PullSession> {
-  const { since, equal, extra } = session.compared
-  const compared = {
-    since,
-    equal: mode === 'equal' ? equal + 1 : equal,
-    found: 0,
-    extra,
-  }
+  const { equal } = session.compared
+  const compared = { ...session.compared, equal: mode === 'equal' ? equal + 1 : equal, found: 0 }
   const inquiry: Inquiry = { type: 'comparison', mode, asked: [], pending: [WHOLE], ids: [] }
   return ask({ ...session, compared }, inquiry)
 }
