@@ -2,6 +2,7 @@
  * What the two sessions of one sync came to, as its result counts it. Pure.
  */
 import type { PullSession, SendSession } from '../session-types.ts'
+import { NOTHING_PULLED } from './node-sessions.ts'
 import type { RunResult } from './session-runner.ts'
 import type { SyncResult } from './types.ts'
 
