@@ -52,7 +52,11 @@ function operation(route: Route): JsonSchema {
           requestBody: { required: true, content: { 'application/json': { schema: route.body } } },
         }),
     responses: {
-      [String(answer.status)]: { description: answer.description, ...contentOf(route) },
+      ...Object.fromEntries(
+        Object.entries({ [answer.status]: answer.description, ...answer.also }).map(
+          ([status, description]) => [status, { description, ...contentOf(route) }],
+        ),
+      ),
       default: {
         description: errorText(route.errors ?? []),
         content: {

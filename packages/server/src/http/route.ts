@@ -27,6 +27,8 @@ export interface Answer {
   readonly type?: 'application/json' | 'text/plain' | 'text/event-stream'
   /** Of JSON; null where there is no body. */
   readonly schema?: JsonSchema
+  /** Other statuses with the same kind of body, and what each says; a {@link Status} gives one. */
+  readonly also?: Readonly<Record<number, string>>
 }
 
 /** One method of one path. */

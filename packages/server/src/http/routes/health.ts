@@ -45,7 +45,12 @@ export function healthRoutes(context: NodeContext, describe: () => unknown): rea
       tag: 'health',
       summary: 'Whether the node can read its file and takes peers; 503 while it cannot.',
       access: 'open',
-      answer: { status: 200, description: 'It can.', schema: readiness },
+      answer: {
+        status: 200,
+        description: 'It can.',
+        schema: readiness,
+        also: { 503: 'It cannot, and this is why.' },
+      },
       run: () => ready(context),
     },
     {

@@ -70,7 +70,12 @@ function changing(context: NodeContext): readonly Route[] {
       summary: 'Makes the shard, or checks that the one there is the same. 201 when it is new.',
       access: 'write',
       body: shardBody,
-      answer: { status: 200, description: 'It was there.', schema: shardState },
+      answer: {
+        status: 200,
+        description: 'It was there.',
+        schema: shardState,
+        also: { 201: 'It was made.' },
+      },
       errors: ['STORE_SHARD_MISMATCH'],
       run: (call) => putShard(context, call),
     },

@@ -7,7 +7,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeContext } from '../context.ts'
 import { HttpError } from '../errors.ts'
-import { type Route, Status } from '../route.ts'
+import type { Route } from '../route.ts'
 import { count, listOf, object, text } from '../schemas.ts'
 
 const NAME = '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
@@ -53,7 +53,7 @@ export function snapshotRoutes(context: NodeContext): readonly Route[] {
         if (existsSync(path)) {
           throw new HttpError('HTTP_SNAPSHOT_EXISTS', `there is a snapshot ${name} already`)
         }
-        return new Status(201, { name, bytes: await context.db.snapshot(path, { signal }) })
+        return { name, bytes: await context.db.snapshot(path, { signal }) }
       },
     },
   ]
