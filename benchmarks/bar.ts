@@ -21,6 +21,8 @@ export interface Bar {
 export interface BenchOptions {
   /** Fewer repetitions, to see that the suite runs; its figures are no results. */
   readonly quick: boolean
+  /** How long the parts last whose length is a choice; null for their own. */
+  readonly minutes: number | null
   /** Says what is being measured, on stderr. */
   readonly log: (line: string) => void
 }

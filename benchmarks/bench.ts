@@ -1,5 +1,5 @@
 /**
- * Runs one benchmark suite: `npm run bench -- SUITE [--json] [--quick]`.
+ * Runs one benchmark suite: `npm run bench -- SUITE [--json] [--quick] [--minutes N]`.
  *
  * A suite is a folder beside this file whose bench.ts exports `title` and `bars` (bar.ts). The exit
  * code is 0 also where a bar falls short, because a slow machine is no broken one; it is 1 when the
@@ -89,13 +89,16 @@ async function main(): Promise<number> {
     options: {
       json: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
+      minutes: { type: 'string' },
     },
   })
   const names = suiteNames()
   const [suite, ...rest] = positionals
-  if (suite === undefined || rest.length > 0 || !names.includes(suite)) {
+  const minutes = values.minutes === undefined ? null : Number(values.minutes)
+  const isTime = minutes === null || (minutes > 0 && minutes <= 60)
+  if (suite === undefined || rest.length > 0 || !names.includes(suite) || !isTime) {
     process.stderr.write(
-      `usage: npm run bench -- SUITE [--json] [--quick]\nsuites: ${names.join(', ') || 'none yet'}\n`,
+      `usage: npm run bench -- SUITE [--json] [--quick] [--minutes N]\nsuites: ${names.join(', ') || 'none yet'}\n`,
     )
     return 2
   }
@@ -108,6 +111,7 @@ async function main(): Promise<number> {
   )
   const bars = await suiteModule.bars({
     quick: values.quick,
+    minutes,
     log: (line) => process.stderr.write(`${line}\n`),
   })
   if (bars.length === 0) throw new Error(`suite ${suite} measured nothing`)

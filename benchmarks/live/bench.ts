@@ -3,7 +3,7 @@
  *
  * Every figure is counted by the processes themselves; times are the machine's monotonic clock, which all
  * processes share. The machine, its disk and both processes are one: nothing here says anything about a network.
- * `LIVE_FLOOD_SECONDS` and `LIVE_FREEZE_SECONDS` make those parts longer.
+ * `--minutes N` makes the flood last that long, and the freeze up to a minute; `LIVE_PARTS` chooses parts.
  */
 import { bar, type Bar, type BenchOptions } from '../bar.ts'
 import { coordinatorFigures } from './coordinator.ts'
@@ -14,6 +14,9 @@ export const title = 'live sync: commit here, visible there; two processes, QUIC
 
 const DIMENSION = 384
 const SHARD = 'live'
+
+/** There are records for this long at 100 a second. */
+const FREEZE_SECONDS_MAX = 60
 
 type Usage = LiveRequests['usage']['answer']
 
@@ -116,8 +119,8 @@ async function latency({ quick, log }: BenchOptions): Promise<readonly Bar[]> {
   ]
 }
 
-async function flood({ quick, log }: BenchOptions): Promise<readonly Bar[]> {
-  const seconds = Number(process.env['LIVE_FLOOD_SECONDS'] ?? (quick ? 3 : 20))
+async function flood({ quick, minutes, log }: BenchOptions): Promise<readonly Bar[]> {
+  const seconds = minutes === null ? (quick ? 3 : 20) : minutes * 60
   log(`flood for ${seconds} s`)
   await using fleet = await livePair({})
   const [writer, reader] = [fleet.get(0).handle, fleet.get(1).handle]
@@ -240,8 +243,8 @@ async function manyShards({ quick, log }: BenchOptions): Promise<readonly Bar[]>
   ]
 }
 
-async function frozenPeer({ quick, log }: BenchOptions): Promise<readonly Bar[]> {
-  const seconds = Number(process.env['LIVE_FREEZE_SECONDS'] ?? (quick ? 2 : 8))
+async function frozenPeer({ quick, minutes, log }: BenchOptions): Promise<readonly Bar[]> {
+  const seconds = minutes === null ? (quick ? 2 : 8) : Math.min(FREEZE_SECONDS_MAX, minutes * 60)
   log(`a peer frozen for ${seconds} s`)
   await using fleet = await livePair({ count: 3 })
   await latencies(fleet, 1, 100, 100)
