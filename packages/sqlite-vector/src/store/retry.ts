@@ -13,7 +13,7 @@ import { quarantined, takeOut } from './quarantine.ts'
 import { addRecord, findRecord, replaceRecord, withPayload } from './register.ts'
 import { SCHEMA_VERSION } from './schema.ts'
 import { loadShard, nextDot, type OpenShard, ownVector, type ShardRow } from './shards.ts'
-import { nextStamp } from './writes.ts'
+import { nextStamp, withForgotten } from './writes.ts'
 
 /** Entries looked at in one go. */
 const PAGE_ROWS = 100
@@ -41,7 +41,7 @@ export function discardEntry(transaction: WriteTransaction, shard: OpenShard, en
   if (record === null) {
     const dot = nextDot(transaction, shard)
     const stamp = nextStamp(transaction, shard)
-    const context = withDot(contextOf(change), dot)
+    const context = withDot(withForgotten(transaction, shard, contextOf(change)), dot)
     addRecord(transaction, shard, change.id, { siblings: [{ dot, stamp, value: null }], context })
     return
   }
@@ -53,7 +53,7 @@ export function discardEntry(transaction: WriteTransaction, shard: OpenShard, en
   const isRenamed = (sibling: Sibling): boolean =>
     covers(overruled, sibling.dot) ||
     (sibling === siblings.at(-1) && !siblings.some((other) => covers(overruled, other.dot)))
-  let context = joinVectors(contextOf(state), overruled)
+  let context = withForgotten(transaction, shard, joinVectors(contextOf(state), overruled))
   const renamed = siblings.map((sibling) => {
     if (!isRenamed(sibling)) return sibling
     const dot = nextDot(transaction, shard)

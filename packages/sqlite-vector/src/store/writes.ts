@@ -12,7 +12,7 @@ import { shown } from '../options.ts'
 import { contextOf } from '../sync/conflict.ts'
 import { mergeMetadata } from '../sync/strategies.ts'
 import type { Dot, RecordState, RecordValue, VersionVector } from '../sync/types.ts'
-import { meetVectors, withDot } from '../sync/version-vector.ts'
+import { EMPTY_VECTOR, joinVectors, meetVectors, withDot } from '../sync/version-vector.ts'
 import type { WriteTransaction } from './core.ts'
 import { limitMetadata, type PreparedRecord } from './input.ts'
 import {
@@ -56,17 +56,28 @@ export function insertRecord(
   throw recordExists(shard, given.id)
 }
 
-/**
- * The context of a write to a record that is not there. It may have been, and its deletes be forgotten: who
- * still has one must see that this write came after it, and did not meet it.
- */
+/** The context of a write to a record that is not there; see {@link withForgotten}. */
 function contextOfNew(
-  { actor }: WriteTransaction,
+  transaction: WriteTransaction,
   shard: OpenShard,
   dot: Dot,
 ): VersionVector | null {
   if (shard.forgotten.size === 0) return null
-  return withDot(meetVectors(shard.forgotten, ownVector(shard, actor)), dot)
+  return withDot(withForgotten(transaction, shard, EMPTY_VECTOR), dot)
+}
+
+/**
+ * `context` of a write, and the deletes that were forgotten here: of a record that is not there now, or that came
+ * again from somebody who had missed them. Who still has one must see that this write came after it, and did not
+ * meet it.
+ */
+export function withForgotten(
+  { actor }: WriteTransaction,
+  shard: OpenShard,
+  context: VersionVector,
+): VersionVector {
+  if (shard.forgotten.size === 0) return context
+  return joinVectors(context, meetVectors(shard.forgotten, ownVector(shard, actor)))
 }
 
 /** The refusal of an insert whose id is taken. */
@@ -132,7 +143,7 @@ export function supersede(
   const sibling = { dot, stamp: nextStamp(transaction, shard), value: valueOf(dot) }
   const state: RecordState = {
     siblings: [sibling],
-    context: withDot(contextOf(before.state), dot),
+    context: withDot(withForgotten(transaction, shard, contextOf(before.state)), dot),
   }
   replaceRecord(transaction, shard, id, before, state)
 }

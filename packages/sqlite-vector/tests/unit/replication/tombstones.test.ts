@@ -118,6 +118,33 @@ describe('a peer that comes back behind the floor', () => {
     }
   })
 
+  test('a write over what came again after a collection has seen the delete that was forgotten', async () => {
+    using all = await peers('a', 'b', 'c')
+    const [a, b, c] = all
+    b.fixture.db.insert('docs', record('x'))
+    b.fixture.db.delete('docs', 'x')
+    syncBoth(a, b)
+    expect(a.fixture.db.collectTombstones('docs')).toBe(1)
+    // c never heard of it, and deletes a record of its own of that id.
+    c.fixture.db.insert('docs', record('x', { by: 'c' }))
+    c.fixture.db.delete('docs', 'x')
+    pullFrom(a, c)
+    pullFrom(b, c)
+
+    a.fixture.db.insert('docs', record('x', { by: 'a' }))
+    for (const [x, y] of [
+      [a, b],
+      [b, c],
+      [a, c],
+    ] as const)
+      syncBoth(x, y)
+
+    for (const { fixture } of all) {
+      expect(fixture.db.get('docs', 'x')?.metadata).toEqual({ by: 'a' })
+      expect(fixture.db.replica.shardState('docs').conflictCount).toBe(0)
+    }
+  })
+
   test('all agree on a delete that one forgot and another holds beside a write', async () => {
     using all = await peers('a', 'b', 'c')
     const [a, b, c] = all
