@@ -175,6 +175,8 @@ describe('limits and states', () => {
     const named = await statusFor(open.node.url, 'localhost')
 
     expect([rebound, honest, named]).toEqual([403, 200, 200])
+    const { body } = await open.api.get('/metrics')
+    expect(body).toContain('sqlite_vector_http_refused_total{code="HTTP_HOST_REFUSED"} 1')
   })
 
   test('a node that ends says that it is not ready, and answers no more', async () => {

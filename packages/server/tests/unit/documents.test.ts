@@ -1,7 +1,7 @@
 /**
  * docs/operations.md and docs/http-api.md say what the code does: settings, codes, paths.
  */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Ajv } from 'ajv'
 import { expect, test } from 'vitest'
@@ -47,6 +47,17 @@ test('every code of the API has its row with status and whether to try again', (
       retryable ? 'yes' : 'no',
     ]),
   )
+})
+
+test('every code of the API is provoked by a test', () => {
+  const folder = join(import.meta.dirname, '..')
+  const texts = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.ts') && !file.endsWith('documents.test.ts'))
+    .map((file) => readFileSync(join(folder, file), 'utf8'))
+
+  expect(
+    Object.keys(HTTP_ERRORS).filter((code) => !texts.some((text) => text.includes(code))),
+  ).toEqual([])
 })
 
 test('every path has its row, operation ids are unique, and docs/openapi.json is what is served', async () => {

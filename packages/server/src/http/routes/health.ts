@@ -76,20 +76,27 @@ export function healthRoutes(context: NodeContext, describe: () => unknown): rea
   ]
 }
 
-function ready(context: NodeContext): unknown {
-  const checks: Record<string, string> = {}
-  try {
-    context.db.shards()
-    checks['store'] = 'ok'
-  } catch (error) {
-    checks['store'] = error instanceof Error && 'code' in error ? String(error.code) : 'failing'
+function ready({ state, config, db, coordinator }: NodeContext): unknown {
+  const checks = {
+    store: checked(() => {
+      db.shards()
+      return true
+    }),
+    sync: checked(
+      () => config.sync.listen === null || coordinator.sync.getSession().listening !== null,
+    ),
   }
-  const listens = context.config.sync.listen !== null
-  const { listening } = context.coordinator.sync.getSession()
-  checks['sync'] = listens && listening === null ? 'not listening' : 'ok'
   const isWell = Object.values(checks).every((check) => check === 'ok')
-  const { state } = context
   const status = state === 'ready' && !isWell ? 'failing' : state
   const body = { status, checks }
   return status === 'ready' ? body : new Status(503, body)
+}
+
+/** `ok`, or what is wrong; an error by its code, as anybody may ask. */
+function checked(isWell: () => boolean): string {
+  try {
+    return isWell() ? 'ok' : 'not listening'
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : 'failing'
+  }
 }
