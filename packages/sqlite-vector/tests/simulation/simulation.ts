@@ -354,7 +354,8 @@ async function mend(world: World, { lost, older }: Damage): Promise<void> {
   for (let round = 1; ; round += 1) {
     world.trace(`mending, round ${round}`)
     const before = world.divergences
-    mended += await syncAll(world, (tally) => tally.repaired)
+    // By a comparison; what no version vector covers may come with the feed as well.
+    mended += await syncAll(world, (tally) => tally.applied)
     if (world.divergences === before) break
     if (round === world.nodes.length + 3) {
       throw new Violation('damage is mended', `rows differ still after ${round} rounds`)
