@@ -65,6 +65,8 @@ export interface Command {
   readonly target: Target
   readonly arguments: readonly Argument[]
   readonly options: readonly Option[]
+  /** Options that belong to another table, which another page documents: those of a node. */
+  readonly settings?: readonly Option[]
   /** Resolves with the exit code. */
   run(call: Call): Promise<number>
 }
@@ -134,6 +136,7 @@ export const COMMON_OPTIONS: readonly Option[] = [
 export function optionsOf(command: Command): readonly Option[] {
   return [
     ...command.options,
+    ...(command.settings ?? []),
     ...(command.target === 'none' ? [] : [DATABASE_OPTION]),
     ...(command.target === 'node' ? URL_OPTIONS : []),
     ...COMMON_OPTIONS,

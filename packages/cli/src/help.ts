@@ -80,6 +80,12 @@ function markdownSection(command: Command): string {
           '',
         ]),
     ...(shared === '' ? [] : [`Also takes ${shared}.`, '']),
+    ...(command.settings === undefined
+      ? []
+      : [
+          'Also takes every setting of a node as an option: see [operations](operations.md#configuration).',
+          '',
+        ]),
   ].join('\n')
 }
 

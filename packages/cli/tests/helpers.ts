@@ -35,6 +35,8 @@ export interface RunOptions {
   readonly cwd?: string
   readonly input?: string | Uint8Array
   readonly environment?: Readonly<Record<string, string>>
+  /** Leaves stdin open, for {@link Running.process} to be written to. */
+  readonly isTyped?: boolean
 }
 
 /** Runs the command to its end. */
@@ -62,13 +64,15 @@ export interface Running extends AsyncDisposable {
 
 export function start(args: readonly string[], options: RunOptions = {}): Running {
   const child = spawn(process.execPath, [...NODE_ARGUMENTS, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [options.isTyped === true ? 'pipe' : 'ignore', 'pipe', 'pipe'],
     cwd: options.cwd,
     env: { ...SHARED_ENVIRONMENT, ...options.environment },
   })
   let errors = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text))
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const { stdout, stderr } = child
+  if (stdout === null || stderr === null) throw new Error('a process without its pipes')
+  stderr.setEncoding('utf8').on('data', (text: string) => (errors += text))
+  const lines = createInterface({ input: stdout })[Symbol.asyncIterator]()
   const exited = once(child, 'exit') as Promise<[number | null]>
   const stop = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> => {
     if (child.exitCode === null && child.signalCode === null) child.kill(signal)

@@ -83,10 +83,10 @@ async function importRecords(call: Call, node: NodeClient): Promise<number> {
   const progress: Progress = { done: skip }
   const started = performance.now()
   try {
-    const records = skipped(format.read(sourceOf(path), readOptionsOf(call)), skip)
+    const records = skipped(format.read(sourceOf(path, call.signal), readOptionsOf(call)), skip)
     await writeAll(call, node, records, progress)
   } catch (error) {
-    throw explained(error, shardId, progress.done, skip)
+    if (!call.signal.aborted) throw explained(error, shardId, progress.done, skip)
   }
   const imported = progress.done - skip
   if (call.signal.aborted) {

@@ -51,7 +51,8 @@ export const serveCommand: Command = {
     'Settings come from --config, then the environment, then options; the later wins. Listens on loopback unless told otherwise. Ends in order: requests under way are answered, nothing acknowledged is lost. With --json one object on stdout says that the node is ready.',
   target: 'none',
   arguments: [],
-  options: [CONFIG_FILE, INVITE, ...SETTINGS],
+  options: [CONFIG_FILE, INVITE],
+  settings: SETTINGS,
   run: serve,
 }
 
@@ -60,7 +61,8 @@ export const configPrintCommand: Command = {
   summary: 'Show the settings in force and where each comes from; secrets are hidden.',
   target: 'none',
   arguments: [],
-  options: [CONFIG_FILE, ...SETTINGS],
+  options: [CONFIG_FILE],
+  settings: SETTINGS,
   async run(call) {
     const { describeConfig } = await import('@agentic-flow/sqlite-vector-server')
     const settings = describeConfig(await resolved(call))

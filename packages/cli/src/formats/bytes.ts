@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events'
 import { createReadStream, existsSync, rmSync } from 'node:fs'
+import { addAbortSignal, type Readable } from 'node:stream'
 import { open, rename, type FileHandle } from 'node:fs/promises'
 import { InputError, type Source } from './types.ts'
 
@@ -92,11 +93,13 @@ class WriteBuffer {
   }
 }
 
-/** A file, or stdin where it is `-`. */
-export function sourceOf(path: string): Source {
-  if (path === '-') return { name: 'stdin', path: null, chunks: () => process.stdin }
+/** A file, or stdin where it is `-`. The signal ends a read that waits for more, as for somebody who types. */
+export function sourceOf(path: string, signal?: AbortSignal): Source {
+  const abortable = <T extends Readable>(stream: T): T =>
+    signal === undefined ? stream : addAbortSignal(signal, stream)
+  if (path === '-') return { name: 'stdin', path: null, chunks: () => abortable(process.stdin) }
   const chunks = (): AsyncIterable<Uint8Array> =>
-    createReadStream(path, { highWaterMark: READ_CHUNK_BYTES })
+    abortable(createReadStream(path, { highWaterMark: READ_CHUNK_BYTES }))
   return { name: path, path, chunks }
 }
 
