@@ -153,8 +153,9 @@ export function guardOwnDots(
     }
     for (const [actor, counter] of change.context ?? []) {
       const own = byActor.get(actor)
-      if (own === undefined || counter <= own.confirmed) continue
-      if (isOurs(transaction, shard, change, { actor, counter })) continue
+      // Contexts carry floors, too: which record's write it was that they cover cannot be told.
+      const made = ownVector(shard, transaction.actor).get(actor) ?? 0
+      if (own === undefined || counter <= Math.max(own.confirmed, made)) continue
       abandonActor(transaction, shard, own, 'own-writes-unknown')
       return true
     }

@@ -8,6 +8,7 @@ import { setImmediate } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 
 import { folder, open, record, shown } from '../store/fixture.ts'
+import { changeOf, dotOf, put } from '../sync/changes.ts'
 import { type Peer, peers, pullFrom, syncBoth } from './drive.ts'
 
 /** Copies a database as it lies on the disk, its log included. */
@@ -368,6 +369,23 @@ describe('the original of a clone keeps its name', () => {
       expect(peer.fixture.db.replica.shardState('docs').conflictCount).toBe(0)
       peer.fixture[Symbol.dispose]()
     }
+  })
+
+  test('though a peer wrote another record with a floor that covers what was never confirmed', async () => {
+    using fixture = await open()
+    fixture.db.insert('docs', record('mine'))
+    const { actor, logId } = fixture.db.replica.identity()
+    const dot = dotOf('cc'.repeat(16), 1)
+    const context = new Map([
+      [actor, 1],
+      [dot.actor, 1],
+    ])
+
+    const source = { peer: 'peer', logId: '01'.repeat(16), cursor: 1 }
+    fixture.db.replica.applyDelta('docs', [changeOf('other', [put(dot)], context)], source)
+
+    expect(fixture.db.replica.identity()).toEqual({ actor, logId })
+    expect(fixture.db.list('docs').records.map(({ id }) => id)).toEqual(['mine', 'other'])
   })
 
   test('though the clone brings a delete that the original has forgotten', async () => {
