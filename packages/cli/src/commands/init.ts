@@ -2,8 +2,14 @@
  * `sqlite-vector init`: makes a database file, its node's key pair, and perhaps a first shard.
  */
 import { existsSync } from 'node:fs'
-import { type Call, type Command, databaseOf, nodeFolder, UsageError } from '../command.ts'
-import { NODE_NAME } from '../node/local.ts'
+import {
+  type Call,
+  type Command,
+  databaseOf,
+  nameOfFile,
+  nodeFolder,
+  UsageError,
+} from '../command.ts'
 import { SHARD_OPTIONS, shardOptionsOf } from './shards.ts'
 
 export const initCommand: Command = {
@@ -19,7 +25,7 @@ export const initCommand: Command = {
       name: 'node',
       value: 'NAME',
       summary: 'what the certificate calls this node',
-      default: NODE_NAME,
+      default: 'the file name',
     },
   ],
   run: init,
@@ -36,7 +42,9 @@ async function init(call: Call): Promise<number> {
   const { openIdentity } = await import('@agentic-flow/sqlite-vector/transport')
   const isNew = !existsSync(path)
   using db = await createVectorDB({ path })
-  const { fingerprint } = openIdentity(nodeFolder(path), { nodeId: call.text('node') ?? NODE_NAME })
+  const { fingerprint } = openIdentity(nodeFolder(path), {
+    nodeId: call.text('node') ?? nameOfFile(path),
+  })
   if (shardId !== undefined && shardOptions !== null) db.createShard(shardId, shardOptions)
   const shards = db.shards()
   call.print({ database: path, created: isNew, fingerprint, shards }, () =>

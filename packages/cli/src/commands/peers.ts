@@ -4,8 +4,7 @@
  * Peers are kept in the database; `serve` keeps every shard in sync with them.
  */
 import { once } from 'node:events'
-import { type Call, type Command, EXIT, existingDatabase } from '../command.ts'
-import { NODE_NAME } from '../node/local.ts'
+import { type Call, type Command, EXIT, existingDatabase, nameOfFile } from '../command.ts'
 import { withNode } from '../node/open.ts'
 import type { SyncSummary } from '../node/types.ts'
 import { formatBytes, formatCount, formatMs, formatTable } from '../terminal.ts'
@@ -14,7 +13,7 @@ const NODE_OPTION = {
   name: 'node',
   value: 'NAME',
   summary: 'what the peer calls this node',
-  default: NODE_NAME,
+  default: 'the file name',
 }
 
 export const peersCommand: Command = {
@@ -109,8 +108,9 @@ export const listenCommand: Command = {
   async run(call) {
     const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
     const { createVectorSync } = await import('@agentic-flow/sqlite-vector/sync')
-    using db = await createVectorDB({ path: existingDatabase(call) })
-    await using sync = createVectorSync(db, call.text('node') ?? NODE_NAME)
+    const path = existingDatabase(call)
+    using db = await createVectorDB({ path })
+    await using sync = createVectorSync(db, call.text('node') ?? nameOfFile(path))
     const address = await sync.listen(call.argument('address'))
     const { fingerprint } = sync
     call.print({ fingerprint, address }, () => `${fingerprint} listens at ${address}`)
@@ -148,6 +148,6 @@ async function withCoordinator(
   const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
   const { createShardCoordinator } = await import('@agentic-flow/sqlite-vector/sync')
   using db = await createVectorDB({ path })
-  await using coordinator = createShardCoordinator(db, NODE_NAME)
+  await using coordinator = createShardCoordinator(db, nameOfFile(path))
   return await work(coordinator)
 }

@@ -3,6 +3,8 @@
  * this parses its settings, which are its table, not ours.
  */
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import {
   CONFIG_OPTIONS,
   flagName,
@@ -77,14 +79,11 @@ export const configPrintCommand: Command = {
 
 async function serve(call: Call): Promise<number> {
   const { jsonLog, startNode } = await import('@agentic-flow/sqlite-vector-server')
-  const { config, origins } = await resolved(call)
-  const isNamed = origins['nodeId'] !== 'default'
-  const invitation = call.flag('invite')
-    ? await invite(config.database, isNamed ? config.nodeId : nameOfFile(config.database))
-    : null
-  const nodeId = isNamed ? config.nodeId : await certifiedName(config.database)
+  const { config } = await resolved(call)
+  const invitation = call.flag('invite') ? await invite(config.database, config.nodeId) : null
+  const { nodeId } = config
   const log = jsonLog(config.log.level, (line) => process.stderr.write(line))
-  const node = await startNode({ ...config, nodeId }, { log })
+  const node = await startNode(config, { log })
   const { url, syncAddress, fingerprint } = node
   call.print({ nodeId, url, syncAddress, fingerprint, ...invitation }, () =>
     [
@@ -108,12 +107,15 @@ async function invite(database: string, nodeId: string): Promise<{ token: string
   return { token: inviteNode(folder).token }
 }
 
-/** What the certificate calls the node: the name under which its cluster took it in. */
-async function certifiedName(database: string): Promise<string> {
+/** What the certificate calls the node, the name under which its cluster took it in; the file's name before it has one. */
+async function nameOfNode(database: string): Promise<string> {
+  const folder = nodeFolder(database)
+  if (!existsSync(join(folder, 'certificate.pem'))) return nameOfFile(database)
   const { openIdentity } = await import('@agentic-flow/sqlite-vector/transport')
-  return openIdentity(nodeFolder(database)).commonName ?? nameOfFile(database)
+  return openIdentity(folder).commonName ?? nameOfFile(database)
 }
 
+/** The settings in force. A node that nobody named is called what it is called already. */
 async function resolved(call: Call): Promise<ResolvedConfig> {
   const { ConfigError, resolveConfig } = await import('@agentic-flow/sqlite-vector-server')
   const flags: Record<string, string | readonly string[]> = {}
@@ -122,11 +124,14 @@ async function resolved(call: Call): Promise<ResolvedConfig> {
     if (given !== undefined && given.length > 0) flags[name] = given
   }
   try {
-    return resolveConfig({
+    const found = resolveConfig({
       file: call.text('config'),
       env: process.env,
       flags: flags satisfies Flags,
     })
+    const { config, origins } = found
+    if (origins['nodeId'] !== 'default') return found
+    return { config: { ...config, nodeId: await nameOfNode(config.database) }, origins }
   } catch (error) {
     if (error instanceof ConfigError) throw new UsageError(error.message, { cause: error })
     throw error

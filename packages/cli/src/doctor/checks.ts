@@ -183,7 +183,7 @@ export async function checkDisk(path: string): Promise<Finding> {
 export async function checkPeers(
   coordinator: ShardCoordinator,
   signal: AbortSignal,
-  pingMs = PING_MS,
+  pingMs: number = PING_MS,
 ): Promise<readonly Finding[]> {
   const peers = coordinator.getPeers()
   if (peers.length === 0) return [ok('peers', 'none are known')]

@@ -16,9 +16,6 @@ import type { Resolution, ShardCoordinator } from '@agentic-flow/sqlite-vector/s
 import { UsageError } from '../command.ts'
 import type { NodeClient, QueryRequest, ResolutionToken, ShownRecord } from './types.ts'
 
-/** What peers call a node that was not named. */
-export const NODE_NAME = 'node'
-
 /** A record as the library gives it, without what is not there. */
 interface Found extends ShownRecord {
   readonly distance?: number | null

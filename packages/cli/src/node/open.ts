@@ -1,8 +1,7 @@
 /**
  * The node that a call works on: the server of `--url`, or the file of `--database`.
  */
-import { type Call, existingDatabase } from '../command.ts'
-import { NODE_NAME } from './local.ts'
+import { type Call, existingDatabase, nameOfFile } from '../command.ts'
 import type { NodeClient } from './types.ts'
 
 /** Opens it. With a file that is not there a usage error: commands on a node never make one. */
@@ -14,7 +13,8 @@ export async function openNode(call: Call): Promise<NodeClient> {
     return openRemoteNode({ url, keyFile: call.text('key-file'), key })
   }
   const { openLocalNode } = await import('./local.ts')
-  return openLocalNode(existingDatabase(call), call.text('node') ?? NODE_NAME)
+  const path = existingDatabase(call)
+  return openLocalNode(path, call.text('node') ?? nameOfFile(path))
 }
 
 /** Runs `work` on the node of the call, and closes it whatever happens. */
