@@ -11,10 +11,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
-import { createVectorDB, type RecordInput } from '@agentic-flow/sqlite-vector'
+import { createVectorDB } from '@agentic-flow/sqlite-vector'
 import { openIdentity, TrustList } from '@agentic-flow/sqlite-vector/transport'
 import { type Bar, bar, type BenchOptions } from '../bar.ts'
-import { makeRecords } from '../sync/records.ts'
+import { type Dataset, makeDataset, row } from '../search/data.ts'
+import { dataFolder } from '../search/run.ts'
 import { load, type LoadReport, requireWrk } from './load.ts'
 import { type NodeFlags, ServerHandle } from './node-handle.ts'
 
@@ -24,6 +25,9 @@ export const title =
 const SHARD = 'bench'
 const QUERY = `/v1/shards/${SHARD}/query`
 const LOOP = 'nodejs_eventloop_lag_p99_seconds'
+
+/** Vectors that are searched for, in turn. */
+const QUERIES = 64
 
 /** Connections of the load generator. */
 const CONNECTIONS = 8
@@ -53,12 +57,12 @@ async function measure(
   log: (line: string) => void,
 ): Promise<readonly Bar[]> {
   log(`filling one node with ${count} records of 384 dimensions`)
-  const records = makeRecords(count)
-  await fill(join(folder, 'a.db'), records)
+  const data = makeDataset(dataFolder(), count, QUERIES)
+  await fill(join(folder, 'a.db'), data)
   introduce(folder)
-  const bodies = records
-    .slice(0, 64)
-    .map(({ embedding }) => JSON.stringify({ vector: [...embedding], k: 10 }))
+  const bodies = Array.from({ length: QUERIES }, (_, index) =>
+    JSON.stringify({ vector: [...row(data.queries, index)], k: 10 }),
+  )
 
   log('a new node takes over all of them')
   const flags = flagsOf(folder, 'a')
@@ -87,9 +91,14 @@ async function measure(
   ]
 }
 
-async function fill(path: string, records: readonly RecordInput[]): Promise<void> {
+async function fill(path: string, { base, count }: Dataset): Promise<void> {
   using db = await createVectorDB({ path })
   db.createShard(SHARD, { dimension: 384 })
+  const records = Array.from({ length: count }, (_, index) => ({
+    id: `record-${index}`,
+    embedding: row(base, index),
+    metadata: { source: `document-${index % 97}.md`, page: index % 13 },
+  }))
   await db.insertBatch(SHARD, records)
 }
 
@@ -204,11 +213,10 @@ async function write(
   prefix: string,
   signal: AbortSignal,
 ): Promise<{ readonly done: number; readonly failures: number }> {
-  const records = makeRecords(256)
   let done = 0
   let failures = 0
   while (!signal.aborted) {
-    const embedding = [...(records[done % records.length]?.embedding ?? [])]
+    const embedding = Array.from({ length: 384 }, (_, index) => Math.sin(done * 384 + index))
     try {
       await node.ask('POST', `/v1/shards/${SHARD}/records`, {
         records: [{ id: `${prefix}-${done}`, embedding }],
