@@ -218,7 +218,7 @@ export const RELAY_SETTLE_MS = 2_000
 /** Rows that are summed for one peer's comparisons at once: a shard of a million, compared and gone into. */
 export const COMPARE_ROWS_BURST = 4_000_000
 
-/** Rows that are summed for one peer's comparisons per second from then on: at some 5 µs a row, a tenth of a core. */
+/** Rows that are summed for one peer's comparisons per second from then on: at some 10 µs a row, a fifth of a core. */
 export const COMPARE_ROWS_PER_SECOND = 20_000
 
 /** Milliseconds between two collections of forgotten deletes, unless the options say otherwise. */
