@@ -16,6 +16,7 @@ const peer: JsonSchema = {
     address: text,
     shards: { type: ['array', 'null'], items: text },
     status: text,
+    source: { enum: ['registered', 'introduced'] },
     peer: nullableText,
     lastSeenMs: { type: ['integer', 'null'] },
     rttMs: { type: ['number', 'null'] },
@@ -89,7 +90,8 @@ function peers({ coordinator, keepInSync }: NodeContext): readonly Route[] {
       path: '/v1/peers/{node}',
       id: 'forgetPeer',
       tag: 'peers',
-      summary: 'Forgets a peer and ends syncing with it.',
+      summary:
+        'Forgets a peer and ends syncing with it, until it introduces itself as a trusted one.',
       access: 'write',
       answer: {
         status: 200,
