@@ -63,7 +63,9 @@ test('both files end equal, B answers with text and source, and the exit code is
   expect(wire['second sync']).toBeLessThan(wire['first sync'] ?? 0)
 
   const stats = JSON.parse(
-    execFileSync(...command('stats', '-d', join(directory, 'b.db'), '--json'), { encoding: 'utf8' }),
+    execFileSync(...command('stats', '-d', join(directory, 'b.db'), '--json'), {
+      encoding: 'utf8',
+    }),
   ) as { shards: { recordCount: number; conflictCount: number; fingerprint: string }[] }
   expect(stats.shards).toMatchObject([
     { recordCount: 60, conflictCount: 1, fingerprint: b.fingerprint },

@@ -48,11 +48,11 @@ const SEALED_AT = 1 + KEY_ID_BYTES + NONCE_BYTES
 const SIV_BYTES = 16
 
 /** Base64 makes four characters of three bytes, and metadata holds the envelope around them. */
-export const SEALED_BYTES_MAX =
+export const SEALED_BYTES_MAX: number =
   Math.floor(((METADATA_BYTES_MAX - 64) / 4) * 3) - SEALED_AT - TAG_BYTES
 
 /** Longest id that can be sealed, in bytes of UTF-8: its token must be an id itself. */
-export const SEALED_ID_BYTES_MAX = (ID_BYTES_MAX / 4) * 3 - SIV_BYTES
+export const SEALED_ID_BYTES_MAX: number = (ID_BYTES_MAX / 4) * 3 - SIV_BYTES
 
 /** Seals and opens the records of one shard. */
 export class Sealer {

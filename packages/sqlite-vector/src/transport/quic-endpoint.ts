@@ -82,7 +82,7 @@ export class QuicEndpoint implements ConnectionHost {
   readonly shutdownRead: number
   readonly shutdownWrite: number
   readonly instance: Uint8Array = randomBytes(INSTANCE_BYTES)
-  readonly passes = new QuicPasses()
+  readonly passes: QuicPasses = new QuicPasses()
   readonly #binding: QuicBinding
   readonly #events: EndpointEvents
   readonly #connections = new Set<QuicConnection>()
