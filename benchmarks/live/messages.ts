@@ -30,6 +30,7 @@ export interface LiveRequests {
       idPrefix: string
       /** Distinct ids: after that many, records are replaced. */
       idCount: number
+      perSecond: number
     }
     answer: { written: number }
   }

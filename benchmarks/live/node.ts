@@ -90,11 +90,12 @@ const handlers: Handlers = {
     }
     return committed
   },
-  async flood({ shardId, dimension, batch, durationMs, idPrefix, idCount }) {
+  async flood({ shardId, dimension, batch, durationMs, idPrefix, idCount, perSecond }) {
     const { db } = node()
     const random = randomFrom(7)
     const vectors = Array.from({ length: 64 }, () => randomVector(random, dimension))
-    const endMs = performance.now() + durationMs
+    const startMs = performance.now()
+    const endMs = startMs + durationMs
     let written = 0
     while (performance.now() < endMs) {
       const records = Array.from({ length: batch }, (_, index) => ({
@@ -102,8 +103,9 @@ const handlers: Handlers = {
         embedding: vectors[(written + index) % vectors.length] as Float32Array,
       }))
       written += await db.insertBatch(shardId, records, { mode: 'upsert' })
-      // Writers share the machine with the network: a turn of the loop after each batch.
-      await wait(0)
+      // At the rate that is offered; when behind, a turn of the loop after each batch: the network needs it.
+      const dueMs = startMs + (written / perSecond) * 1_000
+      await wait(Math.max(0, dueMs - performance.now()))
     }
     return { written }
   },
