@@ -148,7 +148,7 @@ export function joinVector(
   if (floor !== null && !dominates(floorOf(transaction.core, shard), floor)) {
     raiseFloor(transaction, shard, floor, 0)
   }
-  const bounded = boundByQuarantine(transaction, shard, theirs)
+  const bounded = boundByQuarantine(transaction, shard, theirs, gcFloor)
   const joined = joinVectors(ownVector(shard, transaction.actor), bounded)
   if (joined.size > VERSION_VECTOR_ACTORS_MAX) {
     throw new SqliteVectorError(

@@ -68,24 +68,31 @@ export function releaseCovered(
 
 /**
  * `vector`, but no further than we are with actors of whom something lies in quarantine: among their earlier
- * writes may be some that only the change in quarantine superseded.
+ * writes may be some that only the change in quarantine superseded. Nor past deletes that the sender has forgotten
+ * (`gcFloor`) and we never saw: what we still show of a record may be what one of them deleted, or what only the change in
+ * quarantine superseded, and nothing is left that could tell.
  */
 export function boundByQuarantine(
   transaction: WriteTransaction,
   shard: OpenShard,
   vector: VersionVector,
+  gcFloor: VersionVector,
 ): VersionVector {
   if (shard.quarantineCount === 0) return vector
   const own = ownVector(shard, transaction.actor)
   const bounded = new Map(vector)
-  for (const row of transaction.core.sql.quarantineDots.all(shard.shard)) {
-    for (const [actor, counter] of storedVector(row['dots'] as Uint8Array)) {
+  const hold = (above: VersionVector): void => {
+    for (const [actor, counter] of above) {
       const held = own.get(actor) ?? 0
       if (counter <= held) continue
       if (held === 0) bounded.delete(actor)
       else bounded.set(actor, held)
     }
   }
+  for (const row of transaction.core.sql.quarantineDots.all(shard.shard)) {
+    hold(storedVector(row['dots'] as Uint8Array))
+  }
+  hold(gcFloor)
   return bounded
 }
 

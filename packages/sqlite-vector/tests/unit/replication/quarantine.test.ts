@@ -90,6 +90,45 @@ describe('a change that cannot be applied', () => {
     }
   })
 
+  test('keeps the vector from passing a forgotten delete of the write that it superseded', async () => {
+    using place = folder()
+    const path = place.file('b.db')
+    const a: Peer = { name: 'a', fixture: await open() }
+    const b: Peer = { name: 'b', fixture: await open({ path }) }
+    const c: Peer = { name: 'c', fixture: await open() }
+    a.fixture.db.insert('docs', record('x', { first: true }))
+    for (const puller of [b, c]) expect(pullFrom(puller, a).error).toBeNull()
+    // While b writes over it what c cannot take, a deletes it, and forgets that it did.
+    b.fixture.db.update('docs', 'x', { metadata: { second: true } })
+    {
+      using raw = new DatabaseSync(path)
+      raw.exec(`UPDATE vectors SET metadata = '["later"]'`)
+    }
+    a.fixture.db.delete('docs', 'x')
+    a.fixture.clock.ms += 31 * 86_400_000
+    expect(a.fixture.db.collectTombstones('docs')).toBe(1)
+    expect(pullFrom(c, b).tally.quarantined).toBe(1)
+    expect(pullFrom(b, a).error).toBeNull()
+    expect(pullFrom(c, b).error).toBeNull()
+
+    const { actor } = a.fixture.db.replica.identity()
+    const covered = ({ fixture }: Peer): number | undefined =>
+      fixture.db.replica.shardState('docs').versionVector.get(actor)
+    // c shows the first write, which the delete superseded: it must not say that it knows the delete.
+    expect(c.fixture.db.get('docs', 'x')?.metadata).toEqual({ first: true })
+    expect([covered(b), covered(c)]).toEqual([2, 1])
+
+    c.fixture.db.discardQuarantine('docs', c.fixture.db.listQuarantine('docs')[0]?.entry ?? 0)
+    syncBoth(b, c)
+    syncBoth(a, b)
+    syncBoth(b, c)
+    expect([covered(a), covered(b), covered(c)]).toEqual([2, 2, 2])
+    for (const { fixture } of [a, b, c]) {
+      expect(fixture.db.get('docs', 'x')?.metadata).toEqual({ first: true })
+    }
+    for (const { fixture } of [a, b, c]) fixture[Symbol.dispose]()
+  })
+
   test('that had decided a conflict, discarded, leaves the conflict open with all its writes', async () => {
     using place = folder()
     const path = place.file('a.db')
