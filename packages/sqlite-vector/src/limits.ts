@@ -209,6 +209,9 @@ export const HOLDS_DELAY_MS = 10
 /** Marks of relays to come that a shard keeps; beyond, the last one moves. */
 export const RELAY_MARKS_MAX = 256
 
+/** Nodes that HOLDS names as those whose feeds its puller follows; of more, the first are named. */
+export const SOURCES_MAX = 256
+
 /** How long a relay waits for a peer that keeps hearing of others' writes by another way, in milliseconds. */
 export const RELAY_PATIENCE_MS = 2_000
 

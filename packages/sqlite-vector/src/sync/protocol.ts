@@ -16,7 +16,7 @@
  * | ERROR     | either  | number of the code, message; nothing follows                                   |
  * | INVITE    | opener  | shard id, live (left out: no): "subscribe to this shard of mine on this channel" |
  * | AHEAD     | sender  | version vector: what may be joined once the next BATCH, which is ahead of the cursor, is committed |
- * | HOLDS     | puller  | version vector: what the puller holds by now, from whomever; join it           |
+ * | HOLDS     | puller  | version vector: what the puller holds by now, from whomever; join it. Actors whose writes it is sent by themselves (left out: not said) |
  * | NEED      | puller  | ids of records: answered by RECORDS, which holds whole as many as fit, in this order |
  * | COMPARE   | puller  | ranges of ids, each from (included) and to (not included; nil: the end)        |
  * | RANGES    | sender  | per range: its parts (to, records, fingerprint), or its records (id, fingerprint) |
@@ -40,6 +40,7 @@ import {
   RANGE_PARTS,
   RANGES_ASKED_MAX,
   SHARD_ID_BYTES_MAX,
+  SOURCES_MAX,
 } from '../limits.ts'
 import type { IdRange, Metric, RangeAnswer } from '../store/types.ts'
 import { corrupt, FRAME_HEAD_BYTES, openFrame, sealFrame, type FrameType } from './frame.ts'
@@ -171,6 +172,11 @@ export interface AheadFrame {
 export interface HoldsFrame {
   readonly type: 'holds'
   readonly versionVector: VersionVector
+  /**
+   * Whose feeds the puller follows live, in order; each sends it its own writes. Left out when that is as it was
+   * said last.
+   */
+  readonly sources?: readonly ActorId[]
 }
 
 /** A sign of life; `pong` answers `ping`. */
@@ -317,8 +323,12 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
     case 'invite':
       return frame.live ? [frame.shardId, true] : [frame.shardId]
     case 'ahead':
-    case 'holds':
       return [binary(encodeVector(frame.versionVector))]
+    case 'holds':
+      return [
+        binary(encodeVector(frame.versionVector)),
+        ...(frame.sources === undefined ? [] : [hexField(frame.sources.join(''))]),
+      ]
     case 'need':
       return [frame.ids]
     case 'compare':
@@ -403,7 +413,11 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     live: live === undefined ? false : booleanField(live, 'live'),
   }),
   ahead: ([vector]) => ({ type: 'ahead', versionVector: readVector(vector) }),
-  holds: ([vector]) => ({ type: 'holds', versionVector: readVector(vector) }),
+  holds: ([vector, sources]) => ({
+    type: 'holds',
+    versionVector: readVector(vector),
+    ...(sources === undefined ? {} : { sources: readActors(sources) }),
+  }),
   need: ([ids]) => ({
     type: 'need',
     ids: listField(ids, NEED_IDS_MAX, 'ids').map((id) => nameField(id, ID_BYTES_MAX, 'id')),
@@ -459,6 +473,18 @@ function readVector(value: Field): VersionVector {
   const vector = decodeVector(bytesField(value, 1, CONTROL_FRAME_BYTES_MAX, 'version vector'))
   if (vector === null) throw corrupt('no canonical version vector')
   return vector
+}
+
+/** Actors one after the other, in order and each once, so that equal sets have equal bytes. */
+function readActors(value: Field): readonly ActorId[] {
+  const hex = bytesToHex(bytesField(value, 0, SOURCES_MAX * 16, 'list of actors'))
+  const actors: ActorId[] = []
+  for (let at = 0; at < hex.length; at += 32) actors.push(hex.slice(at, at + 32))
+  const isCanonical = actors.every(
+    (actor, n) => actor.length === 32 && (actors[n - 1] ?? '') < actor,
+  )
+  if (!isCanonical) throw corrupt('a list of actors out of order')
+  return actors
 }
 
 function readRange(value: HeaderValue): IdRange {

@@ -231,11 +231,16 @@ const ahead: On<'ahead'> = (session, frame) =>
     : violation(session, frame)
 
 /** Tells the sender what it need not send. */
-const moved: On<'moved'> = (session, { versionVector }) =>
+const moved: On<'moved'> = (session, { versionVector, sources }) =>
   session.live && session.complete
     ? {
         session: { ...session, told: joinVectors(session.told, versionVector) },
-        effects: [{ type: 'send', frame: { type: 'holds', versionVector } }],
+        effects: [
+          {
+            type: 'send',
+            frame: { type: 'holds', versionVector, ...(sources === undefined ? {} : { sources }) },
+          },
+        ],
       }
     : stay(session)
 

@@ -69,6 +69,7 @@ export function createSender(request: SendRequest): SendSession {
     behind: 'no',
     until: null,
     heard: EMPTY_VECTOR,
+    sources: null,
     known: EMPTY_VECTOR,
     sentThrough: 0,
     cursorSent: 0,
@@ -394,11 +395,12 @@ const relay: On<'relay'> = (session, { until }) =>
     ? readOn({ ...session, until }, [])
     : stay(session)
 
-const holds: On<'holds'> = (session, { versionVector }) =>
-  dominates(session.known, versionVector)
+const holds: On<'holds'> = (session, { versionVector, sources = session.sources }) =>
+  sources === session.sources && dominates(session.known, versionVector)
     ? stay(session)
     : stay({
         ...session,
+        sources,
         heard: joinVectors(session.heard, versionVector),
         known: joinVectors(session.known, versionVector),
       })

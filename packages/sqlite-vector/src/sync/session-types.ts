@@ -94,7 +94,12 @@ export type SessionEvent =
   | { readonly type: 'relay'; readonly until: number }
   | { readonly type: 'readOwn'; readonly batch: OwnRead }
   /** Our version vector moved, by what another peer brought or we wrote: the news in it. */
-  | { readonly type: 'moved'; readonly versionVector: VersionVector }
+  | {
+      readonly type: 'moved'
+      readonly versionVector: VersionVector
+      /** Whose feeds we follow live by now; left out when that has not changed. */
+      readonly sources?: readonly ActorId[]
+    }
   /** The caller wants no more. */
   | { readonly type: 'stop' }
   /** The peer sends no more frames. */
@@ -340,6 +345,8 @@ export interface SendSession {
   readonly said: VersionVector
   /** What HOLDS told us: what the subscriber got by another way. */
   readonly heard: VersionVector
+  /** Whose own writes the subscriber says that it is sent by themselves; null before it said so. */
+  readonly sources: readonly ActorId[] | null
   /** What the subscriber is known to hold. */
   readonly known: VersionVector
   /** Everything up to here was sent or skipped. */

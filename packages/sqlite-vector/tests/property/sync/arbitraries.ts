@@ -192,6 +192,13 @@ export const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
   }),
   fc.constant({ type: 'done' as const }),
   fc.record({ type: fc.constant('invite' as const), shardId: name, live: fc.boolean() }),
-  fc.record({ type: fc.constantFrom('ahead' as const, 'holds' as const), versionVector: vector }),
+  fc.record({ type: fc.constant('ahead' as const), versionVector: vector }),
+  fc
+    .record({ versionVector: vector, sources: fc.option(vector) })
+    .map(({ versionVector, sources }) => ({
+      type: 'holds' as const,
+      versionVector,
+      ...(sources === null ? {} : { sources: [...sources.keys()].toSorted() }),
+    })),
   fc.record({ type: fc.constantFrom('ping' as const, 'pong' as const), nonce: fc.maxSafeNat() }),
 )

@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest'
 
 import { SqliteVectorError } from '../../../src/errors.ts'
-import { CONTROL_FRAME_BYTES_MAX } from '../../../src/limits.ts'
+import { CONTROL_FRAME_BYTES_MAX, SOURCES_MAX } from '../../../src/limits.ts'
 import { FRAME_HEAD_BYTES, sealFrame, type FrameType } from '../../../src/sync/frame.ts'
 import { binary, encodeArray, type HeaderValue } from '../../../src/sync/messagepack.ts'
 import {
@@ -78,6 +78,19 @@ describe('decodeFrame()', () => {
     ],
     ['an error number beyond 16 bits', /number of the error/, 'error', [65_536, 'x']],
     ['a nonce that is no integer', /nonce/, 'ping', ['x']],
+    ['half an actor', /list of actors/, 'holds', [EMPTY_VECTOR, ACTOR.subarray(8)]],
+    [
+      'an actor named twice',
+      /list of actors/,
+      'holds',
+      [EMPTY_VECTOR, Buffer.concat([ACTOR, ACTOR])],
+    ],
+    [
+      'more actors than are named',
+      /list of actors/,
+      'holds',
+      [EMPTY_VECTOR, binary(new Uint8Array((SOURCES_MAX + 1) * 16))],
+    ],
   ])('refuses %s', (_, reason, type, values) => {
     expect(codeOf(() => decodeFrame(frameOf(type, values)))).toMatch(
       new RegExp(`^SYNC_FRAME_CORRUPT: .*${reason.source}`),

@@ -133,6 +133,15 @@ describe('a live sender', () => {
     ])
   })
 
+  test('remembers whose writes the peer is sent by themselves until it says otherwise', () => {
+    const said = { type: 'holds', versionVector: new Map(), sources: [ACTOR_B] } as const
+    expect(liveSender().sources).toBeNull()
+
+    expect(after(liveSender(), said).session.sources).toEqual([ACTOR_B])
+    expect(after(liveSender(), said, holds).session.sources).toEqual([ACTOR_B])
+    expect(after(liveSender(), said, { ...said, sources: [] }).session.sources).toEqual([])
+  })
+
   test('stops a relay where it was told to, without claiming to be at the head', () => {
     const state = stateOf({ head: 40 })
     const { session, effects } = after(liveSender(), relay, {
@@ -218,5 +227,16 @@ describe('a live puller', () => {
       { type: 'send', frame: { type: 'holds', versionVector: new Map([[ACTOR_A, 31]]) } },
     ])
     expect(session.phase === 'live' && session.told.get(ACTOR_A)).toBe(31)
+  })
+
+  test('tells the sender whom it follows by itself', () => {
+    const { effects } = step(PULLERS.live, {
+      type: 'moved',
+      versionVector: new Map(),
+      sources: [ACTOR_B],
+    })
+    expect(effects).toEqual([
+      { type: 'send', frame: { type: 'holds', versionVector: new Map(), sources: [ACTOR_B] } },
+    ])
   })
 })

@@ -123,6 +123,7 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
   'invite-live': { type: 'invite', shardId: 'notes', live: true },
   ahead: { type: 'ahead', versionVector: VECTOR },
   holds: { type: 'holds', versionVector: VECTOR },
+  'holds-sources': { type: 'holds', versionVector: new Map(), sources: [ACTOR_A, ACTOR_B] },
   ping: { type: 'ping', nonce: 1 },
   pong: { type: 'pong', nonce: 1 },
 }
