@@ -3,7 +3,8 @@
  * are visible, can be retried, and are not forgotten.
  *
  * Invariant: the version vector of a shard covers nothing because of what lies here, neither a dot nor what the
- * change superseded and we never held, so peers go on knowing that we lack it.
+ * change superseded and we never held, so peers go on knowing that we lack it. Nothing lies here that the state of
+ * its record covers.
  *
  * Not here: applying it again (retry.ts).
  *
@@ -134,6 +135,11 @@ export function quarantined(
     reason: String(row['reason']),
     atMs: Number(row['at']),
   }))
+}
+
+/** Whether there is such an entry still. */
+export function isQuarantined(core: StoreCore, shard: OpenShard, entry: number): boolean {
+  return quarantined(core, shard.shard, entry - 1, 1)[0]?.entry === entry
 }
 
 /** Takes the entry out. @throws SqliteVectorError `STORE_QUARANTINE_UNKNOWN` */

@@ -9,7 +9,7 @@ import type { Sibling } from '../sync/types.ts'
 import { compareDots, covers, joinVectors, withDot } from '../sync/version-vector.ts'
 import { applyWhole, emptyTally } from './apply.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
-import { quarantined, takeOut } from './quarantine.ts'
+import { isQuarantined, quarantined, releaseCovered, takeOut } from './quarantine.ts'
 import { addRecord, findRecord, replaceRecord, withPayload } from './register.ts'
 import { SCHEMA_VERSION } from './schema.ts'
 import { loadShard, nextDot, type OpenShard, ownVector, type ShardRow } from './shards.ts'
@@ -21,7 +21,7 @@ const PAGE_ROWS = 100
 /** What {@link retryEntry} is held against: raised when a release applies what an earlier one refused. */
 const RULES_VERSION = 1
 
-/** Applies the entry again; false when it came back into quarantine. */
+/** Applies the entry again. False when it came back into quarantine, or when nothing of it was news any more. */
 export function retryEntry(
   transaction: WriteTransaction,
   shard: OpenShard,
@@ -30,7 +30,7 @@ export function retryEntry(
   const { peer, change } = takeOut(transaction, shard, entry)
   const tally = emptyTally()
   applyWhole(transaction, shard, ownVector(shard, transaction.actor), change, peer, tally)
-  return tally.quarantined === 0
+  return tally.applied > 0
 }
 
 /** Lets the record stand as it is here, over the change that could not be applied. */
@@ -42,7 +42,9 @@ export function discardEntry(transaction: WriteTransaction, shard: OpenShard, en
     const dot = nextDot(transaction, shard)
     const stamp = nextStamp(transaction, shard)
     const context = withDot(withForgotten(transaction, shard, contextOf(change)), dot)
-    addRecord(transaction, shard, change.id, { siblings: [{ dot, stamp, value: null }], context })
+    const state = { siblings: [{ dot, stamp, value: null }], context }
+    addRecord(transaction, shard, change.id, state)
+    releaseCovered(transaction, shard, { id: change.id, ...state })
     return
   }
   const state = withPayload(core, record).state
@@ -60,10 +62,9 @@ export function discardEntry(transaction: WriteTransaction, shard: OpenShard, en
     context = withDot(context, dot)
     return { ...sibling, dot, stamp: nextStamp(transaction, shard) }
   })
-  replaceRecord(transaction, shard, change.id, record, {
-    siblings: renamed.toSorted((a, b) => compareDots(a.dot, b.dot)),
-    context,
-  })
+  const decided = { siblings: renamed.toSorted((a, b) => compareDots(a.dot, b.dot)), context }
+  replaceRecord(transaction, shard, change.id, record, decided)
+  releaseCovered(transaction, shard, { id: change.id, ...decided })
 }
 
 /** Applies everything in quarantine again when the file was last open under another release. */
@@ -86,7 +87,11 @@ export function retryShard(
 ): { readonly applied: number; readonly left: number } {
   const entries = allEntries(transaction.core, shard.shard)
   let applied = 0
-  for (const entry of entries) if (retryEntry(transaction, shard, entry)) applied += 1
+  for (const entry of entries) {
+    // One that was applied takes those of its record along that it covers.
+    if (!isQuarantined(transaction.core, shard, entry)) continue
+    if (retryEntry(transaction, shard, entry)) applied += 1
+  }
   return { applied, left: shard.quarantineCount }
 }
 

@@ -580,6 +580,7 @@ export interface QuarantineListOptions {
 
 /** What `retryQuarantine()` did. */
 export interface QuarantineRetry {
+  /** Entries that were news still; one whose writes have been superseded meanwhile goes, and does not count. */
   readonly applied: number
   /** Entries of the shard that are still in quarantine. */
   readonly left: number

@@ -8,7 +8,9 @@ import xxhash from 'xxhash-wasm'
 
 import { bytesToFloat32, bytesToHex } from '../../src/bytes.ts'
 import { exchange, fingerprintToHex, recordHash } from '../../src/store/fingerprint.ts'
+import { storedVector } from '../../src/store/shards.ts'
 import type { DeltaRead, ShardInfo } from '../../src/store/types.ts'
+import { contextOf } from '../../src/sync/conflict.ts'
 import { dominates, EMPTY_VECTOR, vectorsEqual } from '../../src/sync/version-vector.ts'
 import { type History, shardViewOf, type ShardView, Violation } from './history.ts'
 import type { SimNode } from './node.ts'
@@ -97,6 +99,11 @@ interface VisibleSqlRow {
   readonly embedding: Uint8Array
 }
 
+interface QuarantineSqlRow {
+  readonly vector_id: string
+  readonly dots: Uint8Array
+}
+
 /** Everything that one shard shows, as one text: equal texts are equal rows, byte for byte. */
 export interface Audit {
   readonly rows: string
@@ -161,6 +168,14 @@ export function audit(node: SimNode, info: ShardInfo): Audit {
   if (names !== wanted) fail('every open conflict is listed', `${names} instead of ${wanted}`)
   checkRows(view, visible, info, strategy, fail)
   checkFingerprint(view, shard, fail)
+  checkQuarantine(
+    view,
+    all(
+      'SELECT vector_id, dots FROM sync_quarantine WHERE shard = ?',
+      shard.shard,
+    ) as QuarantineSqlRow[],
+    fail,
+  )
   return {
     rows: visible.map(rowText).join('\n'),
     // Deletes are forgotten at different times; beside a put they count.
@@ -223,6 +238,15 @@ function checkFingerprint(view: ShardView, shard: ShardRow, fail: Fail): void {
   const recomputed = fingerprintToHex(sum)
   const kept = bytesToHex(shard.fingerprint)
   if (recomputed !== kept) fail('the fingerprint is that of the rows', `${kept}, not ${recomputed}`)
+}
+
+/** What the state of a record covers by now waits for nobody's decision. */
+function checkQuarantine(view: ShardView, rows: readonly QuarantineSqlRow[], fail: Fail): void {
+  for (const { vector_id: id, dots } of rows) {
+    const held = view.records.get(id)
+    if (held === undefined || !dominates(contextOf(held.state), storedVector(dots))) continue
+    fail('nothing stays in quarantine that its record covers', id)
+  }
 }
 
 function rowText(row: VisibleSqlRow): string {

@@ -76,8 +76,11 @@ export function discardAll(world: World): boolean {
     throw new Violation('quarantine can be emptied', `${all[0]?.node.name} has some left`)
   }
   for (const holder of all) {
-    for (const { entry } of holder.node.db.listQuarantine(holder.shardId)) {
-      discard(world, holder, entry)
+    // Discarding one takes those of its record along that the decision covers.
+    for (;;) {
+      const [next] = holder.node.db.listQuarantine(holder.shardId, { limit: 1 })
+      if (next === undefined) break
+      discard(world, holder, next.entry)
     }
   }
   return all.length > 0

@@ -163,6 +163,39 @@ describe('a change that cannot be applied', () => {
     b.fixture[Symbol.dispose]()
   })
 
+  test('goes when another of its record is discarded by a decision that covers it', async () => {
+    using fixture = await open()
+    const { db } = fixture
+    const good = put(dotOf('bb'.repeat(16), 1))
+    const bad = put(dotOf(ACTOR, 1), { embedding: Float32Array.of(NaN, 0, 1) })
+    // The write alone, and the state that somebody made of it and of what is here.
+    const changes = [[good], [bad], [good, bad]].map((siblings) => changeOf('x', siblings))
+    db.replica.applyDelta('docs', changes, SOURCE)
+    expect(db.listQuarantine('docs')).toHaveLength(2)
+
+    db.discardQuarantine('docs', db.listQuarantine('docs')[0]?.entry ?? 0)
+
+    expect(db.listQuarantine('docs')).toEqual([])
+    expect(db.replica.shardState('docs').quarantineCount).toBe(0)
+  })
+
+  test('is taken along when the retry of all applies one that supersedes it', async () => {
+    using fixture = await open()
+    const { db } = fixture
+    const last = dotOf('ff'.repeat(16), 1)
+    const full = Array.from({ length: 32 }, (_, n) => dotOf(String(n).padStart(32, '0'), 1))
+    const crowd = full.map((dot) => changeOf('crowded', [put(dot)]))
+    const newer = changeOf('crowded', [put({ ...last, counter: 2 })])
+    const older = changeOf('crowded', [put(last)])
+    db.replica.applyDelta('docs', [...crowd, newer, older], SOURCE)
+    expect(db.listQuarantine('docs')).toHaveLength(2)
+
+    db.update('docs', 'crowded', { metadata: { decided: true } })
+
+    expect(db.retryQuarantine('docs')).toEqual({ applied: 1, left: 0 })
+    expect(db.conflictSiblings('docs', 'crowded')).toHaveLength(2)
+  })
+
   test('of a record that is not here is a delete once discarded', async () => {
     using fixture = await open()
     const { db } = fixture
