@@ -1,7 +1,7 @@
 /**
  * What sync needs of a network: mutually authenticated connections that carry many ordered,
  * reliable, message-framed channels. Types only; quic.ts and memory.ts implement them, and the
- * exported contract suite (tests/contract) is what an implementation must pass.
+ * contract that the package exports as `./testing` is what an implementation must pass.
  */
 import type { ErrorCode } from '../errors.ts'
 

@@ -1,19 +1,32 @@
 /**
  * The memory transport keeps the transport contract, at once and over a slow, lossy path.
  */
+import { describe, test } from 'vitest'
+
 import { FRAME_BYTES_MAX } from '../../src/limits.ts'
+import {
+  type FixtureOptions,
+  type TransportFixture,
+  transportContract,
+} from '../../src/testing/index.ts'
 import { MemoryNetwork } from '../../src/transport/memory.ts'
 import type { MemoryNetworkOptions } from '../../src/transport/memory.ts'
-import { transportContract } from './transport-contract.ts'
-import type { FixtureOptions, TransportFixture } from './transport-contract.ts'
 
 const bounds = { frameBytesMax: FRAME_BYTES_MAX, unreadBytesMax: FRAME_BYTES_MAX }
 
-transportContract('memory', bounds, (options) => openMemory({}, options))
-transportContract('memory, 1 ms and 10 % loss', bounds, (options) => {
+describe('transport contract: memory', () => {
+  for (const { name, run } of transportContract(bounds, (options) => openMemory({}, options))) {
+    test(name, run)
+  }
+})
+
+describe('transport contract: memory, 1 ms and 10 % loss', () => {
   let state = 1
   const random = (): number => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647
-  return openMemory({ latencyMs: 1, lossRate: 0.1, random }, options)
+  const lossy = { latencyMs: 1, lossRate: 0.1, random }
+  for (const { name, run } of transportContract(bounds, (options) => openMemory(lossy, options))) {
+    test(name, run)
+  }
 })
 
 async function openMemory(

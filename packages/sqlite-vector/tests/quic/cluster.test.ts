@@ -11,8 +11,8 @@ import { createIdentity, openIdentity, replaceCertificate } from '../../src/tran
 import type { NodeIdentity } from '../../src/transport/identity.ts'
 import type { IdentityChange } from '../../src/transport/quic-options.ts'
 import { TrustList } from '../../src/transport/trust.ts'
-import { errorOf, next } from '../contract/transport-contract.ts'
-import { openNode } from './quic-fixture.ts'
+import { next } from '../../src/testing/connection-pair.ts'
+import { errorOf, openNode } from './quic-fixture.ts'
 
 let root: string
 let authority: ClusterAuthority

@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { ALPN } from '../../src/transport/quic-options.ts'
-import { next, readAll } from '../contract/transport-contract.ts'
+import { next, readAll } from '../../src/testing/connection-pair.ts'
 import { introduce, openNode } from './quic-fixture.ts'
 
 const tried = spawnSync('tshark', ['-i', 'lo', '-a', 'duration:0', '-c', '1'], { timeout: 10_000 })

@@ -12,8 +12,8 @@ import {
 import { createIdentity } from '../../src/transport/identity.ts'
 import type { QuicConnection } from '../../src/transport/quic-connection.ts'
 import type { Connection } from '../../src/transport/types.ts'
-import { errorOf, next } from '../contract/transport-contract.ts'
-import { introduce, openNode } from './quic-fixture.ts'
+import { next } from '../../src/testing/connection-pair.ts'
+import { errorOf, introduce, openNode } from './quic-fixture.ts'
 import type { TestNode } from './quic-fixture.ts'
 import { UdpRelay } from './udp-relay.ts'
 

@@ -13,8 +13,8 @@ import {
 } from '../../src/transport/certificate.ts'
 import { NodeIdentity } from '../../src/transport/identity.ts'
 import { TrustList } from '../../src/transport/trust.ts'
-import { errorOf, next } from '../contract/transport-contract.ts'
-import { introduce, openNode } from './quic-fixture.ts'
+import { next } from '../../src/testing/connection-pair.ts'
+import { errorOf, introduce, openNode } from './quic-fixture.ts'
 
 test('a dialler that does not trust the listener is told its fingerprint', async () => {
   await using listener = await openNode()

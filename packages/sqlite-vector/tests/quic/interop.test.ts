@@ -13,8 +13,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ALPN } from '../../src/transport/quic-options.ts'
 import { createIdentity } from '../../src/transport/identity.ts'
-import { errorOf } from '../contract/transport-contract.ts'
-import { openNode } from './quic-fixture.ts'
+import { errorOf, openNode } from './quic-fixture.ts'
 
 function hasProgram(name: string): boolean {
   return spawnSync(name, ['--help']).error === undefined

@@ -3,8 +3,8 @@
  */
 import { expect, test } from 'vitest'
 import { INBOX_MESSAGES_MAX } from '../../src/limits.ts'
-import { errorOf, pattern } from '../contract/transport-contract.ts'
-import { introduce, openNode } from './quic-fixture.ts'
+import { pattern } from '../../src/testing/connection-pair.ts'
+import { errorOf, introduce, openNode } from './quic-fixture.ts'
 
 test('send() resolves when the peer has received the message, not before', async () => {
   await using a = await openNode()

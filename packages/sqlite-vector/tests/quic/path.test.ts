@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest'
 import type { QuicConnection } from '../../src/transport/quic-connection.ts'
 import type { Channel, Connection } from '../../src/transport/types.ts'
-import { next, pattern } from '../contract/transport-contract.ts'
+import { next, pattern } from '../../src/testing/connection-pair.ts'
 import { introduce, openNode } from './quic-fixture.ts'
 import type { NodeOptions, TestNode } from './quic-fixture.ts'
 import { UdpRelay } from './udp-relay.ts'

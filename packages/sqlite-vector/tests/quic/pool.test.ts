@@ -2,8 +2,8 @@
  * The pool: one connection for a pair of nodes, whoever dialled; idle ones end, dead ones are replaced.
  */
 import { expect, test } from 'vitest'
-import { errorOf, next, readAll } from '../contract/transport-contract.ts'
-import { introduce, openNode } from './quic-fixture.ts'
+import { next, readAll } from '../../src/testing/connection-pair.ts'
+import { errorOf, introduce, openNode } from './quic-fixture.ts'
 import type { TestNode } from './quic-fixture.ts'
 import { UdpRelay } from './udp-relay.ts'
 

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openIdentity } from '../../src/transport/identity.ts'
 import { TrustList } from '../../src/transport/trust.ts'
 import type { Connection } from '../../src/transport/types.ts'
-import { readAll } from '../contract/transport-contract.ts'
+import { readAll } from '../../src/testing/connection-pair.ts'
 import { openNode } from './quic-fixture.ts'
 import type { TestNode } from './quic-fixture.ts'
 

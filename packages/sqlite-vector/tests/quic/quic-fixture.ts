@@ -6,7 +6,8 @@ import type { NodeIdentity } from '../../src/transport/identity.ts'
 import type { QuicTransportOptions, RefusedAttempt } from '../../src/transport/quic-options.ts'
 import { QuicTransport } from '../../src/transport/quic.ts'
 import { TrustList } from '../../src/transport/trust.ts'
-import type { TransportFixture } from '../contract/transport-contract.ts'
+import { SqliteVectorError } from '../../src/errors.ts'
+import type { TransportFixture } from '../../src/testing/index.ts'
 
 export type NodeOptions = Partial<QuicTransportOptions>
 
@@ -63,4 +64,15 @@ export async function openQuicFixture(
       await Promise.all([dialler.transport.close(), listener.transport.close()])
     },
   }
+}
+
+/** The error of `promise`. */
+export async function errorOf(promise: Promise<unknown>): Promise<SqliteVectorError> {
+  try {
+    await promise
+  } catch (error) {
+    if (error instanceof SqliteVectorError) return error
+    throw error
+  }
+  throw new Error('expected a rejection')
 }
