@@ -295,6 +295,9 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   /** Ends the connection with one of our codes; idempotent. */
   closeWith(code: number, reason: string, end?: ConnectionEnd): void {
     if (this.#end !== null) return
+    // A listener that never gets the end of our handshake cannot read that it is over.
+    if (!this.isServer && this.#peer !== null) this.pump.flush()
+    if (this.#end !== null) return
     this.#keepSession()
     const text = Buffer.from(reason, 'utf8').subarray(0, REASON_BYTES_MAX)
     try {
@@ -415,7 +418,8 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     if (isEarly) this.#wasEarly = true
     if (this.#peer === null && (isEstablished || isEarly)) this.#authenticate()
     if (!isEstablished || this.#end !== null) return
-    if (!this.#isEstablished) {
+    const becomesEstablished = !this.#isEstablished
+    if (becomesEstablished) {
       this.#isEstablished = true
       this.#establishing.resolve()
       this.#host.onEstablished(this)
@@ -425,7 +429,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     for (let id = native.retiredScidNext(); id !== null; id = native.retiredScidNext()) {
       this.#host.removeId(id, this)
     }
-    this.#supplyIds()
+    this.#supplyIds(becomesEstablished)
     while (native.pathEventNext() !== null) this.#noticePath()
   }
 
@@ -460,9 +464,16 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     this.#host.onSession(this, session)
   }
 
-  /** Spare connection ids let the peer go on from another address (RFC 9000 §5.1.1). */
-  #supplyIds(): void {
+  /**
+   * Spare connection ids let the peer go on from another address (RFC 9000 §5.1.1). The first ones come a turn
+   * after the handshake: before the first request or answer they cost it a datagram and half a millisecond.
+   */
+  #supplyIds(becomesEstablished: boolean): void {
     const { native } = this
+    if (becomesEstablished) {
+      this.passSoon()
+      return
+    }
     for (let left = native.sourceCidsLeft(); left > 0; left -= 1) {
       const id = this.#host.random(ID_BYTES)
       native.newSourceCid(id, this.#host.resetToken(id), false)

@@ -85,6 +85,29 @@ test('the second connection to a peer resumes, and its first frames travel as ea
     .toMatchObject({ earlyDataTaken: 1, accepted: 2 })
 })
 
+test('a dialler that is gone right after its early answer leaves no connection at the listener', async () => {
+  await using listener = await openNode()
+  await using dialler = await openNode()
+  introduce(listener, dialler)
+  const address = await listener.transport.listen('127.0.0.1:0')
+  echo(listener.transport)
+  await visit(dialler, address)
+
+  // More than one peer may hold at once: each must be over at the listener as soon as it is here.
+  for (let count = 0; count < 24; count += 1) {
+    const connection = await dialler.transport.dial(address, { early: true })
+    const channel = await connection.openChannel({ early: true })
+    await channel.send(Uint8Array.of(count))
+    expect(await channel.receive()).toEqual(Uint8Array.of(count))
+    await connection.close()
+    await expect
+      .poll(() => listener.transport.getStats(), PATIENCE)
+      .toMatchObject({ active: 0, idle: 0 })
+  }
+
+  expect(listener.transport.getStats()).toMatchObject({ overLimit: 0, handshakesTimedOut: 0 })
+})
+
 test('without `early` a session is resumed as well, and nothing of ours travels early', async () => {
   await using listener = await openNode()
   await using dialler = await openNode()
