@@ -3,9 +3,11 @@
  */
 import { AssertionError } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
-import type { ErrorFrame, ShardDescriptor } from './protocol.ts'
+import type { ShardState } from '../store/types.ts'
+import type { CaughtUpFrame, ErrorFrame, ShardDescriptor } from './protocol.ts'
 import { errorToFrame, frameToError } from './protocol.ts'
 import type { Session, SessionEvent, Step } from './session-types.ts'
+import { dominates, vectorsEqual } from './version-vector.ts'
 
 /** Nothing happens. */
 export function stay<S extends Session>(session: S): Step<S> {
@@ -84,5 +86,26 @@ export function mismatch(
   return new SqliteVectorError(
     'SYNC_SHARD_MISMATCH',
     `shard ${JSON.stringify(shardId)}: ${differences.join(', ')}`,
+  )
+}
+
+/**
+ * Equal vectors mean equal rows; where the fingerprints say otherwise, something is broken. Not so
+ * while we hold writes beyond the vector that the sender does not: of what it holds, we have been sent all.
+ */
+export function divergence(
+  shardId: string,
+  frame: CaughtUpFrame,
+  state: ShardState,
+): SqliteVectorError | null {
+  if (frame.fingerprint === null || frame.fingerprint === state.fingerprint) return null
+  // What the sender holds beyond the vector may be what lies in quarantine here.
+  const mayLack = state.quarantineCount > 0 && frame.ahead.size > 0
+  if (mayLack || !dominates(frame.ahead, state.ahead)) return null
+  if (!vectorsEqual(frame.versionVector, state.versionVector)) return null
+  return new SqliteVectorError(
+    'SYNC_DIVERGED',
+    `shard ${JSON.stringify(shardId)}: equal version vectors, but fingerprints ` +
+      `${frame.fingerprint} and ${state.fingerprint} of ${frame.recordCount} and ${state.recordCount} records`,
   )
 }

@@ -21,17 +21,11 @@
 import { AssertionError, must } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { NEED_IDS_MAX, RANGES_ASKED_MAX } from '../limits.ts'
-import type {
-  ApplyResult,
-  CompareMode,
-  DeltaSource,
-  IdRange,
-  RangeAnswer,
-  ShardState,
-} from '../store/types.ts'
-import type { CaughtUpFrame, WelcomeFrame } from './protocol.ts'
+import type { ApplyResult, CompareMode, DeltaSource, IdRange, RangeAnswer } from '../store/types.ts'
+import type { WelcomeFrame } from './protocol.ts'
 import {
   closeInOrder,
+  divergence,
   endedEarly,
   fail,
   failedByPeer,
@@ -55,7 +49,7 @@ import type {
   TransitionTable,
 } from './session-types.ts'
 import type { VersionVector } from './types.ts'
-import { dominates, EMPTY_VECTOR, joinVectors, vectorsEqual } from './version-vector.ts'
+import { EMPTY_VECTOR, joinVectors, vectorsEqual, withWritesOf } from './version-vector.ts'
 
 const NOT_COMPARED: Compared = { since: null, equal: 0, found: 0, extra: 0 }
 
@@ -205,11 +199,14 @@ const batch: On<'batch'> = (session, { delta }) => {
       violationError(`a batch through ${delta.through} after ${session.cursor}`),
     )
   }
+  // While it writes faster than we take, the sender vouches for nothing, and what it sends us must not go back to it.
+  const theirs = withWritesOf(session.peerActor, delta.changes, session.theirs)
   return {
     session: {
       ...session,
       phase: 'applying',
-      ...(session.ahead === null ? {} : vouched(session, session.ahead)),
+      theirs,
+      ...(session.ahead === null ? {} : vouched({ ...session, theirs }, session.ahead)),
     },
     effects: [
       { type: 'apply', delta, source: sourceOf(session, delta.through), join: session.ahead },
@@ -466,27 +463,6 @@ const repaired: On<'repaired'> = (session, { result }) => {
 function comparisonOf({ inquiry }: PullSession): Extract<Inquiry, { type: 'comparison' }> {
   if (inquiry?.type !== 'comparison') throw new AssertionError('a puller that compares')
   return inquiry
-}
-
-/**
- * Equal vectors mean equal rows; where the fingerprints say otherwise, something is broken. Not so
- * while we hold writes beyond the vector that the sender does not: of what it holds, we have been sent all.
- */
-function divergence(
-  shardId: string,
-  frame: CaughtUpFrame,
-  state: ShardState,
-): SqliteVectorError | null {
-  if (frame.fingerprint === null || frame.fingerprint === state.fingerprint) return null
-  // What the sender holds beyond the vector may be what lies in quarantine here.
-  const mayLack = state.quarantineCount > 0 && frame.ahead.size > 0
-  if (mayLack || !dominates(frame.ahead, state.ahead)) return null
-  if (!vectorsEqual(frame.versionVector, state.versionVector)) return null
-  return new SqliteVectorError(
-    'SYNC_DIVERGED',
-    `shard ${JSON.stringify(shardId)}: equal version vectors, but fingerprints ` +
-      `${frame.fingerprint} and ${state.fingerprint} of ${frame.recordCount} and ${state.recordCount} records`,
-  )
 }
 
 const stop: On<'stop'> = (session) => leave(session, [])

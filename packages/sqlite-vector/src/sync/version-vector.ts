@@ -14,7 +14,7 @@
  */
 import { assert } from '../assert.ts'
 import { COUNTER_MAX, VERSION_VECTOR_ACTORS_MAX } from '../limits.ts'
-import type { ActorId, Dot, VersionVector } from './types.ts'
+import type { ActorId, Change, Dot, VersionVector } from './types.ts'
 
 /** Covers nothing. */
 export const EMPTY_VECTOR: VersionVector = new Map()
@@ -57,6 +57,22 @@ export function withDot(vector: VersionVector, dot: Dot): VersionVector {
   const extended = new Map(vector)
   extended.set(dot.actor, dot.counter)
   return extended
+}
+
+/** `vector` extended to what `actor` shows by these changes to have written: who wrote holds all that it wrote before. */
+export function withWritesOf(
+  actor: ActorId | null,
+  changes: readonly Change[],
+  vector: VersionVector,
+): VersionVector {
+  if (actor === null) return vector
+  let counter = 0
+  for (const { siblings } of changes) {
+    for (const { dot } of siblings) {
+      if (dot.actor === actor && dot.counter > counter) counter = dot.counter
+    }
+  }
+  return counter === 0 ? vector : withDot(vector, { actor, counter })
 }
 
 /** The greatest vector that both cover: per actor, the smaller counter. */

@@ -7,7 +7,7 @@ import type { SqliteVectorError } from '../../../src/errors.ts'
 import { PUSHES_UNACKED_MAX, UNACKED_BATCHES_MAX } from '../../../src/limits.ts'
 import { step } from '../../../src/sync/session.ts'
 import type { SendSession, SessionEffect } from '../../../src/sync/session-types.ts'
-import { ACTOR_A, ACTOR_B } from './changes.ts'
+import { ACTOR_A, ACTOR_B, changeOf, dotOf, put } from './changes.ts'
 import {
   after,
   batchOf,
@@ -198,6 +198,20 @@ describe('a live puller', () => {
       { type: 'send', frame: { type: 'ack', cursor: 9, versionVector: null } },
     ])
     expect([session.phase, session.cursor, session.ahead]).toEqual(['streaming', 9, null])
+  })
+
+  test('knows that who sends writes of its own holds all of them, also where it vouches for nothing yet', () => {
+    const delta = {
+      through: 9,
+      changes: [
+        changeOf('a', [put(dotOf(ACTOR_B, 12))]),
+        changeOf('b', [put(dotOf(ACTOR_B, 11)), put(dotOf(ACTOR_A, 99))]),
+      ],
+    }
+    const { session } = after(PULLERS.live, { type: 'batch', delta })
+
+    expect(session.role === 'puller' && session.peerActor).toBe(ACTOR_B)
+    expect(session.role === 'puller' && [...session.theirs]).toEqual([[ACTOR_B, 12]])
   })
 
   test('joins nothing with the batch after that', () => {
