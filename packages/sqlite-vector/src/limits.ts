@@ -89,6 +89,12 @@ export const REPLICA_RETENTION_DAYS = 30
 /** Batches on the way with which new writes of a live shard wait for an acknowledgement, to go together. */
 export const PUSHES_UNACKED_MAX = 4
 
+/**
+ * Payloads of our newest writes that are kept for sessions which push them, in bytes for a file: some batches, as much as
+ * is written while a peer takes one.
+ */
+export const RECENT_WRITES_BYTES_MAX = 4_194_304
+
 /** Batches a sender may have on the way before one is acknowledged: enough for a long round trip. */
 export const UNACKED_BATCHES_MAX = 16
 

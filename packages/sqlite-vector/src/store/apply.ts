@@ -158,9 +158,12 @@ export function joinVector(
   }
   shard.versionVector = joined
   shard.ownCounter = joined.get(transaction.actor) ?? 0
-  movePulled(transaction, shard, source)
-  // What is vouched for ahead of the cursor is a part of what the sender holds, and no report.
-  if (isWhole) noteReport(transaction, shard, source.peer, theirs)
+  // What is vouched for ahead of the cursor came with a batch that moved it, is a part of what the sender holds, and no
+  // report.
+  if (isWhole) {
+    movePulled(transaction, shard, source)
+    noteReport(transaction, shard, source.peer, theirs)
+  }
   return true
 }
 

@@ -13,6 +13,7 @@ import type { WriteTransaction } from './core.ts'
 import { exchange, putHash } from './fingerprint.ts'
 import { type PreparedRecord, prepareRecordAt } from './input.ts'
 import { findHidden } from './register.ts'
+import { noteWritten } from './recent-writes.ts'
 import type { OpenShard } from './shards.ts'
 import { BULK_ROWS } from './statements.ts'
 import type { RecordInput } from './types.ts'
@@ -76,12 +77,28 @@ function writeRun(
     if (text !== null) core.sql.addText.run(firstRecord + index, text)
     sum += putHash(core.hash64, id, actor, shard.ownCounter + 1 + index)
   }
+  noteRun(transaction, shard, run, firstStamp)
   shard.fingerprint = exchange(shard.fingerprint, 0n, sum)
   transaction.lastRecord += run.length
   shard.head += run.length
   shard.ownCounter += run.length
   shard.recordCount += run.length
   shard.clock = laterBy(firstStamp, run.length - 1)
+}
+
+function noteRun(
+  { actor }: WriteTransaction,
+  shard: OpenShard,
+  run: readonly PreparedRecord[],
+  firstStamp: Hlc,
+): void {
+  for (let index = 0; index < run.length && shard.written !== null; index += 1) {
+    const { id, embedding, metadata, text } = run[index] as PreparedRecord
+    const dot = { actor, counter: shard.ownCounter + 1 + index }
+    const value = { embedding, embeddingDot: dot, metadata, text }
+    const sibling = { dot, stamp: laterBy(firstStamp, index), value }
+    noteWritten(shard, id, { siblings: [sibling], context: null }, shard.head + 1 + index)
+  }
 }
 
 function writeRows(

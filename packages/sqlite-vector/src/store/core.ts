@@ -5,8 +5,8 @@
  * this process and among all processes on the file.
  *
  * Invariants:
- *   I1  A write transaction commits whole or not at all; what memory knows of it (shard rows, actor
- *       keys) is dropped with it.
+ *   I1  A write transaction commits whole or not at all; what memory knows of it (shard rows, keys of
+ *       actors and peers, cursors) is dropped with it.
  *   I2  Shard rows and the writing identity are read inside the transaction that uses them: another
  *       process may have written since the last one.
  *   I3  Listeners hear of a commit after it, never of one that failed.
@@ -50,6 +50,13 @@ export interface WriteTransaction {
   failure: { readonly error: unknown } | null
 }
 
+/** How far a peer's feed was read, and when that was written down. */
+export interface PulledNote {
+  readonly logId: string
+  readonly cursor: number
+  readonly atMs: number
+}
+
 interface IdentityRow {
   readonly log_id: Uint8Array
   readonly actor: number
@@ -67,13 +74,19 @@ export class StoreCore {
   readonly onEvent: (event: StoreEvent) => void
   /** Strategies that are functions, by shard id. */
   readonly strategyFunctions: Map<string, ConflictFunction> = new Map()
+  /** Shards whose new writes go out as soon as they are committed, and to how many sessions. */
+  readonly exposed: Map<string, number> = new Map()
   /** Called for every shard of a transaction before it commits. */
   beforeCommit: ((transaction: WriteTransaction, shard: OpenShard) => void) | null = null
+  /** Called once it is committed, before anybody hears of it. */
+  afterCommit: ((transaction: WriteTransaction) => void) | null = null
   #transaction: WriteTransaction | null = null
   #reading = false
   #open = true
   #actorByKey = new Map<number, ActorId>()
   #keyByActor = new Map<ActorId, number>()
+  #keyByPeer = new Map<string, number>()
+  #pulledNoted = new Map<string, PulledNote>()
   readonly #listeners = new Set<(notice: CommitNotice) => void>()
   readonly #headsSeen = new Map<string, number>()
 
@@ -114,6 +127,7 @@ export class StoreCore {
           if (notice !== null) notices.push(notice)
         }
         this.sql.commit.run()
+        this.afterCommit?.(transaction)
         events = transaction.events
         return value
       } catch (error) {
@@ -167,7 +181,7 @@ export class StoreCore {
       transaction.lastRecord = before.lastRecord
       transaction.events = before.events.slice(0, before.eventCount)
       transaction.failure = null
-      this.#forgetActors()
+      this.#forgetKeys()
       throw error
     }
   }
@@ -219,6 +233,30 @@ export class StoreCore {
     return actor
   }
 
+  /** The small integer under which the file keeps a peer's fingerprint; made when missing. Inside {@link write} only. */
+  peerKey(fingerprint: string): number {
+    const known = this.#keyByPeer.get(fingerprint)
+    if (known !== undefined) return known
+    const key = Number(must(this.sql.addPeer.get(fingerprint), 'a row of peers')['peer'])
+    this.#keyByPeer.set(fingerprint, key)
+    return key
+  }
+
+  /** How far this connection last noted that it read the peer's feed of the shard, unless that was undone. */
+  pulledNote(peer: number, shard: number): PulledNote | undefined {
+    return this.#pulledNoted.get(`${peer} ${shard}`)
+  }
+
+  /** Remembers what the running transaction notes. */
+  notePulled(peer: number, shard: number, note: PulledNote): void {
+    this.#pulledNoted.set(`${peer} ${shard}`, note)
+  }
+
+  /** Cursors in the file may be others than were noted: under a new identity some begin anew. */
+  forgetPulled(): void {
+    this.#pulledNoted = new Map()
+  }
+
   onCommit(listener: (notice: CommitNotice) => void): () => void {
     // A wrapper, so that one function given twice is two subscriptions.
     const own = (notice: CommitNotice): void => listener(notice)
@@ -246,7 +284,8 @@ export class StoreCore {
   }
 
   #begin(): WriteTransaction {
-    const identity = this.#identityRow()
+    const row = must(this.sql.beginning.get(), 'a row of database_metadata')
+    const identity = row as unknown as IdentityRow & { readonly record: number }
     const actor = bytesToHex(identity.actor_id)
     this.#transaction = {
       core: this,
@@ -254,7 +293,7 @@ export class StoreCore {
       nowMs: this.clock.nowMs(),
       actor,
       logId: bytesToHex(identity.log_id),
-      lastRecord: Number(this.sql.lastRecord.get()?.['record'] ?? 0),
+      lastRecord: identity.record,
       events: [],
       failure: null,
     }
@@ -273,7 +312,7 @@ export class StoreCore {
   }
 
   #abandon(error: unknown): void {
-    this.#forgetActors()
+    this.#forgetKeys()
     if (!this.db.isTransaction) return
     try {
       this.sql.rollback.run()
@@ -301,9 +340,12 @@ export class StoreCore {
     this.#keyByActor.set(actor, key)
   }
 
-  #forgetActors(): void {
+  /** What was undone may have made them. */
+  #forgetKeys(): void {
     this.#actorByKey = new Map()
     this.#keyByActor = new Map()
+    this.#keyByPeer = new Map()
+    this.#pulledNoted = new Map()
   }
 
   #notify(notices: readonly CommitNotice[]): void {

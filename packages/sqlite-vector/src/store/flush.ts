@@ -3,7 +3,8 @@
  *
  * For what peers sent, and nothing else: until such a commit is flushed, power loss may take it back, which is no loss while
  * the peer has not been told that we hold it. So whoever tells a peer anything awaits {@link DeferredFlush.whenDurable} first;
- * our own writes are flushed by their own commit, and with them all that was committed before, because the log is one file.
+ * our own writes are flushed by their own commit, and with them all that was committed before, because the log is one file:
+ * then nothing is left to wait for.
  * A killed process loses nothing in either case: the kernel has the pages.
  *
  * Not here: what is committed (replica.ts). Invariant: `whenDurable` resolves only after a flush that began when
@@ -25,6 +26,8 @@ export class DeferredFlush {
   readonly #isWanted: boolean
   readonly #dataVersion: () => number
   #users = 0
+  /** While the commit that runs does not wait. */
+  #isDeferring = false
   #log: Promise<FileHandle> | null = null
   #committed = 0
   #flushed = 0
@@ -65,12 +68,29 @@ export class DeferredFlush {
       return fn()
     }
     this.#db.exec('PRAGMA synchronous = NORMAL')
+    this.#isDeferring = true
     try {
       this.#committed += 1
       return fn()
     } finally {
-      this.#db.exec('PRAGMA synchronous = FULL')
+      this.#waitAgain()
     }
+  }
+
+  /**
+   * To be called after each commit of the connection, before anybody hears of it: who does may write, and that write waits
+   * for the disk. `isChanged`: whether there was anything to write.
+   */
+  committed(isChanged: boolean): void {
+    if (this.#isDeferring) this.#waitAgain()
+    // It has waited for the disk; what was committed before it lies in the same log, and is flushed with it.
+    else if (isChanged && this.#isWanted && this.#failure === null) this.#flushed = this.#committed
+  }
+
+  #waitAgain(): void {
+    if (!this.#isDeferring) return
+    this.#isDeferring = false
+    this.#db.exec('PRAGMA synchronous = FULL')
   }
 
   /** Resolves once everything that this connection sees now would survive power loss. @throws `STORE_IO` */

@@ -95,6 +95,7 @@ export function renewIdentity(
   const logId = bytesToHex(core.randomBytes(IDENTITY_BYTES))
   core.sql.setIdentity.run(core.actorKey(actor), hexToBytes(logId))
   core.sql.resetAcks.run()
+  core.forgetPulled()
   transaction.actor = actor
   transaction.logId = logId
   for (const shard of transaction.shards.values()) {

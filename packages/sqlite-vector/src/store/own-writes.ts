@@ -31,15 +31,8 @@ import {
   type StoredRecord,
   withPayload,
 } from './register.ts'
-import { nextDot, type OpenShard, ownVector } from './shards.ts'
+import { nextDot, type OpenShard, ownVector, type OwnWritesRow } from './shards.ts'
 import type { ChangelogRow } from './statements.ts'
-
-interface OwnRow {
-  readonly actor: number
-  readonly actor_id: Uint8Array
-  readonly confirmed: number
-  readonly claimed: number
-}
 
 /** One writing identity that this file has or had, in one shard. */
 interface OwnActor {
@@ -69,12 +62,13 @@ export function claimsNothing(core: StoreCore, shard: number, vector: VersionVec
 export function confirmOwnWrites(transaction: WriteTransaction, shard: OpenShard): void {
   const { core } = transaction
   const vector = ownVector(shard, transaction.actor)
-  for (const own of ownActors(core, shard.shard, transaction.actor)) {
+  for (const own of ownActorsIn(transaction, shard)) {
     const counter = vector.get(own.actor) ?? 0
     if (counter <= Math.max(own.confirmed, own.claimed)) continue
     const isInDoubt = own.claimed > own.confirmed
     const note = isInDoubt ? core.sql.setClaimed : core.sql.setConfirmed
     note.run(shard.shard, keyOf(core, own), counter)
+    shard.ownWrites = null
   }
 }
 
@@ -104,14 +98,16 @@ export function guardOwnWrites(
   vector: VersionVector,
 ): boolean {
   const { core } = transaction
-  for (const own of ownActors(core, shard.shard, transaction.actor)) {
+  for (const own of ownActorsIn(transaction, shard)) {
     const theirs = vector.get(own.actor) ?? 0
     if (theirs <= own.confirmed) continue
     if (theirs > (ownVector(shard, transaction.actor).get(own.actor) ?? 0)) {
       abandonActor(transaction, shard, own, 'own-writes-unknown')
       return true
     }
-    if (theirs > own.claimed) core.sql.setClaimed.run(shard.shard, keyOf(core, own), theirs)
+    if (theirs <= own.claimed) continue
+    core.sql.setClaimed.run(shard.shard, keyOf(core, own), theirs)
+    shard.ownWrites = null
   }
   return false
 }
@@ -125,7 +121,7 @@ export function guardAhead(
   shard: OpenShard,
   ahead: VersionVector,
 ): boolean {
-  for (const own of ownActors(transaction.core, shard.shard, transaction.actor)) {
+  for (const own of ownActorsIn(transaction, shard)) {
     if ((ahead.get(own.actor) ?? 0) <= own.confirmed) continue
     // In doubt, what we send is only claimed: that a peer has it proves nothing.
     if (own.claimed > own.confirmed) continue
@@ -141,7 +137,7 @@ export function guardOwnDots(
   shard: OpenShard,
   changes: readonly Change[],
 ): boolean {
-  const owns = ownActors(transaction.core, shard.shard, transaction.actor)
+  const owns = ownActorsIn(transaction, shard)
   const byActor = new Map(owns.map((own) => [own.actor, own]))
   for (const change of changes) {
     for (const { dot } of change.siblings) {
@@ -171,19 +167,18 @@ export function settleClaims(
 ): void {
   const { core } = transaction
   const vector = ownVector(shard, transaction.actor)
-  for (const own of ownActors(core, shard.shard, transaction.actor)) {
+  for (const own of ownActorsIn(transaction, shard)) {
     const counter = theirs.get(own.actor) ?? 0
     if (own.claimed <= own.confirmed || counter <= own.confirmed) continue
     if (counter > (vector.get(own.actor) ?? 0)) continue
     core.sql.setConfirmed.run(shard.shard, keyOf(core, own), counter)
+    shard.ownWrites = null
   }
 }
 
 /** A peer writes under our actor: one of us is a copy. */
 export function leaveActor(transaction: WriteTransaction, shard: OpenShard): void {
-  const own = ownActors(transaction.core, shard.shard, transaction.actor).find(
-    ({ actor }) => actor === transaction.actor,
-  )
+  const own = ownActorsIn(transaction, shard).find(({ actor }) => actor === transaction.actor)
   if (own !== undefined) abandonActor(transaction, shard, own, 'cloned')
 }
 
@@ -226,6 +221,7 @@ function abandonActor(
   }
   shard.versionVector = vector
   core.sql.dropOwnWrites.run(shard.shard, keyOf(core, own))
+  shard.ownWrites = null
   // What peers skipped because of what we claimed is unknown: their feeds are read from the start.
   core.sql.resetPulled.run(shard.shard)
 }
@@ -283,14 +279,22 @@ function reissueRecord(
 
 /** The identities of this file in the shard, the present one among them. */
 function ownActors(core: StoreCore, shard: number, actor: ActorId): OwnActor[] {
-  const owns = (core.sql.ownWrites.all(shard) as unknown as OwnRow[]).map(
-    ({ actor: key, actor_id: bytes, confirmed, claimed }) => ({
-      key,
-      actor: bytesToHex(bytes),
-      confirmed,
-      claimed,
-    }),
-  )
+  return toOwnActors(core.sql.ownWrites.all(shard) as unknown as OwnWritesRow[], actor)
+}
+
+/** The same inside a transaction, which asks for them several times. */
+function ownActorsIn({ core, actor }: WriteTransaction, shard: OpenShard): OwnActor[] {
+  shard.ownWrites ??= core.sql.ownWrites.all(shard.shard) as unknown as OwnWritesRow[]
+  return toOwnActors(shard.ownWrites, actor)
+}
+
+function toOwnActors(rows: readonly OwnWritesRow[], actor: ActorId): OwnActor[] {
+  const owns = rows.map(({ actor: key, actor_id: bytes, confirmed, claimed }) => ({
+    key,
+    actor: bytesToHex(bytes),
+    confirmed,
+    claimed,
+  }))
   if (owns.some((own) => own.actor === actor)) return owns
   return [...owns, { key: -1, actor, confirmed: 0, claimed: 0 }]
 }

@@ -23,26 +23,23 @@ interface CursorRow {
   readonly last_contact: number
 }
 
-/** The small integer under which the file keeps a peer's fingerprint; made when missing. */
-export function peerKey(core: StoreCore, fingerprint: string): number {
-  const row = must(core.sql.addPeer.get(fingerprint), 'a row of peers')
-  return Number(row['peer'])
-}
+/** A contact this recent need not be noted again. */
+const CONTACT_MS = 1_000
 
-/** Notes how far we have read the peer's feed. */
+/** Notes how far we have read the peer's feed. What is pushed to us leaves the cursor where it is: then seldom. */
 export function movePulled(
   transaction: WriteTransaction,
   shard: OpenShard,
   source: DeltaSource,
 ): void {
-  const { core } = transaction
-  core.sql.setPulled.run(
-    peerKey(core, source.peer),
-    shard.shard,
-    hexToBytes(source.logId),
-    source.cursor,
-    transaction.nowMs,
-  )
+  const { core, nowMs } = transaction
+  const { logId, cursor } = source
+  const peer = core.peerKey(source.peer)
+  const last = core.pulledNote(peer, shard.shard)
+  const isNoted = last !== undefined && last.logId === logId && last.cursor === cursor
+  if (isNoted && nowMs >= last.atMs && nowMs - last.atMs < CONTACT_MS) return
+  core.sql.setPulled.run(peer, shard.shard, hexToBytes(logId), cursor, nowMs)
+  core.notePulled(peer, shard.shard, { logId, cursor, atMs: nowMs })
 }
 
 /** Notes what the peer says it durably holds; true when that gave this file a new identity. */
@@ -56,7 +53,7 @@ export function recordAck(
   const { core } = transaction
   const shard = loadShard(transaction, shardId)
   if (guardOwnWrites(transaction, shard, versionVector)) return true
-  const key = peerKey(core, peer)
+  const key = core.peerKey(peer)
   core.sql.setAcked.run(key, shard.shard, encodeVector(versionVector), cursor, transaction.nowMs)
   noteStable(transaction, shard, key, versionVector)
   return false
@@ -70,7 +67,7 @@ export function noteReport(
   versionVector: VersionVector,
 ): void {
   const { core } = transaction
-  const key = peerKey(core, peer)
+  const key = core.peerKey(peer)
   core.sql.setReport.run(key, shard.shard, encodeVector(versionVector), transaction.nowMs)
   noteStable(transaction, shard, key, versionVector)
 }

@@ -16,7 +16,6 @@ import type { ActorId, Change, RecordValue, Sibling, VersionVector } from '../sy
 import { contextOf } from '../sync/conflict.ts'
 import { dominates, encodeVector } from '../sync/version-vector.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
-import { peerKey } from './peers.ts'
 import { type OpenShard, ownVector, storedVector } from './shards.ts'
 
 /** Puts `change` aside. Once per record and set of writes, however often it arrives. */
@@ -30,7 +29,7 @@ export function putAside(
   const { core } = transaction
   const added = core.sql.addQuarantine.run(
     shard.shard,
-    peerKey(core, peer),
+    core.peerKey(peer),
     change.id,
     reason,
     encodeVector(contextOf(change)),

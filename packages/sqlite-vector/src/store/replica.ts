@@ -27,6 +27,7 @@ import {
 } from './own-writes.ts'
 import { peerCursor, peerCursors, recordAck } from './peers.ts'
 import { keepToken } from './replaced.ts'
+import { RecentWrites } from './recent-writes.ts'
 import {
   ensureShard,
   loadShard,
@@ -62,8 +63,7 @@ import type {
 export class Replica implements ReplicaStore {
   readonly #core: StoreCore
   readonly #reportListeners = new Set<(shardId: string, peer: string) => void>()
-  /** Shards whose new writes go out as soon as they are committed, and to how many sessions. */
-  readonly #exposed = new Map<string, number>()
+  readonly #recent: RecentWrites
   readonly #flush: DeferredFlush
   #dataVersion: number
 
@@ -71,9 +71,15 @@ export class Replica implements ReplicaStore {
     this.#core = core
     // One transaction, and one flush to disk, for a write and for the note that it is about to be sent.
     core.beforeCommit = (transaction, shard) => {
-      if (this.#exposed.has(shard.shardId)) confirmOwnWrites(transaction, shard)
+      if (core.exposed.has(shard.shardId)) confirmOwnWrites(transaction, shard)
+    }
+    core.afterCommit = (transaction) => {
+      if (core.exposed.size > 0) this.#recent.committed(transaction)
+      // Without a change there was nothing to write, nor to flush.
+      this.#flush.committed([...transaction.shards.values()].some(({ notice }) => notice))
     }
     this.#dataVersion = this.#readDataVersion()
+    this.#recent = new RecentWrites(() => this.#readDataVersion())
     this.#flush = new DeferredFlush(core.db, core.path, () => this.#readDataVersion())
   }
 
@@ -105,6 +111,9 @@ export class Replica implements ReplicaStore {
   }
 
   readDelta(shardId: string, query: DeltaQuery): DeltaRead {
+    this.#core.assertOpen()
+    const recent = this.#recent.read(shardId, query)
+    if (recent !== null) return recent
     const delta = this.#core.read(() => {
       if (query.expose === true && this.#hasUnconfirmed(shardId)) return null
       return readDelta(this.#core, shardId, query)
@@ -127,14 +136,19 @@ export class Replica implements ReplicaStore {
   }
 
   expose(shardId: string): () => void {
-    this.#exposed.set(shardId, (this.#exposed.get(shardId) ?? 0) + 1)
+    const { exposed } = this.#core
+    exposed.set(shardId, (exposed.get(shardId) ?? 0) + 1)
     let isOver = false
     return () => {
       if (isOver) return
       isOver = true
-      const left = (this.#exposed.get(shardId) ?? 0) - 1
-      if (left > 0) this.#exposed.set(shardId, left)
-      else this.#exposed.delete(shardId)
+      const left = (exposed.get(shardId) ?? 0) - 1
+      if (left > 0) {
+        exposed.set(shardId, left)
+        return
+      }
+      exposed.delete(shardId)
+      this.#recent.forget(shardId)
     }
   }
 

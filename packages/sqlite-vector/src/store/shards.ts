@@ -24,6 +24,7 @@ import {
   fingerprintToBytes,
   fingerprintToHex,
 } from './fingerprint.ts'
+import { NOTHING_WRITTEN, type Written } from './recent-writes.ts'
 import type { CommitNotice, Metric, ShardInfo, ShardState } from './types.ts'
 
 /** A shard inside a write transaction; the transaction's end writes it back. */
@@ -54,8 +55,26 @@ export interface OpenShard extends ShardInfo {
     quarantine: number
   }
   notice: boolean
+  /** When the shard's row was written last. */
+  updatedAtMs: number
+  /** Whether its new writes go out as soon as they are committed, and where it stood when this transaction opened it. */
+  readonly isExposed: boolean
+  readonly headBefore: number
+  readonly counterBefore: number
+  /** What this transaction wrote itself, for those that send it; null where nobody does, or it cannot be kept. */
+  written: Written | null
+  /** Rows of `own_writes` as this transaction last read them; null when they may be others. */
+  ownWrites: readonly OwnWritesRow[] | null
   /** Set when the row must be written though neither head nor vector moved; listeners are told as well. */
   touched: boolean
+}
+
+/** A row of `own_writes`, with the actor's name; see own-writes.ts. */
+export interface OwnWritesRow {
+  readonly actor: number
+  readonly actor_id: Uint8Array
+  readonly confirmed: number
+  readonly claimed: number
 }
 
 /** A row of `shard_metadata`. */
@@ -102,6 +121,8 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
   const row = shardRow(transaction.core, shardId)
   const versionVector = storedVector(row.version_vector)
   const aheadVector = storedVector(row.ahead_vector)
+  const ownCounter = versionVector.get(transaction.actor) ?? 0
+  const isExposed = transaction.core.exposed.has(shardId)
   const shard: OpenShard = {
     ...rowToInfo(row),
     shard: row.shard,
@@ -113,7 +134,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
     versionVector,
     aheadVector,
     forgotten: storedVector(row.gc_floor),
-    ownCounter: versionVector.get(transaction.actor) ?? 0,
+    ownCounter,
     fingerprint: bytesToFingerprint(row.fingerprint),
     clock: { ms: row.ms, logical: row.logical },
     strategy: row.conflict_strategy,
@@ -125,6 +146,12 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
       quarantine: row.quarantine_count,
     },
     notice: false,
+    updatedAtMs: row.updated_at,
+    isExposed,
+    headBefore: row.head,
+    counterBefore: ownCounter,
+    written: isExposed ? NOTHING_WRITTEN : null,
+    ownWrites: null,
     touched: false,
   }
   transaction.shards.set(shardId, shard)
@@ -160,6 +187,7 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
       transaction.nowMs,
       shard.shard,
     )
+    shard.updatedAtMs = transaction.nowMs
     shard.touched = false
     shard.flushed = {
       head: shard.head,

@@ -72,6 +72,11 @@ const SQL = {
 
   database: `SELECT d.log_id, d.actor, a.actor_id FROM database_metadata d
     JOIN actors a ON a.actor = d.actor`,
+  // The same, and the largest record key given out: what every write transaction begins with.
+  beginning: `SELECT d.log_id, d.actor, a.actor_id,
+      max(ifnull((SELECT max(record) FROM vectors), 0),
+        ifnull((SELECT max(record) FROM tombstones), 0)) AS record
+    FROM database_metadata d JOIN actors a ON a.actor = d.actor`,
   setIdentity: 'UPDATE database_metadata SET actor = ?, log_id = ?',
   resetAcks: 'UPDATE sync_cursors SET acked_cursor = 0',
   nameActor: `INSERT INTO actors (actor_id, node_id) VALUES (?1, ?2)
@@ -90,8 +95,6 @@ const SQL = {
     conflict_count = ?, quarantine_count = ?, version_vector = ?, ahead_vector = ?,
     fingerprint = ?, hlc = (? << 16) | ?, conflict_strategy = ?, updated_at = ? WHERE shard = ?`,
 
-  lastRecord: `SELECT max(ifnull((SELECT max(record) FROM vectors), 0),
-    ifnull((SELECT max(record) FROM tombstones), 0)) AS record`,
   findVisible: `SELECT {changelog} FROM vectors v JOIN vector_changelog c
     ON c.position = (v.shard << 44) | v.change_id WHERE v.shard = ? AND v.vector_id = ?`,
   findHidden: `SELECT {changelog} FROM tombstones t JOIN vector_changelog c

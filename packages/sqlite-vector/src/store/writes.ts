@@ -15,6 +15,7 @@ import type { Dot, RecordState, RecordValue, VersionVector } from '../sync/types
 import { EMPTY_VECTOR, joinVectors, meetVectors, withDot } from '../sync/version-vector.ts'
 import type { WriteTransaction } from './core.ts'
 import { limitMetadata, type PreparedRecord } from './input.ts'
+import { noteWritten } from './recent-writes.ts'
 import {
   addRecord,
   findHidden,
@@ -50,7 +51,11 @@ export function insertRecord(
   const dot = nextDot(transaction, shard)
   const sibling = { dot, stamp: nextStamp(transaction, shard), value: preparedToValue(given, dot) }
   const context = contextOfNew(transaction, shard, dot)
-  if (addRecord(transaction, shard, given.id, { siblings: [sibling], context })) return
+  const state = { siblings: [sibling], context }
+  if (addRecord(transaction, shard, given.id, state)) {
+    noteWritten(shard, given.id, state)
+    return
+  }
   shard.ownCounter = before.ownCounter
   shard.clock = before.clock
   throw recordExists(shard, given.id)
@@ -146,6 +151,7 @@ export function supersede(
     context: withDot(withForgotten(transaction, shard, contextOf(before.state)), dot),
   }
   replaceRecord(transaction, shard, id, before, state)
+  noteWritten(shard, id, state)
 }
 
 /** Strictly after every stamp of the shard that its clock has absorbed. */

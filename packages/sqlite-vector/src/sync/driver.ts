@@ -95,6 +95,7 @@ export class SessionDriver<S extends Session = Session> {
   #held: Uint8Array[] = []
   /** Our actor when the session began: what the peer was told holds for no other. */
   #reader: ActorId | null = null
+  #dimension: number | null = null
   #isRecounted = false
   #recorded: { cursor: number; versionVector: VersionVector; repeats: number } | null = null
   #compressor: FrameCompressor | null = null
@@ -373,7 +374,9 @@ export class SessionDriver<S extends Session = Session> {
         'the peer sent records to their sender',
       )
     }
-    const { dimension } = this.#setup.store.shardState(this.#shardId())
+    // Of a shard that was dropped and made anew, the store refuses what this session brings.
+    this.#dimension ??= this.#setup.store.shardState(this.#shardId()).dimension
+    const dimension = this.#dimension
     const type = frame[0] === FRAME_TYPES.batch ? 'batch' : 'records'
     return { type, delta: decodeDelta(expandFrame(frame), dimension) }
   }

@@ -12,7 +12,7 @@
  * (RFC 9114 §6.2). Reference: RFC 9000 §2–4.
  */
 import { SqliteVectorError } from '../errors.ts'
-import { abortable } from './abortable.ts'
+import { abortable, abortedError } from './abortable.ts'
 import type { ByteSource } from './framing.ts'
 import type { NativeConnection } from './quic-binding.ts'
 
@@ -92,21 +92,16 @@ export class QuicStream implements ByteSource {
   write(parts: readonly Uint8Array[], fin: boolean, signal?: AbortSignal): Promise<void> {
     const error = this.#writeError()
     if (error !== null) return Promise.reject(error)
-    return abortable<void>(signal, (resolve, reject) => {
-      const write: PendingWrite = {
-        parts,
-        fin,
-        part: 0,
-        offset: 0,
-        written: false,
-        resolve,
-        reject,
-      }
-      this.#writes.push(write)
-      if (this.#writes.length === 1 && this.#host.mayWrite(this)) {
-        this.pump(Number.POSITIVE_INFINITY)
-      }
-      this.#host.flushSoon()
+    if (signal?.aborted === true) return Promise.reject(abortedError(signal))
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const write: PendingWrite = { parts, fin, part: 0, offset: 0, written: false, resolve, reject }
+    this.#writes.push(write)
+    if (this.#writes.length === 1 && this.#host.mayWrite(this)) this.pump(Number.POSITIVE_INFINITY)
+    this.#host.flushSoon()
+    // What the engine took at once needs no listener: the usual case.
+    if (write.written || signal === undefined) return promise
+    return abortable<void>(signal, (taken, refused) => {
+      promise.then(taken, refused)
       return () => this.#giveUp(write)
     })
   }

@@ -168,17 +168,28 @@ class SessionRunner<S extends Session> implements Running {
       const effect = this.#advance()
       this.#react()
       if (effect?.type === 'send') {
+        const frames = [effect.bytes, ...this.#framesThatFollow()]
         await this.#sending
-        this.#sending = this.#handle(this.#send(effect.bytes))
+        this.#sending = this.#handle(this.#send(frames))
       } else if (effect?.type === 'finish') {
         await this.#sending
         await this.#handle(this.#setup.channel.finish())
       }
-      // A transaction blocks the thread; the network gets its turn before the next one. Frames that follow one
-      // another leave in one turn, and so in one datagram where they fit.
+      // A transaction blocks the thread; the network gets its turn before the next one.
       if (!driver.sending) await nextTurn()
     }
     this.#isCarrying = false
+  }
+
+  /** Frames that follow one another leave together, and so in one datagram where they fit. */
+  #framesThatFollow(): Uint8Array[] {
+    const frames: Uint8Array[] = []
+    while (this.#driver.sending) {
+      const effect = this.#advance()
+      if (effect?.type === 'send') frames.push(effect.bytes)
+      this.#react()
+    }
+    return frames
   }
 
   /** Waits for the channel; what goes wrong there ends the session. */
@@ -202,10 +213,12 @@ class SessionRunner<S extends Session> implements Running {
     return whileApplying(() => this.#driver.advance())
   }
 
-  async #send(bytes: Uint8Array): Promise<void> {
-    await this.#setup.beforeSend?.()
-    await this.#setup.channel.send(bytes, { signal: this.#setup.signal })
-    this.#bytesSent += bytes.byteLength
+  async #send(frames: readonly Uint8Array[]): Promise<void> {
+    const { beforeSend, channel, signal } = this.#setup
+    await beforeSend?.()
+    // A channel keeps the order of the calls.
+    await Promise.all(frames.map((bytes) => channel.send(bytes, { signal })))
+    for (const bytes of frames) this.#bytesSent += bytes.byteLength
   }
 
   /** Takes what still comes, so that our last words arrive before the channel is given up. */

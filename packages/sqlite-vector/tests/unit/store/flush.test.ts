@@ -9,6 +9,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 
 import { DeferredFlush } from '../../../src/store/flush.ts'
+import { createVectorDB } from '../../../src/store/vector-db.ts'
 
 let folder: string
 let db: DatabaseSync
@@ -49,6 +50,30 @@ test('only what is committed inside of it does not wait for the disk', async () 
   expect(flush.commit(level)).toBe(2)
 })
 
+test('a write of who hears of such a commit waits for the disk', async () => {
+  const path = join(folder, 'b.db')
+  using target = await createVectorDB({ path })
+  using from = await createVectorDB({ path: ':memory:' })
+  for (const each of [from, target]) each.createShard('docs', { dimension: 1 })
+  from.insert('docs', { id: 'theirs', embedding: [1] })
+  const end = target.replica.deferFlush()
+  await target.replica.whenDurable()
+  const stop = target.replica.onCommit(() => {
+    stop()
+    target.insert('docs', { id: 'ours', embedding: [1] })
+  })
+
+  const query = { after: 0, countMax: 9, bytesMax: 999, known: new Map<string, number>() }
+  const { changes, state, through } = from.replica.readDelta('docs', query)
+  const source = { peer: 'from', logId: state.logId, cursor: through }
+  target.replica.applyDelta('docs', changes, source)
+
+  // It was flushed with what came before it: a flush would find no file.
+  unlinkSync(`${path}-wal`)
+  await target.replica.whenDurable()
+  await end()
+})
+
 test('inside a transaction, the transaction’s own commit waits', async () => {
   const end = flush.begin()
   db.exec('BEGIN')
@@ -81,6 +106,23 @@ test('what another process committed is flushed, too, before it is told on', asy
   other.close()
   unlinkSync(join(folder, 'a.db-wal'))
 
+  await expect(flush.whenDurable()).rejects.toMatchObject({ code: 'STORE_IO' })
+  await end()
+})
+
+test('a commit that waited for the disk leaves nothing to flush', async () => {
+  const end = flush.begin()
+  await flush.whenDurable()
+  flush.commit(() => db.exec('INSERT INTO t VALUES (1)'))
+  db.exec('INSERT INTO t VALUES (2)')
+  flush.committed(true)
+  // A flush would find no file.
+  unlinkSync(join(folder, 'a.db-wal'))
+  await flush.whenDurable()
+
+  flush.commit(() => db.exec('INSERT INTO t VALUES (3)'))
+  await expect(flush.whenDurable()).rejects.toMatchObject({ code: 'STORE_IO' })
+  flush.committed(true)
   await expect(flush.whenDurable()).rejects.toMatchObject({ code: 'STORE_IO' })
   await end()
 })
