@@ -74,6 +74,15 @@ export const RANGE_PARTS = 16
 /** A range of at most so many records is listed rather than cut. */
 export const RANGE_LEAF_RECORDS = 16
 
+/** Rows that are summed in one turn of the event loop: at some 10 µs a row, others wait for 10 ms. */
+export const COMPARE_SLICE_ROWS = 1_000
+
+/** Records that one step of a comparison finds to be asked for; the rest of the range is asked about again. */
+export const COMPARE_NEED_MAX = 4_096
+
+/** How often counts are begun anew because the shard was written to meanwhile. */
+export const RECOUNT_ATTEMPTS_MAX = 3
+
 /** Ranges of one question, so that the answer fits a control frame. */
 export const RANGES_ASKED_MAX = 16
 
@@ -218,8 +227,11 @@ export const RELAY_MARKS_MAX = 256
 /** Nodes that HOLDS names as those whose feeds its puller follows; of more, the first are named. */
 export const SOURCES_MAX = 256
 
-/** How long a relay waits for a peer that keeps hearing of others' writes by another way, in milliseconds. */
+/** How long a relay waits for a peer to get what somebody writes by another way, in milliseconds… */
 export const RELAY_PATIENCE_MS = 2_000
+
+/** …and at most, where the peer has taken as long as that lately. */
+export const RELAY_PATIENCE_MS_MAX = 10_000
 
 /** Longest time that a peer's version vector may lag behind ours while commits never pause, in milliseconds. */
 export const RELAY_SETTLE_MS = 2_000

@@ -14,7 +14,7 @@
  * and forgotten ({@link doubtfulSince}); what we forget meanwhile must not be taken for lost (`floor` of {@link Findings}).
  */
 import { must } from '../assert.ts'
-import { CLOCK_DRIFT_MS_MAX, RANGE_LEAF_RECORDS, RANGE_PARTS } from '../limits.ts'
+import { CLOCK_DRIFT_MS_MAX, COMPARE_NEED_MAX } from '../limits.ts'
 import { receiveHlc, skewMs } from '../clock/hlc.ts'
 import { contextOf } from '../sync/conflict.ts'
 import type { Change, RecordState, VersionVector, Sibling } from '../sync/types.ts'
@@ -24,8 +24,9 @@ import { raiseFloor } from './collect.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
 import { exchange, FINGERPRINT_ZERO, fingerprintToHex } from './fingerprint.ts'
 import { changeOf } from './changelog.ts'
-import { hashesOf, NO_BOUND } from './fingerprints.ts'
+import { HashScan } from './fingerprints.ts'
 import { guardOwnDots } from './own-writes.ts'
+import { RangeSum } from './range-sum.ts'
 import {
   findRecord,
   findStored,
@@ -41,70 +42,124 @@ import type {
   CompareMode,
   Comparison,
   IdRange,
+  ListedRecord,
   RangeAnswer,
   RangePart,
   RecordsRead,
   RepairResult,
+  Sliced,
 } from './types.ts'
 
 /** Rows of the feed read at a time. */
 const PAGE_ROWS = 1_000
 
-/** What the shard holds of a range: all of it when that is little, else sums over parts of it. */
-export function summarize(core: StoreCore, shard: number, range: IdRange): RangeAnswer {
-  const count = countRange(core, shard, range)
-  if (count <= RANGE_LEAF_RECORDS) {
-    const list = [...hashesOf(core, shard, range)]
-    return {
-      type: 'list',
-      records: list.map(({ id, hash }) => ({ id, hash: fingerprintToHex(hash) })),
-    }
+/**
+ * What the shard holds of the ranges: all of one when that is little, else sums over parts of it. In slices: each
+ * record counts as it was at some time since the peer said what it holds, which is all that either rule needs.
+ */
+export function* summarizeRanges(
+  core: StoreCore,
+  shardId: string,
+  ranges: readonly IdRange[],
+): Sliced<readonly RangeAnswer[]> {
+  const scan = scanOf(core, shardId)
+  const answers: RangeAnswer[] = []
+  for (const range of ranges) {
+    const sum = new RangeSum()
+    yield* scan.each(range, (id, hash) => {
+      sum.add(id, hash)
+      return true
+    })
+    answers.push(sum.answer(range.to))
   }
-  const perPart = Math.ceil(count / RANGE_PARTS)
-  const parts: RangePart[] = []
-  let sum = FINGERPRINT_ZERO
-  let held = 0
-  for (const { id, hash } of hashesOf(core, shard, range)) {
-    if (held === perPart && parts.length < RANGE_PARTS - 1) {
-      parts.push({ to: id, count: held, fingerprint: fingerprintToHex(sum) })
-      sum = FINGERPRINT_ZERO
-      held = 0
-    }
-    sum = exchange(sum, 0n, hash)
-    held += 1
-  }
-  parts.push({ to: range.to, count: held, fingerprint: fingerprintToHex(sum) })
-  return { type: 'parts', parts }
+  return answers
 }
 
-/** Holds our rows against a peer's answers about `asked`. */
-export function compareRanges(
+/** Holds our rows against a peer's answers about `asked`, in slices like {@link summarizeRanges}. */
+export function* compareRanges(
   core: StoreCore,
   shardId: string,
   asked: readonly IdRange[],
   answers: readonly RangeAnswer[],
   mode: CompareMode,
-): Comparison {
-  const { shard } = shardRow(core, shardId)
-  const descend: IdRange[] = []
-  const need: string[] = []
-  let extra = 0
+): Sliced<Comparison> {
+  const scan = scanOf(core, shardId)
+  const found: Found = { descend: [], need: [], extra: 0 }
   for (const [index, range] of asked.entries()) {
     const answer = must(answers[index], 'an answer for every range')
-    if (answer.type === 'parts') {
-      descend.push(...differingParts(core, shard, range, answer.parts))
-      continue
-    }
-    const ours = new Map([...hashesOf(core, shard, range)].map(({ id, hash }) => [id, hash]))
-    for (const { id, hash } of answer.records) {
-      const own = ours.get(id)
-      ours.delete(id)
-      if (own === undefined ? mode === 'equal' : fingerprintToHex(own) !== hash) need.push(id)
-    }
-    if (mode === 'equal') extra += ours.size
-    else need.push(...ours.keys())
+    if (answer.type === 'parts') yield* compareParts(scan, range, answer.parts, found)
+    else if (mode === 'equal') yield* compareEqual(scan, range, answer.records, found)
+    else yield* compareFloor(scan, range, answer.records, found)
   }
-  return { descend, need, extra }
+  return found
+}
+
+interface Found {
+  readonly descend: IdRange[]
+  readonly need: string[]
+  extra: number
+}
+
+function scanOf(core: StoreCore, shardId: string): HashScan {
+  return new HashScan(core, core.read(() => shardRow(core, shardId)).shard)
+}
+
+/** What either side has and the other has not, or has otherwise. */
+function* compareEqual(
+  scan: HashScan,
+  range: IdRange,
+  records: readonly ListedRecord[],
+  found: Found,
+): Sliced<void> {
+  const theirs = new Map(records.map(({ id, hash }) => [id, hash]))
+  yield* scan.each(range, (id, hash) => {
+    const listed = theirs.get(id)
+    if (listed === undefined) found.extra += 1
+    else if (listed === fingerprintToHex(hash)) theirs.delete(id)
+    return true
+  })
+  found.need.push(...theirs.keys())
+}
+
+/** What of ours the peer does not list, or lists otherwise. Where that is much, the rest is asked about later. */
+function* compareFloor(
+  scan: HashScan,
+  range: IdRange,
+  records: readonly ListedRecord[],
+  found: Found,
+): Sliced<void> {
+  const theirs = new Map(records.map(({ id, hash }) => [id, hash]))
+  yield* scan.each(range, (id, hash) => {
+    if (theirs.get(id) === fingerprintToHex(hash)) return true
+    if (found.need.length >= COMPARE_NEED_MAX) {
+      found.descend.push({ from: id, to: range.to })
+      return false
+    }
+    found.need.push(id)
+    return true
+  })
+}
+
+function* compareParts(
+  scan: HashScan,
+  range: IdRange,
+  parts: readonly RangePart[],
+  found: Found,
+): Sliced<void> {
+  let { from } = range
+  for (const { to, count, fingerprint } of parts) {
+    const part = { from, to }
+    let held = 0
+    let sum = FINGERPRINT_ZERO
+    yield* scan.each(part, (_, hash) => {
+      held += 1
+      sum = exchange(sum, 0n, hash)
+      return true
+    })
+    if (held !== count || fingerprintToHex(sum) !== fingerprint) found.descend.push(part)
+    if (to === null) break
+    from = to
+  }
 }
 
 /** What a comparison found, and what it rests on. */
@@ -264,40 +319,4 @@ export function readRecords(
     changes.push(change.change)
   }
   return { changes, dimension: row.dimension }
-}
-
-function differingParts(
-  core: StoreCore,
-  shard: number,
-  range: IdRange,
-  parts: readonly RangePart[],
-): IdRange[] {
-  const differing: IdRange[] = []
-  let { from } = range
-  for (const { to, count, fingerprint } of parts) {
-    const part = { from, to }
-    const ours = sumOf(core, shard, part)
-    if (ours.count !== count || fingerprintToHex(ours.sum) !== fingerprint) differing.push(part)
-    if (to === null) break
-    from = to
-  }
-  return differing
-}
-
-function sumOf(
-  core: StoreCore,
-  shard: number,
-  range: IdRange,
-): { readonly count: number; readonly sum: bigint } {
-  let count = 0
-  let sum = FINGERPRINT_ZERO
-  for (const { hash } of hashesOf(core, shard, range)) {
-    count += 1
-    sum = exchange(sum, 0n, hash)
-  }
-  return { count, sum }
-}
-
-function countRange(core: StoreCore, shard: number, { from, to }: IdRange): number {
-  return Number(core.sql.countRange.get(shard, from, to ?? NO_BOUND)?.['records'])
 }

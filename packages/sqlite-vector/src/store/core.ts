@@ -32,6 +32,8 @@ export interface CoreParts {
   readonly hash64: Hash64
   readonly randomBytes: (count: number) => Uint8Array
   readonly onEvent: (event: StoreEvent) => void
+  /** Rows that are hashed in one slice; see sliced.ts. */
+  readonly sliceRows: number
 }
 
 /** What a write transaction knows until it ends. */
@@ -72,6 +74,7 @@ export class StoreCore {
   readonly hash64: Hash64
   readonly randomBytes: (count: number) => Uint8Array
   readonly onEvent: (event: StoreEvent) => void
+  readonly sliceRows: number
   /** Strategies that are functions, by shard id. */
   readonly strategyFunctions: Map<string, ConflictFunction> = new Map()
   /** Shards whose new writes go out as soon as they are committed, and to how many sessions. */
@@ -98,6 +101,7 @@ export class StoreCore {
     this.hash64 = parts.hash64
     this.randomBytes = parts.randomBytes
     this.onEvent = parts.onEvent
+    this.sliceRows = parts.sliceRows
   }
 
   get open(): boolean {

@@ -28,7 +28,7 @@ import { basename, dirname, join } from 'node:path'
 import { bytesToHex } from '../bytes.ts'
 import { SqliteVectorError } from '../errors.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
-import { correctCounts } from './fingerprints.ts'
+import { correctCounts } from './recount.ts'
 import type { ShardRow } from './shards.ts'
 
 const TOKEN_BYTES = 16

@@ -1,5 +1,6 @@
 /**
- * The store as sync sees it: `ReplicaStore` over an open file. Each method is one transaction.
+ * The store as sync sees it: `ReplicaStore` over an open file. Each method is one transaction, but for
+ * those that say that they work in slices.
  *
  * Not here: what the methods do (changelog.ts, apply.ts, peers.ts). Nothing above knows SQLite.
  */
@@ -11,10 +12,15 @@ import { dominates, EMPTY_VECTOR, joinVectors } from '../sync/version-vector.ts'
 import { applyDelta, joinVector } from './apply.ts'
 import { readDelta } from './changelog.ts'
 import { collectTombstones } from './collect.ts'
-import { compareRanges, doubtfulSince, readRecords, repairRecords, summarize } from './compare.ts'
+import {
+  compareRanges,
+  doubtfulSince,
+  readRecords,
+  repairRecords,
+  summarizeRanges,
+} from './compare.ts'
 import type { StoreCore, WriteTransaction } from './core.ts'
 import { DeferredFlush } from './flush.ts'
-import { correctCounts, recomputeFingerprint, recount } from './fingerprints.ts'
 import { renewIdentity } from './identity.ts'
 import {
   claimable,
@@ -26,6 +32,7 @@ import {
   leaveActor,
 } from './own-writes.ts'
 import { peerCursor, peerCursors, recordAck } from './peers.ts'
+import { recomputeFingerprint, recount, recountInSlices } from './recount.ts'
 import { keepToken } from './replaced.ts'
 import { RecentWrites } from './recent-writes.ts'
 import {
@@ -37,6 +44,7 @@ import {
   shardRow,
   storedVector,
 } from './shards.ts'
+import { inTurns } from './sliced.ts'
 import { readSyncState, writeSyncState } from './sync-state.ts'
 import type {
   ApplyResult,
@@ -57,6 +65,7 @@ import type {
   ReplicaStore,
   ShardInfo,
   ShardState,
+  Sliced,
 } from './types.ts'
 
 /** The `ReplicaStore` of one open file. */
@@ -211,23 +220,22 @@ export class Replica implements ReplicaStore {
     return !dominates(state.versionVector, gcFloor) && state.fingerprint !== fingerprint
   }
 
-  summarizeRanges(shardId: string, ranges: readonly IdRange[]): readonly RangeAnswer[] {
-    const answers = this.#core.read(() => {
-      const { shard } = shardRow(this.#core, shardId)
-      return ranges.map((range) => summarize(this.#core, shard, range))
-    })
-    // Somebody found our fingerprint to differ: if it is not that of our rows, it is put right.
-    if (ranges.some(({ from, to }) => from === '' && to === null)) this.recount(shardId)
+  *summarizeRanges(shardId: string, ranges: readonly IdRange[]): Sliced<readonly RangeAnswer[]> {
+    const answers = yield* summarizeRanges(this.#core, shardId, ranges)
+    // Somebody found our fingerprint to differ: if it is not that of our rows, it is put right. Not on their account.
+    if (ranges.some(isWhole)) for (const _ of this.recountInSlices(shardId)) yield 0
     return answers
   }
 
-  compareRanges(
+  *compareRanges(
     shardId: string,
     ranges: readonly IdRange[],
     answers: readonly RangeAnswer[],
     mode: CompareMode,
-  ): Comparison {
-    return this.#core.read(() => compareRanges(this.#core, shardId, ranges, answers, mode))
+  ): Sliced<Comparison> {
+    // Before rows are blamed: is what we keep about them true?
+    if (mode === 'equal' && ranges.some(isWhole)) yield* this.recountInSlices(shardId)
+    return yield* compareRanges(this.#core, shardId, ranges, answers, mode)
   }
 
   readRecords(shardId: string, ids: readonly string[], bytesMax: number): RecordsRead {
@@ -256,11 +264,15 @@ export class Replica implements ReplicaStore {
   }
 
   recount(shardId: string): Recount {
-    const { counted, isKept } = this.#core.read(() =>
-      recount(this.#core, shardRow(this.#core, shardId)),
-    )
-    if (isKept) return counted
-    return this.#core.write((transaction) => correctCounts(transaction, shardId))
+    return recount(this.#core, shardId)
+  }
+
+  recountInSlices(shardId: string): Sliced<Recount | null> {
+    return recountInSlices(this.#core, shardId)
+  }
+
+  async recountInTurns(shardId: string, signal?: AbortSignal): Promise<Recount> {
+    return (await inTurns(this.recountInSlices(shardId), signal)) ?? this.recount(shardId)
   }
 
   aheadVector(shardId: string): VersionVector {
@@ -363,7 +375,7 @@ export class Replica implements ReplicaStore {
   }
 
   recomputeFingerprint(shardId: string): string {
-    return this.#core.read(() => recomputeFingerprint(this.#core, shardRow(this.#core, shardId)))
+    return recomputeFingerprint(this.#core, shardId)
   }
 
   renewIdentity(): ReplicaIdentity {
@@ -408,6 +420,10 @@ export class Replica implements ReplicaStore {
 /** True when the session began under an identity that this file no longer has: what it was told is void. */
 function isVoid(transaction: WriteTransaction, { reader }: DeltaSource): boolean {
   return reader !== undefined && reader !== transaction.actor
+}
+
+function isWhole({ from, to }: IdRange): boolean {
+  return from === '' && to === null
 }
 
 function identityRenewed(shardId: string): SqliteVectorError {

@@ -202,10 +202,6 @@ const SQL = {
   getFloor: 'SELECT gc_floor, collected_through FROM shard_metadata WHERE shard = ?',
   setFloor: `UPDATE shard_metadata SET gc_floor = ?, collected_through = max(collected_through, ?)
     WHERE shard = ?`,
-  countRange: `SELECT (SELECT count(*) FROM vectors v
-      WHERE v.shard = ?1 AND v.vector_id >= ?2 AND v.vector_id < ?3) + (SELECT count(*)
-    FROM tombstones t JOIN vector_changelog c ON c.position = (t.shard << 44) | t.change_id
-      WHERE t.shard = ?1 AND t.vector_id >= ?2 AND t.vector_id < ?3 AND c.operation = 3) AS records`,
   // Few columns: what a comparison of a whole shard costs is what its rows cost to hand over.
   readRange: `SELECT v.vector_id, c.record, c.operation, c.actor, c.counter FROM vectors v JOIN vector_changelog c
       ON c.position = (v.shard << 44) | v.change_id
@@ -214,16 +210,19 @@ const SQL = {
       FROM tombstones t JOIN vector_changelog c
       ON c.position = (t.shard << 44) | t.change_id
       WHERE t.shard = ?1 AND t.vector_id >= ?2 AND t.vector_id < ?3 AND c.operation = 3
-    ORDER BY vector_id`,
+    ORDER BY vector_id LIMIT ?4`,
+  changesPage: `SELECT count(*) AS rows, max(change_id) AS last, sum(operation = 3) AS conflicts
+    FROM (SELECT change_id, operation FROM vector_changelog
+      WHERE position > (?1 << 44) + ?2 AND position < ((?1 + 1) << 44) ORDER BY position LIMIT ?3)`,
   maxCounters: `SELECT actor, max(counter) AS counter FROM vector_changelog
-      WHERE position >= (?1 << 44) AND position < ((?1 + 1) << 44) AND operation <> 3 GROUP BY actor
+      WHERE position > (?1 << 44) + ?2 AND position <= (?1 << 44) + ?3 AND operation <> 3 GROUP BY actor
     UNION ALL SELECT x.actor, max(x.counter) FROM vector_changelog c JOIN vector_conflicts x USING (record)
-      WHERE c.position >= (?1 << 44) AND c.position < ((?1 + 1) << 44) AND c.operation = 3
+      WHERE c.position > (?1 << 44) + ?2 AND c.position <= (?1 << 44) + ?3 AND c.operation = 3
       GROUP BY x.actor`,
-  countRows: `SELECT (SELECT count(*) FROM vectors WHERE shard = ?1) AS records,
-    (SELECT count(*) FROM tombstones WHERE shard = ?1) AS tombstones,
-    (SELECT count(*) FROM vector_changelog WHERE operation = 3
-      AND position >= (?1 << 44) AND position < ((?1 + 1) << 44)) AS conflicts`,
+  visibleIds: `SELECT count(*) AS rows, max(vector_id) AS last FROM (SELECT vector_id FROM vectors
+    WHERE shard = ?1 AND vector_id > ?2 ORDER BY vector_id LIMIT ?3)`,
+  hiddenIds: `SELECT count(*) AS rows, max(vector_id) AS last FROM (SELECT vector_id FROM tombstones
+    WHERE shard = ?1 AND vector_id > ?2 ORDER BY vector_id LIMIT ?3)`,
   ownWrites: `SELECT w.actor, a.actor_id, w.confirmed, w.claimed FROM own_writes w
     JOIN actors a USING (actor) WHERE w.shard = ?`,
   setConfirmed: `INSERT INTO own_writes (shard, actor, confirmed) VALUES (?1, ?2, ?3)

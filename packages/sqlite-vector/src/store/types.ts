@@ -288,13 +288,22 @@ export interface RangePart {
   readonly fingerprint: string
 }
 
+/** A record by its id and what it adds to the fingerprint. */
+export interface ListedRecord {
+  readonly id: string
+  readonly hash: string
+}
+
 /** What a replica holds of a range: few records one by one, many as sums over parts. */
 export type RangeAnswer =
   | { readonly type: 'parts'; readonly parts: readonly RangePart[] }
-  | {
-      readonly type: 'list'
-      readonly records: readonly { readonly id: string; readonly hash: string }[]
-    }
+  | { readonly type: 'list'; readonly records: readonly ListedRecord[] }
+
+/**
+ * Work in slices: each step reads a bounded number of rows, in a transaction of its own, and yields how many to account
+ * for; the last one returns the result. Whoever drives it lets others have their turn between two.
+ */
+export type Sliced<T> = Generator<number, T, void>
 
 /**
  * Why rows are compared. `floor`: the peer forgot deletes that we never saw, and what it covers and lacks is
@@ -426,14 +435,14 @@ export interface ReplicaStore {
    */
   behindFloor(shardId: string, gcFloor: VersionVector, fingerprint: string | null): boolean
   /** What we hold of these ranges, for a peer that compares. */
-  summarizeRanges(shardId: string, ranges: readonly IdRange[]): readonly RangeAnswer[]
+  summarizeRanges(shardId: string, ranges: readonly IdRange[]): Sliced<readonly RangeAnswer[]>
   /** Holds our rows against a peer's answers. */
   compareRanges(
     shardId: string,
     ranges: readonly IdRange[],
     answers: readonly RangeAnswer[],
     mode: CompareMode,
-  ): Comparison
+  ): Sliced<Comparison>
   /** Whole records, as many as fit, at least one of those there are; in the order of `ids`. */
   readRecords(shardId: string, ids: readonly string[], bytesMax: number): RecordsRead
   /**
@@ -452,6 +461,13 @@ export interface ReplicaStore {
   ): RepairResult
   /** Counts the shard anew from its rows and puts right what was kept wrongly. */
   recount(shardId: string): Recount
+  /** The same in slices; null when the shard was written to for as long as they took, several times over. */
+  recountInSlices(shardId: string): Sliced<Recount | null>
+  /**
+   * The same a slice per turn of the event loop, and in one go where the shard does not stand still. Rejects with the
+   * reason of `signal`.
+   */
+  recountInTurns(shardId: string, signal?: AbortSignal): Promise<Recount>
   /** What we may say to a peer that we hold: without own writes that somebody else may have made, too. */
   claimedVector(shardId: string): VersionVector
   /** Writes that we hold and the version vector does not cover yet: a transfer has not come to its end. */

@@ -14,7 +14,7 @@ import xxhash from 'xxhash-wasm'
 
 import { systemClock } from '../clock/system-clock.ts'
 import type { Clock } from '../clock/types.ts'
-import { ID_BYTES_MAX } from '../limits.ts'
+import { COMPARE_SLICE_ROWS, ID_BYTES_MAX } from '../limits.ts'
 import { nameGiven, objectGiven, oneOf, rejectUnknownKeys, shown } from '../options.ts'
 import { insertBatch } from './batch.ts'
 import { vacuum } from './collect.ts'
@@ -114,6 +114,8 @@ export interface VectorDBEnvironment {
   readonly clock: Clock
   readonly randomBytes: (count: number) => Uint8Array
   readonly machine: Machine
+  /** Rows that are summed in one turn of the event loop. */
+  readonly sliceRows: number
 }
 
 /**
@@ -126,7 +128,8 @@ export async function createVectorDB(
 ): Promise<SQLiteVectorDB> {
   const resolved = resolveVectorDBOptions(options)
   const hasher = await xxhash()
-  const { clock, machine, randomBytes: random } = { ...realEnvironment(), ...environment }
+  const surroundings = { ...realEnvironment(), ...environment }
+  const { clock, machine, randomBytes: random, sliceRows } = surroundings
   const { path } = resolved
   const hadLog = hasLog(path)
   const db = openSqlite(resolved)
@@ -143,6 +146,7 @@ export async function createVectorDB(
         hash64: (bytes) => hasher.h64Raw(bytes, 0n),
         randomBytes: random,
         onEvent: resolved.onEvent,
+        sliceRows,
       })
     })
     const session = openSession(core, machine, hadLog)
@@ -568,6 +572,7 @@ function realEnvironment(): VectorDBEnvironment {
     clock: systemClock,
     randomBytes: (count) => new Uint8Array(randomBytes(count)),
     machine: { bootId: readBootId(), pid: process.pid, processAlive },
+    sliceRows: COMPARE_SLICE_ROWS,
   }
 }
 

@@ -3,7 +3,8 @@
  * and without a network: the shell moves its frames over QUIC, the simulator over a network of chance.
  *
  * Decides nothing about the protocol (session.ts does). Effects are carried out in their order, one per
- * {@link SessionDriver.advance}, so that whoever drives can wait, crash or give up between any two.
+ * {@link SessionDriver.advance}, or a slice of one that reads many rows, so that whoever drives can wait, crash or give
+ * up between any two.
  *
  * Invariant: what `advance` returns was earned; an ACK is returned only after the commit it tells of.
  */
@@ -17,6 +18,7 @@ import type {
   Doubtful,
   ReplicaStore,
   ShardState,
+  Sliced,
 } from '../store/types.ts'
 import { type Compression, expandFrame, FrameCompressor, offeredCodecs } from './compression.ts'
 import { decodeDelta } from './delta-decode.ts'
@@ -53,7 +55,7 @@ export type SessionStore = Pick<
   | 'readDelta'
   | 'readRecords'
   | 'recordAck'
-  | 'recount'
+  | 'recountInSlices'
   | 'repairRecords'
   | 'shardState'
   | 'shards'
@@ -91,6 +93,8 @@ export class SessionDriver<S extends Session = Session> {
   #session: S
   readonly #setup: DriverSetup
   #effects: SessionEffect[] = []
+  /** An effect that is carried out in slices; the effects after it wait. */
+  #task: Sliced<SessionEvent> | null = null
   /** Frames of the feed that came while a puller waits for an answer. */
   #held: Uint8Array[] = []
   /** Our actor when the session began: what the peer was told holds for no other. */
@@ -111,13 +115,17 @@ export class SessionDriver<S extends Session = Session> {
 
   /** True while effects are left: call {@link advance}. */
   get busy(): boolean {
-    return this.#effects.length > 0 || (this.#held.length > 0 && !this.#isAsking())
+    return (
+      this.#task !== null ||
+      this.#effects.length > 0 ||
+      (this.#held.length > 0 && !this.#isAsking())
+    )
   }
 
   /** True while the next effect is a frame that only has to be sent. */
   get sending(): boolean {
     const type = this.#effects[0]?.type
-    return type === 'send' || type === 'sendBatch'
+    return this.#task === null && (type === 'send' || type === 'sendBatch')
   }
 
   /**
@@ -156,13 +164,21 @@ export class SessionDriver<S extends Session = Session> {
     const next = step(this.#session, event)
     this.#session = next.session as S
     this.#effects.push(...next.effects)
+    // Nobody is left to tell; what a task has committed stands.
+    if (next.session.phase === 'closed') this.#task = null
   }
 
   /**
-   * Carries out the next effect. Returns what the channel is to do, or null when it was the store's
+   * Carries out the next effect, or a slice of it. Returns what the channel is to do, or null when it was the store's
    * task. A failure of the store ends the session; the peer is told.
    */
   advance(): ChannelEffect | null {
+    if (this.#task !== null) {
+      this.#guarded(() => {
+        this.#continue()
+      })
+      return null
+    }
     const effect = this.#effects.shift()
     if (effect === undefined) {
       this.take(must(this.#held.shift(), 'advance() while there is something to do'))
@@ -208,19 +224,9 @@ export class SessionDriver<S extends Session = Session> {
         this.tell({ type: 'applied', cursor: source.cursor, result })
         return
       }
-      case 'join': {
-        const { gcFloor, fingerprint, since } = effect
-        const shardId = this.#shardId()
-        if (since === null && store.behindFloor(shardId, gcFloor, fingerprint)) {
-          this.tell({ type: 'behind', head: store.shardState(shardId).head })
-          return
-        }
-        const joined = this.#join(effect)
-        if (!('doubtful' in joined))
-          this.tell({ type: 'joined', state: this.#settled(joined, effect) })
-        else this.tell({ type: 'doubtful', ids: joined.doubtful, head: joined.head })
+      case 'join':
+        this.#begin(this.#joining(effect))
         return
-      }
       case 'compareRows':
       case 'repair':
       case 'summarize':
@@ -254,11 +260,38 @@ export class SessionDriver<S extends Session = Session> {
     }
   }
 
+  #begin(task: Sliced<SessionEvent>): void {
+    this.#task = task
+    this.#continue()
+  }
+
+  #continue(): void {
+    const slice = must(this.#task, 'a task under way').next()
+    if (slice.done !== true) return
+    this.#task = null
+    this.tell(slice.value)
+  }
+
+  *#joining(effect: EffectOf<'join'>): Sliced<SessionEvent> {
+    const { store } = this.#setup
+    const { gcFloor, fingerprint, since } = effect
+    const shardId = this.#shardId()
+    if (since === null && store.behindFloor(shardId, gcFloor, fingerprint)) {
+      return { type: 'behind', head: store.shardState(shardId).head }
+    }
+    const joined = this.#join(effect)
+    if ('doubtful' in joined) return { type: 'doubtful', ids: joined.doubtful, head: joined.head }
+    return { type: 'joined', state: yield* this.#settled(joined, effect) }
+  }
+
   /**
    * Where rows differ over equal vectors, and only writes that we count as ahead keep them from being held against each
    * other: are these still there? Once per session, as it costs a pass over the shard.
    */
-  #settled(state: ShardState, { versionVector, fingerprint }: EffectOf<'join'>): ShardState {
+  *#settled(
+    state: ShardState,
+    { versionVector, fingerprint }: EffectOf<'join'>,
+  ): Sliced<ShardState> {
     const isSuspect =
       !state.settled &&
       fingerprint !== null &&
@@ -266,7 +299,7 @@ export class SessionDriver<S extends Session = Session> {
       vectorsEqual(versionVector, state.versionVector)
     if (!isSuspect || this.#isRecounted) return state
     this.#isRecounted = true
-    this.#setup.store.recount(state.shardId)
+    yield* this.#setup.store.recountInSlices(state.shardId)
     return this.#setup.store.shardState(state.shardId)
   }
 
@@ -306,13 +339,8 @@ export class SessionDriver<S extends Session = Session> {
     const shardId = this.#shardId()
     switch (effect.type) {
       case 'compareRows': {
-        const { ranges, answers, mode } = effect
-        // Before rows are blamed: is what we keep about them true?
-        if (mode === 'equal' && ranges.some(({ from, to }) => from === '' && to === null)) {
-          store.recount(shardId)
-        }
-        const comparison = store.compareRanges(shardId, ranges, answers, mode)
-        this.tell({ type: 'compared', comparison })
+        const work = store.compareRanges(shardId, effect.ranges, effect.answers, effect.mode)
+        this.#begin(told(work, (comparison) => ({ type: 'compared', comparison })))
         return
       }
       case 'repair': {
@@ -322,9 +350,11 @@ export class SessionDriver<S extends Session = Session> {
         this.tell({ type: 'repaired', result })
         return
       }
-      case 'summarize':
-        this.tell({ type: 'summarized', answers: store.summarizeRanges(shardId, effect.ranges) })
+      case 'summarize': {
+        const work = store.summarizeRanges(shardId, effect.ranges)
+        this.#begin(told(work, (answers) => ({ type: 'summarized', answers })))
         return
+      }
       case 'readRecords':
         this.tell({ type: 'recordsRead', bytes: encodeRecords(store, shardId, effect.ids) })
         return
@@ -397,6 +427,7 @@ export class SessionDriver<S extends Session = Session> {
       if (!(error instanceof SqliteVectorError)) throw error
       // What was still to be done assumed that this worked. A session that is over already has said its
       // last words: they still go out, or the peer would wait for them.
+      this.#task = null
       const isOver = this.#session.phase === 'closed'
       this.#effects = isOver ? this.#effects.filter(isChannelEffect) : []
       this.tell({ type: 'failed', error })
@@ -452,6 +483,11 @@ export function localReplica(
     ahead: store.aheadVector(shardId),
     pulled,
   }
+}
+
+/** Work whose result the session is told as an event. */
+function* told<T>(work: Sliced<T>, event: (result: T) => SessionEvent): Sliced<SessionEvent> {
+  return event(yield* work)
 }
 
 /** Whole records as one RECORDS frame; fewer when they would not fit. */
@@ -512,6 +548,7 @@ export function readOwnBatch(
     atHead: delta.atHead,
     logId: state.logId,
     counter: state.versionVector.get(actor) ?? 0,
+    forgotten: state.gcFloor.get(actor) ?? 0,
   }
 }
 

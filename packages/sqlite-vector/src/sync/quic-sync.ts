@@ -267,7 +267,7 @@ export class VectorSync {
     address: PeerAddress,
     options: SyncOptions = {},
   ): Promise<VerifyResult> {
-    const { correct } = this.#db.replica.recount(shardId)
+    const { correct } = await this.#db.replica.recountInTurns(shardId, options.signal)
     await this.sync(shardId, address, options)
     const signal = this.#waitSignal(options.signal)
     const connection = await this.#connect(address, signal)

@@ -54,6 +54,8 @@ export interface OwnRead {
   readonly logId: string
   /** The newest write of our own as of this read. */
   readonly counter: number
+  /** The newest write of our own whose delete may be forgotten by now. */
+  readonly forgotten: number
 }
 
 /** What a session is told. */

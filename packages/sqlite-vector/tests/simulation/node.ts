@@ -62,6 +62,8 @@ export interface NodeSetup {
 /** How often a live subscription is checked though nothing happens. */
 export const CHECK_INTERVAL_MS = 1_000
 
+const SLICE_ROWS = 2
+
 export class SimNode {
   readonly name: string
   readonly fingerprint: string
@@ -160,6 +162,8 @@ export class SimNode {
         clock: this.clock,
         randomBytes: (count) => random.bytes(count),
         machine: { bootId: `boot-${this.#boots}`, pid: 1, processAlive: () => false },
+        // Nearly every comparison is in pieces, between which everything else may happen.
+        sliceRows: SLICE_ROWS,
       },
     )
   }

@@ -166,7 +166,7 @@ function syncing(context: NodeContext): readonly Route[] {
       run: async ({ params, body, signal }) => {
         const { peer: nodeId } = body as { readonly peer?: string }
         const shard = params['shard'] ?? ''
-        if (nodeId === undefined) return context.db.recount(shard)
+        if (nodeId === undefined) return context.db.replica.recountInTurns(shard, signal)
         const address = addressOf(context, nodeId)
         return plain(await context.coordinator.sync.verify(shard, address, { signal }))
       },

@@ -3,13 +3,13 @@
  * them, and a question about everything costs a pass over the shard.
  *
  * A bucket of rows per peer, refilled with time. A question is answered while there is anything in the bucket, and
- * what it cost is taken out afterwards, if need be into debt: so a shard of any size can be compared, and then
- * the peer waits. Not here: what a question is (store/compare.ts).
+ * what it costs is taken out as its rows are read, if need be into debt: so a shard of any size can be compared, and
+ * then the peer waits. Not here: what a question is (store/compare.ts).
  */
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import { COMPARE_ROWS_BURST, COMPARE_ROWS_PER_SECOND } from '../../limits.ts'
-import type { RangeAnswer } from '../../store/types.ts'
+import type { RangeAnswer, Sliced } from '../../store/types.ts'
 import type { SessionStore } from '../driver.ts'
 
 interface Bucket {
@@ -32,13 +32,24 @@ export class CompareBudget {
       ...store,
       summarizeRanges: (shardId, ranges) => {
         this.#check(peer)
-        const answers = store.summarizeRanges(shardId, ranges)
-        this.#charge(
-          peer,
-          answers.reduce((sum, answer) => sum + rowsOf(answer), 0),
-        )
-        return answers
+        return this.#charging(peer, store.summarizeRanges(shardId, ranges))
       },
+    }
+  }
+
+  /** Charges as the work goes on: many questions at once are not cheaper. */
+  *#charging(peer: string, work: Sliced<readonly RangeAnswer[]>): Sliced<readonly RangeAnswer[]> {
+    let charged = 0
+    for (;;) {
+      const step = work.next()
+      if (step.done === true) {
+        const rows = step.value.reduce((sum, answer) => sum + rowsOf(answer), 0)
+        this.#charge(peer, Math.max(0, rows - charged))
+        return step.value
+      }
+      charged += step.value
+      this.#charge(peer, step.value)
+      yield step.value
     }
   }
 

@@ -118,7 +118,7 @@ function writing(
   | 'behindFloor'
   | 'compareRanges'
   | 'repairRecords'
-  | 'recount'
+  | 'recountInSlices'
 > {
   return {
     ensureShard(info) {
@@ -149,9 +149,9 @@ function writing(
       need(shardId, 'write')
       return store.repairRecords(shardId, changes, gone, mode, theirs, from, floor)
     },
-    recount(shardId) {
+    recountInSlices(shardId) {
       need(shardId, 'write')
-      return store.recount(shardId)
+      return store.recountInSlices(shardId)
     },
   }
 }

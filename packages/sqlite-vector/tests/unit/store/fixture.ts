@@ -41,6 +41,8 @@ export interface FixtureOptions {
   readonly clock?: TestClock
   readonly machine?: Machine
   readonly shard?: boolean
+  /** Rows that are summed in one slice. */
+  readonly sliceRows?: number
 }
 
 /** Opens a database; in memory unless a path is given. */
@@ -48,7 +50,12 @@ export async function open(options: FixtureOptions = {}): Promise<Fixture> {
   const { path = ':memory:', clock = new TestClock(), machine, shard = true } = options
   const events: StoreEvent[] = []
   const onEvent = (event: StoreEvent): void => void events.push(event)
-  const environment = machine === undefined ? { clock } : { clock, machine }
+  const { sliceRows } = options
+  const environment = {
+    clock,
+    ...(machine === undefined ? {} : { machine }),
+    ...(sliceRows === undefined ? {} : { sliceRows }),
+  }
   const db = await createVectorDB({ path, durability: 'normal', onEvent }, environment)
   if (shard) db.createShard('docs', { dimension: 3 })
   return { db, clock, events, [Symbol.dispose]: () => db.close() }

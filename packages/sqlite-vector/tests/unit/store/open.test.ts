@@ -305,6 +305,7 @@ async function coreOf(path: string): Promise<StoreCore> {
     path,
     clock: new TestClock(),
     hash64: (bytes) => hasher.h64Raw(bytes, 0n),
+    sliceRows: 1_000,
     randomBytes: (count) => new Uint8Array(count),
     onEvent: () => undefined,
   })

@@ -4,6 +4,7 @@
 import { expect, test } from 'vitest'
 
 import { COMPARE_ROWS_BURST, COMPARE_ROWS_PER_SECOND } from '../../../src/limits.ts'
+import { inOneGo } from '../../../src/store/sliced.ts'
 import type { IdRange, RangeAnswer } from '../../../src/store/types.ts'
 import type { SessionStore } from '../../../src/sync/driver.ts'
 import { CompareBudget } from '../../../src/sync/shell/compare-budget.ts'
@@ -21,7 +22,12 @@ function storeOf(rows: number): Pick<SessionStore, 'summarizeRanges'> {
       { to: null, ...part },
     ],
   }
-  return { summarizeRanges: (_, ranges) => ranges.map(() => answer) }
+  return {
+    *summarizeRanges(_, ranges) {
+      yield Math.floor(rows / 4)
+      return ranges.map(() => answer)
+    },
+  }
 }
 
 function bounded(budget: CompareBudget, rows: number, peer: string): SessionStore {
@@ -33,7 +39,7 @@ test('a question of any size is answered, and the peer waits for as long as it c
   const budget = new CompareBudget(clock)
   const store = bounded(budget, COMPARE_ROWS_BURST * 2, 'p')
 
-  expect(store.summarizeRanges('docs', [WHOLE])).toHaveLength(1)
+  expect(inOneGo(store.summarizeRanges('docs', [WHOLE]))).toHaveLength(1)
   expect(() => store.summarizeRanges('docs', [WHOLE])).toThrow(
     expect.objectContaining({ code: 'SYNC_COMPARE_LIMIT', retryable: true }),
   )
@@ -41,7 +47,7 @@ test('a question of any size is answered, and the peer waits for as long as it c
   clock.ms += (COMPARE_ROWS_BURST / COMPARE_ROWS_PER_SECOND) * 1_000 - 1_000
   expect(() => store.summarizeRanges('docs', [WHOLE])).toThrow('again in 2 s')
   clock.ms += 3_000
-  expect(store.summarizeRanges('docs', [WHOLE])).toHaveLength(1)
+  expect(inOneGo(store.summarizeRanges('docs', [WHOLE]))).toHaveLength(1)
 })
 
 test('one peer has what it asks counted, whatever the session; another is not held up by it', () => {
@@ -50,10 +56,23 @@ test('one peer has what it asks counted, whatever the session; another is not he
   const second = bounded(budget, COMPARE_ROWS_BURST, 'p')
   const other = bounded(budget, COMPARE_ROWS_BURST, 'q')
 
-  first.summarizeRanges('docs', [WHOLE])
+  inOneGo(first.summarizeRanges('docs', [WHOLE]))
 
   expect(() => second.summarizeRanges('docs', [WHOLE])).toThrow('beyond its budget')
-  expect(other.summarizeRanges('docs', [WHOLE])).toHaveLength(1)
+  expect(inOneGo(other.summarizeRanges('docs', [WHOLE]))).toHaveLength(1)
+})
+
+test('questions under way are charged for what they have read so far', () => {
+  const budget = new CompareBudget(new TestClock())
+  const store = bounded(budget, COMPARE_ROWS_BURST * 4, 'p')
+  const first = store.summarizeRanges('docs', [WHOLE])
+  const second = store.summarizeRanges('docs', [WHOLE])
+
+  first.next()
+
+  // One that was let in goes on; another is not let in.
+  expect(() => store.summarizeRanges('docs', [WHOLE])).toThrow('beyond its budget')
+  expect(inOneGo(second)).toHaveLength(1)
 })
 
 test('what is answered is what the store says, and empty ranges are not free', async () => {
@@ -66,12 +85,14 @@ test('what is answered is what the store says, and empty ranges are not free', a
     'p',
   )
 
-  expect(whole.summarizeRanges('docs', [WHOLE])).toEqual(replica.summarizeRanges('docs', [WHOLE]))
+  expect(inOneGo(whole.summarizeRanges('docs', [WHOLE]))).toEqual(
+    inOneGo(replica.summarizeRanges('docs', [WHOLE])),
+  )
   const empty = bounded(budget, 0, 'p')
   const ranges = Array.from({ length: 16 }, () => WHOLE)
   expect(() => {
     for (let asked = 0; asked <= COMPARE_ROWS_BURST; asked += ranges.length) {
-      empty.summarizeRanges('docs', ranges)
+      inOneGo(empty.summarizeRanges('docs', ranges))
     }
   }).toThrow('beyond its budget')
 })

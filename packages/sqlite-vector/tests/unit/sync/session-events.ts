@@ -72,6 +72,7 @@ export function ownOf(over: Partial<OwnRead> = {}): OwnRead {
     atHead: true,
     logId: LOG_OURS,
     counter: 31,
+    forgotten: 0,
     ...over,
   }
 }

@@ -1,0 +1,28 @@
+/**
+ * Work that blocks for a bounded number of rows at a time, and two ways to drive it.
+ *
+ * Each slice reads in a transaction of its own, so others may write between two: whoever writes such work says what it
+ * then means. Not here: the rows (fingerprints.ts, recount.ts, compare.ts). Sessions drive it with their effects
+ * (sync/driver.ts).
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
+import type { Sliced } from './types.ts'
+
+/** All of it at once. Inside a transaction, over one state of the file. */
+export function inOneGo<T>(work: Sliced<T>): T {
+  for (;;) {
+    const step = work.next()
+    if (step.done === true) return step.value
+  }
+}
+
+/** A slice per turn of the event loop. Rejects with the reason of `signal` when that ends it. */
+export async function inTurns<T>(work: Sliced<T>, signal?: AbortSignal): Promise<T> {
+  for (;;) {
+    signal?.throwIfAborted()
+    const step = work.next()
+    if (step.done === true) return step.value
+    await nextTurn()
+  }
+}
