@@ -248,7 +248,9 @@ const readOwn: On<'readOwn'> = (session, { batch }) => {
   if (batch.logId !== session.logId) return refuse(session, logChanged())
   const actor = must(session.actor, 'a pushing sender looked at the shard')
   const own = must(session.own, 'a pushing sender has caught up')
-  const isAll = batch.atHead && batch.bytes !== null
+  // What was deleted and forgotten before it was sent, the peer may still show: only CAUGHT_UP tells it of our floor.
+  const isForgotten = batch.forgotten > own.counter
+  const isAll = batch.atHead && batch.bytes !== null && !isForgotten
   const holds: VersionVector = new Map([[actor, batch.counter]])
   const effects: SessionEffect[] = []
   const unacked: Unacked[] = [...session.unacked]
@@ -274,6 +276,7 @@ const readOwn: On<'readOwn'> = (session, { batch }) => {
       acked: tally.acked,
     },
   }
+  if (isForgotten) return resume({ ...next, behind: 'all' }, effects)
   return resume(batch.atHead ? next : atLeast(next, 'own'), effects)
 }
 

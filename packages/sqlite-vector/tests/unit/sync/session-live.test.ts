@@ -92,6 +92,27 @@ describe('a live sender', () => {
     expect(session.own).toEqual({ cursor: 31, counter: 30 })
   })
 
+  test('vouches for no write whose delete it may have forgotten unsent, and tells of its floor instead', () => {
+    const kept = after(liveSender(), wrote, {
+      type: 'readOwn',
+      batch: ownOf({ through: 33, counter: 33, forgotten: 30 }),
+    })
+    expect(sentTypes(kept.effects.slice(1))).toEqual(['ahead', 'sendBatch'])
+
+    const { session, effects } = after(liveSender(), wrote, {
+      type: 'readOwn',
+      batch: ownOf({ through: 33, counter: 33, forgotten: 32 }),
+    })
+    expect(sentTypes(effects.slice(1))).toEqual(['sendBatch', 'read'])
+    const gcFloor = new Map([[ACTOR_A, 32]])
+    const read = batchOf({ bytes: null, changeCount: 0, through: 33, atHead: true })
+    const caughtUp = after(session, {
+      type: 'read',
+      batch: { ...read, state: { ...read.state, gcFloor } },
+    })
+    expect(caughtUp.effects).toMatchObject([{ frame: { type: 'caughtUp', gcFloor } }])
+  })
+
   test('keeps nothing but a mark while its window is full, and goes on when there is room', () => {
     let { session } = after(liveSender(), wrote)
     for (let count = 0; count < UNACKED_BATCHES_MAX; count += 1) {
