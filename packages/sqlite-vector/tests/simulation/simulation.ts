@@ -168,6 +168,8 @@ async function happen(world: World): Promise<void> {
   const movable = world.movable()
   const channels = world.channels.length
   const hasBackup = world.nodes.some(({ backups }) => backups.length > 0)
+  // Until something was put aside there is nothing to look for: every look reads every file.
+  const hasStrange = world.counts.quarantined > 0 && quarantine.holders(world).length > 0
   const what = world.random.weighted<keyof Weights>([
     [weights.write, 'write'],
     [only(movable.length > 0, weights.move), 'move'],
@@ -188,7 +190,7 @@ async function happen(world: World): Promise<void> {
     [only(hasBackup, weights.rollback), 'rollback'],
     [only(world.nodes.length < NODES_MAX, weights.clone), 'clone'],
     [weights.strange, 'strange'],
-    [only(quarantine.holders(world).length > 0, weights.tidy), 'tidy'],
+    [only(hasStrange, weights.tidy), 'tidy'],
     [weights.strategy, 'strategy'],
     [weights.audit, 'audit'],
   ])
