@@ -79,6 +79,8 @@ export class StoreCore {
   readonly strategyFunctions: Map<string, ConflictFunction> = new Map()
   /** Shards whose new writes go out as soon as they are committed, and to how many sessions. */
   readonly exposed: Map<string, number> = new Map()
+  /** Called before a transaction that writes begins. */
+  beforeBegin: (() => void) | null = null
   /** Called for every shard of a transaction before it commits. */
   beforeCommit: ((transaction: WriteTransaction, shard: OpenShard) => void) | null = null
   /** Called once it is committed, before anybody hears of it. */
@@ -120,6 +122,7 @@ export class StoreCore {
     const notices: CommitNotice[] = []
     let events: readonly StoreEvent[] = []
     const result = this.#translated(() => {
+      this.beforeBegin?.()
       this.sql.begin.run()
       try {
         const transaction = this.#begin()

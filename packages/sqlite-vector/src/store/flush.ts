@@ -26,8 +26,9 @@ export class DeferredFlush {
   readonly #isWanted: boolean
   readonly #dataVersion: () => number
   #users = 0
-  /** While the commit that runs does not wait. */
+  /** While what runs need not wait, until it is committed. */
   #isDeferring = false
+  #level: 'FULL' | 'NORMAL' = 'FULL'
   #log: Promise<FileHandle> | null = null
   #committed = 0
   #flushed = 0
@@ -53,6 +54,7 @@ export class DeferredFlush {
       isOver = true
       this.#users -= 1
       if (this.#users > 0) return
+      if (this.#db.isOpen && !this.#db.isTransaction) this.#setLevel('FULL')
       await this.#running?.catch(() => {
         // Whoever waited for that flush has been told; here only the file is let go of.
       })
@@ -67,14 +69,18 @@ export class DeferredFlush {
     if (!this.#isWanted || this.#users === 0 || this.#failure !== null || this.#db.isTransaction) {
       return fn()
     }
-    this.#db.exec('PRAGMA synchronous = NORMAL')
     this.#isDeferring = true
     try {
       this.#committed += 1
       return fn()
     } finally {
-      this.#waitAgain()
+      this.#isDeferring = false
     }
+  }
+
+  /** To be called before each transaction that writes: decides whether it waits for the disk. */
+  beginning(): void {
+    if (this.#isWanted) this.#setLevel(this.#isDeferring ? 'NORMAL' : 'FULL')
   }
 
   /**
@@ -82,15 +88,17 @@ export class DeferredFlush {
    * for the disk. `isChanged`: whether there was anything to write.
    */
   committed(isChanged: boolean): void {
-    if (this.#isDeferring) this.#waitAgain()
-    // It has waited for the disk; what was committed before it lies in the same log, and is flushed with it.
-    else if (isChanged && this.#isWanted && this.#failure === null) this.#flushed = this.#committed
+    // What waited has been flushed, and with it what was committed before, which lies in the same log.
+    const isFlushed = isChanged && this.#level === 'FULL' && this.#failure === null
+    if (isFlushed && this.#isWanted) this.#flushed = this.#committed
+    this.#isDeferring = false
   }
 
-  #waitAgain(): void {
-    if (!this.#isDeferring) return
-    this.#isDeferring = false
-    this.#db.exec('PRAGMA synchronous = FULL')
+  /** Batches that follow one another leave it as it is. */
+  #setLevel(level: 'FULL' | 'NORMAL'): void {
+    if (this.#level === level) return
+    this.#db.exec(level === 'FULL' ? 'PRAGMA synchronous = FULL' : 'PRAGMA synchronous = NORMAL')
+    this.#level = level
   }
 
   /** Resolves once everything that this connection sees now would survive power loss. @throws `STORE_IO` */

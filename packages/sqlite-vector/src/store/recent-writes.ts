@@ -7,7 +7,7 @@
  *
  * Not here: which shards are worth it and when to ask (replica.ts). Invariants:
  *   I1  Of a shard, all records are here that our own writes touched between the places `from` and `head` of its feed,
- *       each once, as its newest write left it. A transaction that wrote what cannot be kept, or that follows one that
+ *       each once, as its newest write left it. A transaction that wrote what cannot be kept, that forgot records, or that follows one that
  *       we know nothing of, begins anew.
  *   I2  Only committed writes are here, and only such as were noted as sent in their transaction (own-writes.ts).
  *   I3  All shards together hold at most RECENT_WRITES_BYTES_MAX of payloads.
@@ -158,7 +158,7 @@ export class RecentWrites {
   #take(shard: OpenShard, actor: ActorId, logId: string): void {
     const { shardId, written, headBefore, counterBefore } = shard
     const made = shard.ownCounter - counterBefore
-    const isWhole = made === 0 || written?.count === made
+    const isWhole = (made === 0 || written?.count === made) && !shard.hasRemoved
     let recent = this.#shards.get(shardId)
     const follows = recent?.shard.head === headBefore && recent.actor === actor
     if (recent === undefined || !isWhole || !follows || recent.logId !== logId) {

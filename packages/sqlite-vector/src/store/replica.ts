@@ -82,6 +82,7 @@ export class Replica implements ReplicaStore {
     core.beforeCommit = (transaction, shard) => {
       if (core.exposed.has(shard.shardId)) confirmOwnWrites(transaction, shard)
     }
+    core.beforeBegin = () => this.#flush.beginning()
     core.afterCommit = (transaction) => {
       if (core.exposed.size > 0) this.#recent.committed(transaction)
       // Without a change there was nothing to write, nor to flush.

@@ -31,23 +31,30 @@ function dataVersion(): number {
   return Number(db.prepare('PRAGMA data_version').get()?.['data_version'])
 }
 
-function level(): unknown {
-  return db.prepare('PRAGMA synchronous').get()?.['synchronous']
+/** What the store does around a transaction; the level at which it commits. */
+function transaction(sql = 'INSERT INTO t VALUES (0)'): unknown {
+  flush.beginning()
+  const level = db.prepare('PRAGMA synchronous').get()?.['synchronous']
+  db.exec(sql)
+  flush.committed(true)
+  return level
 }
 
+const FULL = 2
+const NORMAL = 1
+
 test('only what is committed inside of it does not wait for the disk', async () => {
-  expect(flush.commit(level)).toBe(2)
+  expect(flush.commit(transaction)).toBe(FULL)
   const end = flush.begin()
-  expect(flush.commit(level)).toBe(1)
-  expect(level()).toBe(2)
-  expect(() =>
-    flush.commit(() => {
-      throw new TypeError('no')
-    }),
-  ).toThrow(TypeError)
-  expect(level()).toBe(2)
+  expect(flush.commit(transaction)).toBe(NORMAL)
+  expect(transaction()).toBe(FULL)
+  expect(() => flush.commit(() => transaction('no statement'))).toThrow('no')
+  expect(transaction()).toBe(FULL)
+  expect(flush.commit(() => [transaction(), transaction()])).toEqual([NORMAL, FULL])
+  expect(flush.commit(transaction)).toBe(NORMAL)
   await end()
-  expect(flush.commit(level)).toBe(2)
+  expect(db.prepare('PRAGMA synchronous').get()?.['synchronous']).toBe(FULL)
+  expect(flush.commit(transaction)).toBe(FULL)
 })
 
 test('a write of who hears of such a commit waits for the disk', async () => {
@@ -76,25 +83,26 @@ test('a write of who hears of such a commit waits for the disk', async () => {
 
 test('inside a transaction, the transaction’s own commit waits', async () => {
   const end = flush.begin()
+  flush.beginning()
   db.exec('BEGIN')
-  expect(flush.commit(level)).toBe(2)
+  expect(flush.commit(() => db.prepare('PRAGMA synchronous').get()?.['synchronous'])).toBe(FULL)
   db.exec('COMMIT')
   await end()
 })
 
 test('nothing is durable any more once the log could not be flushed', async () => {
   const end = flush.begin()
-  flush.commit(() => db.exec('INSERT INTO t VALUES (1)'))
+  flush.commit(() => transaction('INSERT INTO t VALUES (1)'))
   await flush.whenDurable()
   await end()
   const again = flush.begin()
   // As where the disk fails: the flush finds no file to flush.
   unlinkSync(join(folder, 'a.db-wal'))
-  flush.commit(() => db.exec('INSERT INTO t VALUES (2)'))
+  flush.commit(() => transaction('INSERT INTO t VALUES (2)'))
 
   await expect(flush.whenDurable()).rejects.toMatchObject({ code: 'STORE_IO' })
   await expect(flush.whenDurable()).rejects.toMatchObject({ code: 'STORE_IO' })
-  expect(flush.commit(level)).toBe(2)
+  expect(flush.commit(transaction)).toBe(FULL)
   await again()
 })
 
@@ -113,16 +121,15 @@ test('what another process committed is flushed, too, before it is told on', asy
 test('a commit that waited for the disk leaves nothing to flush', async () => {
   const end = flush.begin()
   await flush.whenDurable()
-  flush.commit(() => db.exec('INSERT INTO t VALUES (1)'))
-  db.exec('INSERT INTO t VALUES (2)')
-  flush.committed(true)
+  flush.commit(() => transaction('INSERT INTO t VALUES (1)'))
+  transaction('INSERT INTO t VALUES (2)')
   // A flush would find no file.
   unlinkSync(join(folder, 'a.db-wal'))
   await flush.whenDurable()
 
-  flush.commit(() => db.exec('INSERT INTO t VALUES (3)'))
+  flush.commit(() => transaction('INSERT INTO t VALUES (3)'))
   await expect(flush.whenDurable()).rejects.toMatchObject({ code: 'STORE_IO' })
-  flush.committed(true)
+  transaction()
   await expect(flush.whenDurable()).rejects.toMatchObject({ code: 'STORE_IO' })
   await end()
 })

@@ -122,6 +122,22 @@ test('is read from the file where another process has written', async () => {
   expect(second).toMatchObject({ through: 3, atHead: true })
 })
 
+test('is read from the file once records were forgotten', async () => {
+  using fixture = await open()
+  const { db, clock } = fixture
+  db.replica.expose('docs')
+  db.upsert('docs', record('a'))
+  db.upsert('docs', record('b'))
+  db.delete('docs', 'a')
+  clock.ms += 1
+  expect(db.replica.collectTombstones('docs', 0)).toBe(1)
+
+  const { changes, state } = db.replica.readDelta('docs', pushQuery(db, 0, 0))
+
+  expect(changes.map(({ id }) => id)).toEqual(['b'])
+  expect(state).toEqual(db.replica.shardState('docs'))
+})
+
 test('is what was committed, also when the caller writes to its array afterwards', async () => {
   using fixture = await open()
   const { db } = fixture
