@@ -80,6 +80,9 @@ export const COMPARE_SLICE_ROWS = 1_000
 /** Records that one step of a comparison finds to be asked for; the rest of the range is asked about again. */
 export const COMPARE_NEED_MAX = 4_096
 
+/** Damaged records that a comparison of payloads names; how many there are it says of all. */
+export const DAMAGED_NAMED_MAX = 1_000
+
 /** How often counts are begun anew because the shard was written to meanwhile. */
 export const RECOUNT_ATTEMPTS_MAX = 3
 
@@ -221,9 +224,6 @@ export const MEMORY_WINDOW_BYTES = 262_144
 /** Wait before peers are told what others brought us, in milliseconds: several writes share one frame. */
 export const HOLDS_DELAY_MS = 10
 
-/** Marks of relays to come that a shard keeps; beyond, the last one moves. */
-export const RELAY_MARKS_MAX = 256
-
 /** Nodes that HOLDS names as those whose feeds its puller follows; of more, the first are named. */
 export const SOURCES_MAX = 256
 
@@ -232,9 +232,6 @@ export const RELAY_PATIENCE_MS = 2_000
 
 /** …and at most, where the peer has taken as long as that lately. */
 export const RELAY_PATIENCE_MS_MAX = 10_000
-
-/** Longest time that a peer's version vector may lag behind ours while commits never pause, in milliseconds. */
-export const RELAY_SETTLE_MS = 2_000
 
 /** Rows that are summed for one peer's comparisons at once: a shard of a million, compared and gone into. */
 export const COMPARE_ROWS_BURST = 4_000_000

@@ -10,7 +10,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { createVectorDB, type SQLiteVectorDB } from '../../../src/store/vector-db.ts'
+import { RELAY_PATIENCE_MS } from '../../../src/limits.ts'
 import { SessionDriver } from '../../../src/sync/driver.ts'
+import { type ControlFrame, decodeFrame } from '../../../src/sync/protocol.ts'
 import { createPuller } from '../../../src/sync/session-puller.ts'
 import { createSender } from '../../../src/sync/session-sender.ts'
 import { LiveHub } from '../../../src/sync/shell/live-hub.ts'
@@ -48,8 +50,13 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** A peer subscribes live to everything we have; our side of it, caught up and with nothing left to do. */
-function subscribed(): { readonly sender: Running; readonly driver: SessionDriver } {
+interface Subscribed {
+  readonly sender: Running
+  readonly driver: SessionDriver
+}
+
+/** A peer has subscribed live to everything we have; our side of it, before it answers. */
+function inspecting(): Subscribed {
   const setup = { store: db.replica, nodeId: 'node', batchSize: 8 }
   const driver: SessionDriver = new SessionDriver(
     createSender({ peer: PEER, shardId: SHARD }),
@@ -71,9 +78,77 @@ function subscribed(): { readonly sender: Running; readonly driver: SessionDrive
     const effect = pulling.advance()
     if (effect?.type === 'send') driver.take(effect.bytes)
   }
+  return { sender, driver }
+}
+
+/** The same, caught up and with nothing left to do. */
+function subscribed(): Subscribed {
+  const { sender, driver } = inspecting()
   while (driver.busy) driver.advance()
   hub.stepped(sender)
   return { sender, driver }
+}
+
+interface Following {
+  readonly running: Running
+  readonly sent: ControlFrame[]
+}
+
+/** We pull live from `other` under the fingerprint `peer`, and have all that it has. */
+function following(other: SQLiteVectorDB, peer: string): Following {
+  const puller: SessionDriver = new SessionDriver(
+    createPuller({ peer, shardId: SHARD, live: true }),
+    {
+      store: db.replica,
+      nodeId: 'node',
+      batchSize: 8,
+    },
+  )
+  const sender: SessionDriver = new SessionDriver(
+    createSender({ peer: 'ef'.repeat(32), shardId: SHARD }),
+    {
+      store: other.replica,
+      nodeId: 'other',
+      batchSize: 8,
+    },
+  )
+  const sent: ControlFrame[] = []
+  const running: Running = {
+    get session() {
+      return puller.session
+    },
+    tell(event) {
+      puller.tell(event)
+      pump()
+      hub.stepped(running)
+    },
+  }
+  const pump = (): void => {
+    while (puller.busy || sender.busy) {
+      const ours = puller.busy ? puller.advance() : null
+      if (ours?.type === 'send') {
+        sent.push(decodeFrame(ours.bytes))
+        sender.take(ours.bytes)
+      }
+      const theirs = sender.busy ? sender.advance() : null
+      if (theirs?.type === 'send') puller.take(theirs.bytes)
+    }
+  }
+  puller.start()
+  pump()
+  hub.stepped(running)
+  hub.stepped(running)
+  return { running, sent }
+}
+
+function sourcesTold({ sent }: Following): unknown[] {
+  return sent.flatMap((frame) =>
+    frame.type === 'holds' && frame.sources !== undefined ? [frame.sources] : [],
+  )
+}
+
+function ownActor(): string {
+  return db.replica.identity().actor
 }
 
 describe('the hub of live sessions', () => {
@@ -119,41 +194,118 @@ describe('the hub of live sessions', () => {
     expect(hub.find(SHARD, PEER, 'sender')).toBe(first.sender)
   })
 
-  test('the first relay of somebody’s writes to a peer waits for it to show another way; later ones do not', async () => {
+  test('a peer that follows nobody else is passed what others wrote as soon as that is here', async () => {
     using other = await createVectorDB({ path: join(folder, 'b.db'), durability: 'normal' })
     other.createShard(SHARD, { dimension: 2, metric: 'l2' })
-    const { driver } = subscribed()
-    driver.tell({ type: 'ack', cursor: 0, versionVector: new Map() })
-    while (driver.busy) driver.advance()
-
-    const firstMs = msUntilBusy(driver, () => receiveFrom(other, 'one'))
-    while (driver.busy) driver.advance()
+    const { driver, sender } = subscribed()
     acknowledge(driver)
-    const secondMs = msUntilBusy(driver, () => receiveFrom(other, 'two'))
+    sender.tell({ type: 'holds', versionVector: new Map(), sources: [ownActor()] })
 
-    expect(firstMs).toBeGreaterThanOrEqual(5 * RELAY_DELAY_MS)
-    expect(secondMs).toBeLessThan(3 * RELAY_DELAY_MS)
+    expect(msUntilBusy(driver, () => receiveFrom(other, 'one'))).toBeLessThan(RELAY_DELAY_MS)
   })
 
-  test('what others wrote is not relayed because our own write is on its way', async () => {
+  test('a peer that has not said whom it follows is passed it after the delay of relays', async () => {
     using other = await createVectorDB({ path: join(folder, 'b.db'), durability: 'normal' })
     other.createShard(SHARD, { dimension: 2, metric: 'l2' })
     const { driver } = subscribed()
-    driver.tell({ type: 'ack', cursor: 0, versionVector: new Map() })
+    acknowledge(driver)
+
+    const waitedMs = msUntilBusy(driver, () => receiveFrom(other, 'one'))
+
+    expect(waitedMs).toBeGreaterThanOrEqual(RELAY_DELAY_MS)
+    expect(waitedMs).toBeLessThan(3 * RELAY_DELAY_MS)
+  })
+
+  test('a peer that follows the writer is left to it, and passed all once it gets nothing', async () => {
+    using other = await createVectorDB({ path: join(folder, 'b.db'), durability: 'normal' })
+    other.createShard(SHARD, { dimension: 2, metric: 'l2' })
+    const { driver, sender } = subscribed()
+    acknowledge(driver)
+    const { actor } = other.replica.identity()
+    sender.tell({ type: 'holds', versionVector: new Map(), sources: [actor] })
+
+    const waitedMs = msUntilBusy(driver, () => {
+      receiveFrom(other, 'one')
+    })
+
+    expect(waitedMs).toBeGreaterThanOrEqual(RELAY_PATIENCE_MS)
+    expect(waitedMs).toBeLessThan(2 * RELAY_PATIENCE_MS)
+  })
+
+  test('what we passed on does not count as the time that the other way takes', async () => {
+    using other = await createVectorDB({ path: join(folder, 'b.db'), durability: 'normal' })
+    other.createShard(SHARD, { dimension: 2, metric: 'l2' })
+    const { driver, sender } = subscribed()
+    acknowledge(driver)
+    const { actor } = other.replica.identity()
+    sender.tell({ type: 'holds', versionVector: new Map(), sources: [actor] })
+    msUntilBusy(driver, () => receiveFrom(other, 'one'))
     while (driver.busy) driver.advance()
+
+    const nextMs = msUntilBusy(driver, () => {
+      receiveFrom(other, 'two')
+      acknowledge(driver)
+      hub.stepped(sender)
+    })
+
+    expect(nextMs).toBeLessThan(1.5 * RELAY_PATIENCE_MS)
+  })
+
+  test('what others wrote is not passed on because our own write is on its way', async () => {
+    using other = await createVectorDB({ path: join(folder, 'b.db'), durability: 'normal' })
+    other.createShard(SHARD, { dimension: 2, metric: 'l2' })
+    const { driver, sender } = subscribed()
+    acknowledge(driver)
+    const { actor } = other.replica.identity()
+    sender.tell({ type: 'holds', versionVector: new Map(), sources: [ownActor(), actor] })
     db.insert(SHARD, { id: 'ours', embedding: [1, 2] })
     await nextTurn()
     await nextTurn()
     while (driver.busy) driver.advance()
     receiveFrom(other, 'theirs')
-    // The peer gets it elsewhere, and says so.
+    // The peer gets it from the other, and says so.
     const { versionVector } = other.replica.shardState(SHARD)
-    driver.tell({ type: 'holds', versionVector })
-    hub.whileApplying(() => receiveFrom(other, 'more'))
+    sender.tell({ type: 'holds', versionVector })
+    receiveFrom(other, 'more')
     for (let ms = 0; ms < 20 * RELAY_DELAY_MS; ms += 1) time.advance(1)
 
     expect(driver.busy).toBe(false)
     expect(driver.session).toMatchObject({ unacked: [{}] })
+  })
+
+  test('the next lot waits until the peer has taken the one before', async () => {
+    using other = await createVectorDB({ path: join(folder, 'b.db'), durability: 'normal' })
+    other.createShard(SHARD, { dimension: 2, metric: 'l2' })
+    const { driver, sender } = subscribed()
+    acknowledge(driver)
+    sender.tell({ type: 'holds', versionVector: new Map(), sources: [ownActor()] })
+    msUntilBusy(driver, () => receiveFrom(other, 'one'))
+    while (driver.busy) driver.advance()
+
+    expect(msUntilBusy(driver, () => receiveFrom(other, 'two'))).toBe(5_000)
+    acknowledge(driver)
+    hub.stepped(sender)
+    for (let ms = 0; ms < 5_000 && !driver.busy; ms += 1) time.advance(1)
+
+    expect(driver.busy).toBe(true)
+  })
+
+  test('peers are told whom we follow, and when that is over', async () => {
+    using one = await createVectorDB({ path: join(folder, 'b.db'), durability: 'normal' })
+    using two = await createVectorDB({ path: join(folder, 'c.db'), durability: 'normal' })
+    one.createShard(SHARD, { dimension: 2, metric: 'l2' })
+    two.createShard(SHARD, { dimension: 2, metric: 'l2' })
+    const [a, b] = [one.replica.identity().actor, two.replica.identity().actor]
+    const first = following(one, PEER)
+    for (let ms = 0; ms < 100; ms += 1) time.advance(1)
+    const second = following(two, 'cd'.repeat(32))
+    for (let ms = 0; ms < 100; ms += 1) time.advance(1)
+    second.running.tell({ type: 'failed', error: new Error('gone') })
+    for (let ms = 0; ms < 100; ms += 1) time.advance(1)
+
+    const both = [a, b].toSorted()
+    expect(sourcesTold(first)).toEqual([[a], both, [a]])
+    expect(sourcesTold(second)).toEqual([both])
   })
 
   test('a write is noted as sent in its own transaction while a live session sends it at once', () => {
@@ -169,24 +321,22 @@ describe('the hub of live sessions', () => {
     expect(confirmed()).toBe(2)
   })
 
+  test('a subscriber that was not welcomed yet is not told what it holds', async () => {
+    using other = await createVectorDB({ path: join(folder, 'b.db'), durability: 'normal' })
+    other.createShard(SHARD, { dimension: 2, metric: 'l2' })
+    other.insert(SHARD, { id: 'one', embedding: [1, 2] })
+    const { driver, sender } = inspecting()
+    following(other, PEER)
+    hub.stepped(sender)
+    receiveFrom(other, 'two')
+    for (let ms = 0; ms < 100; ms += 1) time.advance(1)
+
+    expect(driver.session).toMatchObject({ phase: 'inspecting', error: null })
+  })
+
   test('a subscriber that was not met yet has no write noted as sent', () => {
-    const setup = { store: db.replica, nodeId: 'node', batchSize: 8 }
-    const driver = new SessionDriver(createSender({ peer: PEER, shardId: SHARD }), setup)
-    const pulling = new SessionDriver(
-      createPuller({ peer: PEER, shardId: SHARD, live: true }),
-      setup,
-    )
-    pulling.start()
-    while (pulling.busy) {
-      const effect = pulling.advance()
-      if (effect?.type === 'send') driver.take(effect.bytes)
-    }
-    hub.stepped({
-      session: driver.session,
-      tell: (event) => {
-        driver.tell(event)
-      },
-    })
+    const { driver, sender } = inspecting()
+    hub.stepped(sender)
     expect(driver.session.phase).toBe('inspecting')
 
     db.insert(SHARD, { id: 'one', embedding: [1, 2] })
