@@ -90,9 +90,17 @@ interface ReportRow {
   readonly last_contact: number
 }
 
+/** Notes whether the peer has said that it does not come back; a peer that was never met is not noted. */
+export function notePeerLeft(core: StoreCore, peer: string, hasLeft: boolean): void {
+  const row = core.read(() => core.sql.hasLeft.get(peer))
+  if (row === undefined || (row['has_left'] === 1) === hasLeft) return
+  core.write((transaction) => transaction.core.sql.setLeft.run(hasLeft ? 1 : 0, peer))
+}
+
 /**
  * What every known replica holds: the meet of our vector with each peer's last report that ours dominated.
- * Peers silent for longer than `retentionMs` are set aside: they are behind the floor when they come back.
+ * Peers silent for longer than `retentionMs` are set aside, and those that left: they are behind the floor when they come
+ * back.
  */
 export function stableCut(
   transaction: WriteTransaction,

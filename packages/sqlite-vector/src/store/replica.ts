@@ -31,7 +31,7 @@ import {
   hasUnconfirmed,
   leaveActor,
 } from './own-writes.ts'
-import { peerCursor, peerCursors, recordAck } from './peers.ts'
+import { notePeerLeft, peerCursor, peerCursors, recordAck } from './peers.ts'
 import { recomputeFingerprint, recount, recountInSlices } from './recount.ts'
 import { keepToken } from './replaced.ts'
 import { RecentWrites } from './recent-writes.ts'
@@ -321,6 +321,10 @@ export class Replica implements ReplicaStore {
     )
     if (renewed) throw identityRenewed(shardId)
     this.#reported(shardId, peer)
+  }
+
+  notePeerLeft(peer: string, hasLeft: boolean): void {
+    notePeerLeft(this.#core, peer, hasLeft)
   }
 
   onReport(listener: (shardId: string, peer: string) => void): () => void {

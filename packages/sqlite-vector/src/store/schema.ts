@@ -103,6 +103,8 @@ export const STEPS: readonly string[] = [
   // Which file of the file system this is; see replaced.ts.
   'ALTER TABLE database_metadata ADD COLUMN file_mark TEXT',
   SAVED_INDEXES_STEP,
+  // Whether the peer said that it does not come back.
+  'ALTER TABLE peers ADD COLUMN has_left INTEGER NOT NULL DEFAULT 0',
 ]
 
 /** The `user_version` that this release writes. */

@@ -198,7 +198,10 @@ const SQL = {
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (peer, shard) DO UPDATE SET
     version_vector = ?3, last_contact = ?4`,
   setStable: 'UPDATE sync_cursors SET stable_vector = ? WHERE peer = ? AND shard = ?',
-  reportsOf: `SELECT peer, version_vector, stable_vector, last_contact FROM sync_cursors WHERE shard = ?`,
+  reportsOf: `SELECT peer, version_vector, stable_vector, last_contact FROM sync_cursors
+    JOIN peers USING (peer) WHERE shard = ? AND has_left = 0`,
+  hasLeft: 'SELECT has_left FROM peers WHERE fingerprint = ?',
+  setLeft: 'UPDATE peers SET has_left = ? WHERE fingerprint = ?',
   getFloor: 'SELECT gc_floor, collected_through FROM shard_metadata WHERE shard = ?',
   setFloor: `UPDATE shard_metadata SET gc_floor = ?, collected_through = max(collected_through, ?)
     WHERE shard = ?`,

@@ -495,6 +495,11 @@ export interface ReplicaStore {
   onReport(listener: (shardId: string, peer: string) => void): () => void
   /** A peer says what it durably holds. */
   recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void
+  /**
+   * The peer has said that it does not come back, or that it is here again. While it has left, deletes are forgotten without
+   * waiting for it; when it comes back all the same, it compares rows.
+   */
+  notePeerLeft(peer: string, hasLeft: boolean): void
   peerCursor(shardId: string, peer: string): PeerCursor | null
   peerCursors(): readonly PeerCursor[]
   /**

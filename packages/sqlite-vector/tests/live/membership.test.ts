@@ -214,6 +214,38 @@ describe('introductions', () => {
     ).toBe(true)
   })
 
+  test('a node that left holds no delete back; back again, it brings none of them to life', async () => {
+    await using cluster = new Cluster()
+    const [a, b] = [await cluster.add('a'), await cluster.add('b')]
+    trustEachOther(a, b)
+    a.db.createShard(SHARD, { dimension: 2 })
+    for (const id of ['kept', 'dead']) a.db.insert(SHARD, { id, embedding: [1, 0] })
+    await b.coordinator.sync.sync(SHARD, a.address)
+    await expect.poll(() => member(b, 'a')?.status, PATIENCE).toBe('online')
+    a.db.delete(SHARD, 'dead')
+    expect(a.db.collectTombstones(SHARD)).toBe(0)
+
+    await b.coordinator.leave()
+    await expect.poll(() => member(a, 'b')?.status, PATIENCE).toBe('left')
+    expect(a.db.collectTombstones(SHARD)).toBe(1)
+    b.db.update(SHARD, 'kept', { metadata: { edited: true } })
+    b.db.close()
+    const back = await cluster.add('b', { identity: b.identity })
+    trustEachOther(a, back)
+    await back.coordinator.sync.sync(SHARD, a.address)
+
+    for (const { db } of [a, back]) {
+      expect(db.list(SHARD, {}).records.map(({ id }) => id)).toEqual(['kept'])
+      expect(db.get(SHARD, 'kept')?.metadata).toEqual({ edited: true })
+    }
+    // From now on it is waited for again.
+    await expect.poll(() => member(a, 'b')?.status, PATIENCE).toBe('online')
+    a.db.delete(SHARD, 'kept')
+    expect(a.db.collectTombstones(SHARD)).toBe(0)
+    await back.coordinator.sync.sync(SHARD, a.address)
+    expect(a.db.collectTombstones(SHARD)).toBe(1)
+  })
+
   test('a node that closes is shown as offline, and as online once it is back', async () => {
     await using cluster = new Cluster()
     const [a, b] = [await cluster.add('a'), await cluster.add('b')]

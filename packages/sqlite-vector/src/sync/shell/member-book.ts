@@ -140,6 +140,9 @@ export class MemberBook {
     if (known === undefined && !this.#makeRoom(record.trusted)) return false
     this.#entries.set(record.peer, { ...record, introducedBy, heardMs: this.#clock.nowMs() })
     this.#touch()
+    this.#attempt(() => {
+      this.#store.notePeerLeft(record.peer, record.statement.status === 'left')
+    })
     return true
   }
 
@@ -168,9 +171,13 @@ export class MemberBook {
   flush(): void {
     this.#cancelSave?.()
     this.#cancelSave = null
-    if (!this.#isDirty) return
+    if (this.#isDirty) this.#attempt(() => this.#save())
+  }
+
+  /** Nobody waits for what the book writes: its owner is told of a failure. */
+  #attempt(task: () => void): void {
     try {
-      this.#save()
+      task()
     } catch (error) {
       this.#onError(error)
     }
