@@ -29,6 +29,7 @@ import { floorOf, raiseFloor } from './collect.ts'
 import { guardOwnDots, guardOwnWrites, settleClaims } from './own-writes.ts'
 import { movePulled, noteReport } from './peers.ts'
 import { boundByQuarantine, putAside, releaseCovered } from './quarantine.ts'
+import { noteMoved } from './recent-writes.ts'
 import {
   addRecord,
   findHidden,
@@ -221,7 +222,10 @@ function applyChange(
     return
   }
   if (before === null) addRecord(transaction, shard, change.id, whole)
-  else replaceRecord(transaction, shard, change.id, before, whole)
+  else {
+    replaceRecord(transaction, shard, change.id, before, whole)
+    noteMoved(transaction, shard, before.state)
+  }
   tally.applied += 1
   if (whole.siblings.length > 1 && before?.operation !== OPERATION.conflict) tally.conflicts += 1
   releaseCovered(transaction, shard, { id: change.id, ...whole })

@@ -70,6 +70,18 @@ export function noteWritten(
   }
 }
 
+/**
+ * Notes that a record goes to another place of the feed by what somebody else wrote. With a write of ours in it, who reads
+ * the feed in part from the file and in part from here would miss it at both places: we begin anew.
+ */
+export function noteMoved(
+  { actor }: WriteTransaction,
+  shard: OpenShard,
+  { siblings }: RecordState,
+): void {
+  if (siblings.some(({ dot }) => dot.actor === actor)) shard.hasMoved = true
+}
+
 /** The caller's array may be written to as soon as the call returns. Null where the payload is not all at hand. */
 function copyOf(sibling: Sibling): Sibling | null {
   const { value } = sibling
@@ -158,7 +170,7 @@ export class RecentWrites {
   #take(shard: OpenShard, actor: ActorId, logId: string): void {
     const { shardId, written, headBefore, counterBefore } = shard
     const made = shard.ownCounter - counterBefore
-    const isWhole = (made === 0 || written?.count === made) && !shard.hasRemoved
+    const isWhole = (made === 0 || written?.count === made) && !shard.hasMoved
     let recent = this.#shards.get(shardId)
     const follows = recent?.shard.head === headBefore && recent.actor === actor
     if (recent === undefined || !isWhole || !follows || recent.logId !== logId) {

@@ -215,7 +215,7 @@ export function removeRecord(
     shard.tombstoneCount -= 1
   }
   shard.fingerprint = exchange(shard.fingerprint, recordHash(hash64, id, before.state.siblings), 0n)
-  shard.hasRemoved = true
+  shard.hasMoved = true
   shard.touched = true
 }
 

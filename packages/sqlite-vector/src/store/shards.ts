@@ -63,8 +63,8 @@ export interface OpenShard extends ShardInfo {
   readonly counterBefore: number
   /** What this transaction wrote itself, for those that send it; null where nobody does, or it cannot be kept. */
   written: Written | null
-  /** Set when this transaction forgot a record, which the feed does not tell. */
-  hasRemoved: boolean
+  /** Set when this transaction forgot a record, or moved one with a write of ours by what somebody else wrote. */
+  hasMoved: boolean
   /** Rows of `own_writes` as this transaction last read them; null when they may be others. */
   ownWrites: readonly OwnWritesRow[] | null
   /** Set when the row must be written though neither head nor vector moved; listeners are told as well. */
@@ -153,7 +153,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
     headBefore: row.head,
     counterBefore: ownCounter,
     written: isExposed ? NOTHING_WRITTEN : null,
-    hasRemoved: false,
+    hasMoved: false,
     ownWrites: null,
     touched: false,
   }

@@ -6,6 +6,7 @@ import { expect, test } from 'vitest'
 import { RECENT_WRITES_BYTES_MAX, TEXT_BYTES_MAX } from '../../../src/limits.ts'
 import type { DeltaQuery, DeltaRead } from '../../../src/store/types.ts'
 import type { SQLiteVectorDB } from '../../../src/store/vector-db.ts'
+import { contextOf } from '../../../src/sync/conflict.ts'
 import { encodeDelta } from '../../../src/sync/delta.ts'
 import { type Fixture, folder, open, pull, record } from './fixture.ts'
 
@@ -20,7 +21,12 @@ function pushQuery(db: SQLiteVectorDB, after: number, counter: number): DeltaQue
 
 /** What goes over the wire, and where the reader stands then. */
 function told({ changes, through, atHead, state }: DeltaRead): unknown {
-  return { frame: [...encodeDelta({ through, changes }, 3)], through, atHead, state }
+  // A context has no order.
+  const inOrder = changes.map((change) => ({
+    ...change,
+    context: new Map([...contextOf(change)].toSorted(([a], [b]) => (a < b ? -1 : 1))),
+  }))
+  return { frame: [...encodeDelta({ through, changes: inOrder }, 3)], through, atHead, state }
 }
 
 /** The head and the newest counter of our own, as a session has them that has pushed everything. */
@@ -41,7 +47,7 @@ function chance(seed: number): (end: number) => number {
 async function writeAtRandom({ db }: Fixture, from: Fixture, draw: ReturnType<typeof chance>) {
   const id = `r${draw(8)}`
   const given = { ...record(id, { at: draw(1_000) }), text: `text ${draw(50)}` }
-  switch (draw(9)) {
+  switch (draw(10)) {
     case 0:
       db.delete('docs', id)
       return
@@ -68,6 +74,12 @@ async function writeAtRandom({ db }: Fixture, from: Fixture, draw: ReturnType<ty
       return
     case 5:
       from.db.upsert('docs', record(`theirs${draw(5)}`))
+      pull(from, { db } as Fixture)
+      return
+    case 6:
+      // A conflict with what is ours, or what supersedes it.
+      if (draw(2) === 0) pull({ db } as Fixture, from)
+      from.db.upsert('docs', record(id))
       pull(from, { db } as Fixture)
       return
     default:
@@ -120,6 +132,25 @@ test('is read from the file where another process has written', async () => {
   expect(first.changes.map(({ id }) => id)).toEqual(['ours', 'theirs'])
   expect(second.changes.map(({ id }) => id)).toEqual(['again'])
   expect(second).toMatchObject({ through: 3, atHead: true })
+})
+
+test('is read from the file where somebody else has written over it', async () => {
+  using fixture = await open()
+  using from = await open()
+  const { db } = fixture
+  for (const id of ['a', 'b']) db.upsert('docs', record(id))
+  db.replica.expose('docs')
+  for (const id of ['c', 'd']) db.upsert('docs', record(id))
+  from.db.upsert('docs', record('c'))
+  pull(from, fixture)
+
+  // The first is before what memory knows of, and reads past the place that the record has left.
+  const first = db.replica.readDelta('docs', { ...pushQuery(db, 0, 0), countMax: 3 })
+  const second = db.replica.readDelta('docs', pushQuery(db, first.through, 0))
+
+  const ids = [...first.changes, ...second.changes].map(({ id }) => id)
+  expect(ids).toEqual(['a', 'b', 'd', 'c'])
+  expect(second.changes[0]?.siblings).toHaveLength(2)
 })
 
 test('is read from the file once records were forgotten', async () => {
