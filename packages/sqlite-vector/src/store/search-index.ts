@@ -13,7 +13,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { must } from '../assert.ts'
-import { bytesToFloat32 } from '../bytes.ts'
+import { bytesToFloat32, bytesToHex } from '../bytes.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { Arena } from '../search/arena.ts'
 import { calibrate, rowsOfArena, sampleRecords } from '../search/calibrate.ts'
@@ -87,12 +87,12 @@ export class SearchIndexes {
     // What a write transaction sees may be undone, and the feed would not say so.
     if (this.#core.writing || this.#memoryBytesMax === 0) return null
     const entry = this.#entry(shard.shard_id)
-    const basis = this.#basis(shard)
-    if (entry.index !== null && !entry.index.validFor(basis, this.#collectedThrough(shard))) {
+    const { basis, collectedThrough } = this.#feed(shard)
+    if (entry.index !== null && !entry.index.validFor(basis, collectedThrough)) {
       entry.index = null
       entry.unavailable = null
     }
-    entry.index ??= this.#load(basis, shard, entry)
+    entry.index ??= this.#load(basis, collectedThrough, shard, entry)
     const wanted = entry.index === null || (exact && entry.index.provisional)
     if (wanted && entry.unavailable === null && !this.#large(shard, shard.head)) {
       entry.index = this.#create(basis, shard, entry, entry.index)
@@ -155,13 +155,13 @@ export class SearchIndexes {
     return entry
   }
 
-  #basis(shard: ShardRow): IndexBasis {
-    const { logId } = this.#core.identity()
-    return { shard: shard.shard, logId }
-  }
-
-  #collectedThrough(shard: ShardRow): number {
-    return Number(this.#statements.collectedThrough.get(shard.shard)?.['collected_through'] ?? 0)
+  /** What an index of the shard is made from now, and up to where the feed no longer tells of every delete. */
+  #feed(shard: ShardRow): { readonly basis: IndexBasis; readonly collectedThrough: number } {
+    const row = must(this.#statements.feed.get(shard.shard), 'the row of an open shard')
+    return {
+      basis: { shard: shard.shard, logId: bytesToHex(row['log_id'] as Uint8Array) },
+      collectedThrough: Number(row['collected_through']),
+    }
   }
 
   #large(shard: ShardRow, rows: number): boolean {
@@ -172,7 +172,12 @@ export class SearchIndexes {
   }
 
   /** The index that the codes on disk make, not yet in step; null when there are none to be used. */
-  #load(basis: IndexBasis, shard: ShardRow, entry: Entry): ShardIndex | null {
+  #load(
+    basis: IndexBasis,
+    collectedThrough: number,
+    shard: ShardRow,
+    entry: Entry,
+  ): ShardIndex | null {
     if (entry.loaded || entry.unavailable !== null || this.#files === null) return null
     entry.loaded = true
     const rows = fittingRows(
@@ -182,7 +187,6 @@ export class SearchIndexes {
       this.#memoryBytesMax,
     )
     if (rows === null) return null
-    const collectedThrough = this.#collectedThrough(shard)
     const loaded = this.#files.load(shard, ({ logId, cursor, dimension, metric, int8 }) => {
       if (logId !== basis.logId) return 'it follows the feed of another file'
       if (dimension !== shard.dimension || metric !== shard.metric) return 'it is of another shard'
@@ -340,8 +344,8 @@ export class SearchIndexes {
       done = this.#core.read(() => {
         const shard = findShardRow(this.#core, shardId)
         if (shard === null) return true
-        const basis = this.#basis(shard)
-        if (built === null || !built.validFor(basis, this.#collectedThrough(shard))) {
+        const { basis, collectedThrough } = this.#feed(shard)
+        if (built === null || !built.validFor(basis, collectedThrough)) {
           built = this.#create(basis, shard, entry, outgrown ? null : before)
         }
         if (built === null) return true

@@ -13,7 +13,8 @@ const SQL = {
     FROM vector_changelog c LEFT JOIN embeddings e ON e.record = c.record
     WHERE c.position > ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
     ORDER BY c.position LIMIT ?3`,
-  collectedThrough: 'SELECT collected_through FROM shard_metadata WHERE shard = ?',
+  feed: `SELECT d.log_id, s.collected_through FROM shard_metadata s, database_metadata d
+    WHERE s.shard = ?`,
   embeddingAt: `SELECT e.embedding FROM vector_changelog c JOIN embeddings e ON e.record = c.record
     WHERE c.position >= ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
     ORDER BY c.position LIMIT 1`,
@@ -31,7 +32,7 @@ const REGEXES_MAX = 64
 /** The prepared statements of search on one open file. */
 export class SearchStatements {
   readonly readTail: StatementSync
-  readonly collectedThrough: StatementSync
+  readonly feed: StatementSync
   readonly embeddingAt: StatementSync
   readonly embedding: StatementSync
   readonly idOf: StatementSync
@@ -44,11 +45,13 @@ export class SearchStatements {
     this.readTail = db.prepare(SQL.readTail)
     // Rows as arrays: this statement reads every row of a shard.
     this.readTail.setReturnArrays(true)
-    this.collectedThrough = db.prepare(SQL.collectedThrough)
+    this.feed = db.prepare(SQL.feed)
     this.embeddingAt = db.prepare(SQL.embeddingAt)
     this.embedding = db.prepare(SQL.embedding)
     this.idOf = db.prepare(SQL.idOf)
     this.record = db.prepare(SQL.record)
+    // A search runs it for each result.
+    this.record.setReturnArrays(true)
     db.function(REGEX_FUNCTION, { deterministic: true }, matchesRegex(new Map()))
   }
 

@@ -310,11 +310,8 @@ export class Searcher {
   /** A record by its rowid. */
   read(record: number, includeVectors: boolean): VectorRecord {
     const row = must(this.#statements.record.get(record), 'the row of a record just found')
-    const found = {
-      id: String(row['vector_id']),
-      metadata: JSON.parse(String(row['metadata'])) as Metadata,
-      text: row['document'] as string | null,
-    }
+    const [id, metadata, text] = row as unknown as RecordRow
+    const found = { id, metadata: JSON.parse(metadata) as Metadata, text }
     return includeVectors ? { ...found, embedding: this.#embeddingOf(record) } : found
   }
 
@@ -331,6 +328,8 @@ export class Searcher {
 function distancesOf(ranked: readonly RankedRecord[]): number[] {
   return ranked.map(({ distance }) => distance)
 }
+
+type RecordRow = readonly [id: string, metadata: string, text: string | null]
 
 interface ScanRow {
   readonly record: number
