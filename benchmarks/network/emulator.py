@@ -4,8 +4,7 @@
 Makes two TUN devices, whose names are the arguments; whoever started it moves them into their namespaces.
 Packets that one end sends come out at the other. What the path does to them is set by lines of JSON on
 stdin, each answered by "ok"; randomness is seeded. TUN hands out whole packets with valid checksums and no
-segmentation offload, so TCP and QUIC meet the same path. It goes before other processes: a path does not
-get slower where its ends are busy. Ends with stdin.
+segmentation offload, so TCP and QUIC meet the same path. Ends with stdin.
 """
 import fcntl
 import gc
@@ -29,16 +28,9 @@ def open_tun(name):
     return descriptor
 
 
-def go_before_others():
-    gc.disable()
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except OSError:
-        pass  # Not permitted here: the path is then as punctual as the machine is idle.
-
-
 def main():
-    go_before_others()
+    # No real-time priority: waking before both ends for every packet took most of a busy machine's time from them.
+    gc.disable()
     ends = [open_tun(name) for name in sys.argv[1:3]]
     other = {ends[0]: ends[1], ends[1]: ends[0]}
     path = {"delayMs": 0, "loss": 0, "reorder": 0, "duplicate": 0, "rateMbit": 0, "down": False}
