@@ -345,6 +345,10 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     this.#host.onGone(this)
   }
 
+  isBlocked(): boolean {
+    return !this.#turns.isEmpty
+  }
+
   wanted(): boolean {
     return this.isOpen
   }

@@ -15,6 +15,9 @@
  * packets, which can never come. So when its timer fires, its probe is sent to where the peer is now: the
  * acknowledgement of that one tells the engine that all before it were lost.
  *
+ * Loss: when the engine's BBR hears of one, it takes what is under way at that moment for all that the path
+ * carries. So where writers wait, the room that an acknowledgement makes is filled before the next one is heard.
+ *
  * Reference: RFC 9000 §10 (idle, closing), RFC 9002 §6.2 (timeouts).
  */
 import { abortable } from './abortable.ts'
@@ -43,6 +46,8 @@ export interface PumpHost {
   transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void
   /** Something came in: {@link QuicPump.progress} soon. */
   passSoon(): void
+  /** Whether writers wait until more may be under way. */
+  isBlocked(): boolean
   /** Between taking in and sending out: what has become possible? */
   progress(): void
   /** The engine has nothing more to say, ever. */
@@ -69,7 +74,7 @@ export class QuicPump {
   #cancelTimer: (() => void) | null = null
   #timerAtMs = 0
   #isPacing = false
-  /** The last flush ended because no more was to leave yet. */
+  /** After the last flush there was more to say: it waits for time or for acknowledgements, and is not idle. */
   #waited = false
   #isGone = false
   #sentMs: number
@@ -90,7 +95,7 @@ export class QuicPump {
     this.#datagramBytesFull = datagramBytes
     this.#sentMs = host.options.clock.monotonicMs()
     this.#receivedMs = this.#sentMs
-    const gain = host.options.congestionControl === 'bbr' ? 1.5 : 1.25
+    const gain = host.options.congestionControl === 'bbr' ? 2 : 1.25
     this.#pacer = new QuicPacer(gain, datagramBytes, () => this.#pathToPace())
   }
 
@@ -141,7 +146,8 @@ export class QuicPump {
       // A forged or damaged datagram is dropped; a fatal one has set localError, seen in the pass.
       refusedFor = error instanceof Error ? error.message : String(error)
     }
-    this.#host.passSoon()
+    if (refusedFor === null && this.#host.isBlocked() && !isLoopback(from.host)) this.run()
+    else this.#host.passSoon()
     return refusedFor
   }
 
@@ -180,8 +186,9 @@ export class QuicPump {
       this.#sentMs = nowMs
       this.#host.transmit(memory.subarray(0, length), from, to)
     }
-    this.#waited = tokens <= 0
-    if (this.#waited && !this.#isPacing) {
+    const isOut = tokens <= 0
+    this.#waited = isOut || this.#host.isBlocked()
+    if (isOut && !this.#isPacing) {
       this.#isPacing = true
       clock.schedule(PACE_MS, () => {
         this.#isPacing = false
