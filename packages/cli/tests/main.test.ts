@@ -4,6 +4,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { createVectorDB } from '@agentic-flow/sqlite-vector'
 import { openIdentity, TrustList } from '@agentic-flow/sqlite-vector/transport'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -185,6 +186,13 @@ test('two nodes that pinned each other sync; a third that nobody pinned is refus
   const synced = on(b, 'sync', 'notes', address, '--json')
   const verified = on(b, 'verify', '--peer', address)
   const repaired = on(b, 'repair', 'notes', '--peer', address, '--json')
+  const whole = on(b, 'verify', '--peer', address, '--payloads')
+  {
+    using raw = new DatabaseSync(b)
+    raw.exec(`UPDATE vectors SET metadata = '{"altered":true}'`)
+  }
+  const damaged = on(b, 'verify', '--peer', address, '--payloads')
+  const alone = on(b, 'verify', '--payloads')
   const refused = on(stranger, 'sync', 'notes', address)
   on(b, 'peers', 'add', 'a', address)
   const checked = on(b, 'peers', '--check', '--json')
@@ -193,6 +201,10 @@ test('two nodes that pinned each other sync; a third that nobody pinned is refus
   expect(on(b, 'fingerprint', '--certificate').stdout).toBe(readFileSync(pem(b), 'utf8'))
   expect(JSON.parse(synced.stdout)).toMatchObject({ applied: 2, sent: 0 })
   expect(verified).toMatchObject({ status: 0, stdout: 'notes: equal\n' })
+  expect(whole).toMatchObject({ status: 0, stdout: 'notes: equal, payloads equal\n' })
+  expect(damaged.status).toBe(3)
+  expect(damaged.stdout).toContain('notes: equal, 2 records not the same on both sides: "')
+  expect(alone).toMatchObject({ status: 2, stderr: expect.stringContaining('--peer') })
   expect(JSON.parse(repaired.stdout)).toMatchObject({ shards: [{ equal: true, repaired: 0 }] })
   expect(JSON.parse(checked.stdout)).toMatchObject({ peers: [{ nodeId: 'a', status: 'online' }] })
   expect(refused.status).toBe(1)

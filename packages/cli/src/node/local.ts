@@ -57,9 +57,9 @@ export async function openLocalNode(path: string, nodeId: string): Promise<NodeC
       const counts = { applied, sent, conflicts, quarantined, wireBytes, durationMs }
       return { shardId, address, peer, pulled, pushed, ...counts }
     },
-    async verify(shardId, address, signal) {
+    async verify(shardId, address, payloads, signal) {
       const { sync } = await network()
-      const { state: _, ...summary } = await sync.verify(shardId, address, { signal })
+      const { state: _, ...summary } = await sync.verify(shardId, address, { signal, payloads })
       return summary
     },
     async *watch(shardId, request, signal) {

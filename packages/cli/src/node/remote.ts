@@ -184,8 +184,8 @@ function peerMethods(
       const counts = { applied, sent, conflicts, quarantined, durationMs, wireBytes: bytes }
       return { shardId: shard, address: peer, peer, ...counts } satisfies SyncSummary
     },
-    verify: (shardId, peer, signal) =>
-      ask<VerifySummary>('POST', `${shardPath(shardId)}/verify`, { peer }, signal),
+    verify: (shardId, peer, payloads, signal) =>
+      ask<VerifySummary>('POST', `${shardPath(shardId)}/verify`, { peer, payloads }, signal),
     async quarantine(shardId) {
       const path = `${shardPath(shardId)}/quarantine?limit=10000`
       return (await ask<{ entries: readonly QuarantineEntry[] }>('GET', path)).entries

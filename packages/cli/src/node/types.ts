@@ -132,6 +132,8 @@ export interface VerifySummary {
   readonly repaired: number
   readonly dropped: number
   readonly onlyHere: number
+  /** Records that are not the same on both sides; null: payloads were not compared. */
+  readonly damaged: { readonly count: number; readonly ids: readonly string[] } | null
 }
 
 /** A node to ask. */
@@ -158,7 +160,12 @@ export interface NodeClient {
   peers(check: boolean): Promise<readonly PeerSummary[]>
   /** `address`: where the peer listens; for a server the name under which it knows it. */
   sync(shardId: string, address: string, signal: AbortSignal): Promise<SyncSummary>
-  verify(shardId: string, address: string, signal: AbortSignal): Promise<VerifySummary>
+  verify(
+    shardId: string,
+    address: string,
+    payloads: boolean,
+    signal: AbortSignal,
+  ): Promise<VerifySummary>
   conflicts(
     shardId: string,
     page: PageRequest,

@@ -107,6 +107,8 @@ describe('sync on demand', () => {
 
     const one = await b.api.post('/v1/sync', { shard: 'demand', peer: 'a' })
     const verified = await b.api.post('/v1/shards/demand/verify', { peer: 'a' })
+    const payloads = await b.api.post('/v1/shards/demand/verify', { peer: 'a', payloads: true })
+    const refused = await b.api.post('/v1/shards/demand/verify', { payloads: true })
     const recounted = await b.api.post('/v1/shards/demand/verify', {})
     await b.api.delete('/v1/peers/a')
 
@@ -115,6 +117,9 @@ describe('sync on demand', () => {
       results: [{ shardId: 'demand', peer: 'a', ok: true }],
     })
     expect(verified.body).toMatchObject({ correct: true, equal: true, divergences: 0 })
+    expect(verified.body).toMatchObject({ damaged: null })
+    expect(payloads.body).toMatchObject({ equal: true, damaged: { count: 0, ids: [] } })
+    expect(refused.status).toBe(400)
     expect(recounted.body).toMatchObject({ correct: true, recordCount: 1 })
   })
 

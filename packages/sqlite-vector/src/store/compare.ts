@@ -4,20 +4,29 @@
  * Not here: who asks whom, and when (sync/session-puller.ts). Only records with a put count, as in the
  * fingerprint: tombstones are collected at different times on different replicas.
  *
- * Two reasons to compare, two rules:
+ * Three reasons to compare, three rules:
  * - `floor`: the sender forgot deletes that we never saw. A record of which it lists no put is asked for: it may
  *   be deleted there and not forgotten. What it covers and then does not have at all was deleted there: we drop
  *   it. A sibling of ours that it covers and has not was superseded there: we drop that, too.
  * - `equal`: equal version vectors, different rows: something was lost. What either side has is restored.
+ * - `payloads`: equal names, and are they the same writes? Nothing is changed where not: nobody knows which one is damaged.
  *
  * Time passes while rows are compared, and other sessions go on: what they bring meanwhile, the sender may have deleted
  * and forgotten ({@link doubtfulSince}); what we forget meanwhile must not be taken for lost (`floor` of {@link Findings}).
  */
 import { must } from '../assert.ts'
+import { bytesEqual, viewToBytes } from '../bytes.ts'
 import { CLOCK_DRIFT_MS_MAX, COMPARE_NEED_MAX } from '../limits.ts'
 import { receiveHlc, skewMs } from '../clock/hlc.ts'
 import { contextOf } from '../sync/conflict.ts'
-import type { Change, RecordState, VersionVector, Sibling } from '../sync/types.ts'
+import type {
+  Change,
+  Dot,
+  RecordState,
+  RecordValue,
+  VersionVector,
+  Sibling,
+} from '../sync/types.ts'
 import { covers, dominates, EMPTY_VECTOR } from '../sync/version-vector.ts'
 import { applyWhole, type ApplyTally, emptyTally } from './apply.ts'
 import { raiseFloor } from './collect.ts'
@@ -27,6 +36,7 @@ import { changeOf } from './changelog.ts'
 import { HashScan } from './fingerprints.ts'
 import { guardOwnDots } from './own-writes.ts'
 import { RangeSum } from './range-sum.ts'
+import { noteMoved } from './recent-writes.ts'
 import {
   findRecord,
   findStored,
@@ -61,8 +71,9 @@ export function* summarizeRanges(
   core: StoreCore,
   shardId: string,
   ranges: readonly IdRange[],
+  payloads: boolean,
 ): Sliced<readonly RangeAnswer[]> {
-  const scan = scanOf(core, shardId)
+  const scan = scanOf(core, shardId, payloads)
   const answers: RangeAnswer[] = []
   for (const range of ranges) {
     const sum = new RangeSum()
@@ -83,12 +94,12 @@ export function* compareRanges(
   answers: readonly RangeAnswer[],
   mode: CompareMode,
 ): Sliced<Comparison> {
-  const scan = scanOf(core, shardId)
+  const scan = scanOf(core, shardId, mode === 'payloads')
   const found: Found = { descend: [], need: [], extra: 0 }
   for (const [index, range] of asked.entries()) {
     const answer = must(answers[index], 'an answer for every range')
     if (answer.type === 'parts') yield* compareParts(scan, range, answer.parts, found)
-    else if (mode === 'equal') yield* compareEqual(scan, range, answer.records, found)
+    else if (mode !== 'floor') yield* compareEqual(scan, range, answer.records, found)
     else yield* compareFloor(scan, range, answer.records, found)
   }
   return found
@@ -100,8 +111,8 @@ interface Found {
   extra: number
 }
 
-function scanOf(core: StoreCore, shardId: string): HashScan {
-  return new HashScan(core, core.read(() => shardRow(core, shardId)).shard)
+function scanOf(core: StoreCore, shardId: string, payloads: boolean): HashScan {
+  return new HashScan(core, core.read(() => shardRow(core, shardId)).shard, payloads)
 }
 
 /** What either side has and the other has not, or has otherwise. */
@@ -160,6 +171,35 @@ function* compareParts(
     if (to === null) break
     from = to
   }
+}
+
+/** Ids of `changes` of which a write is here, too, and wrote something else. */
+export function damagedAmong(
+  core: StoreCore,
+  shardId: string,
+  changes: readonly Change[],
+): readonly string[] {
+  const { shard } = shardRow(core, shardId)
+  return changes.flatMap(({ id, siblings: theirs }) => {
+    const record = findStored(core, shard, id)
+    const ours = record === null ? [] : withPayload(core, record).state.siblings
+    const isDamaged = theirs.some((sibling) => {
+      const own = ours.find((other) => sameDot(other.dot, sibling.dot))
+      return own !== undefined && !sameValue(own.value, sibling.value)
+    })
+    return isDamaged ? [id] : []
+  })
+}
+
+function sameDot(a: Dot, b: Dot): boolean {
+  return a.actor === b.actor && a.counter === b.counter
+}
+
+function sameValue(a: RecordValue | null, b: RecordValue | null): boolean {
+  if (a === null || b === null) return a === b
+  if (a.metadata !== b.metadata || a.text !== b.text) return false
+  if (a.embedding === null || b.embedding === null) return a.embedding === b.embedding
+  return bytesEqual(viewToBytes(a.embedding), viewToBytes(b.embedding))
 }
 
 /** What a comparison found, and what it rests on. */
@@ -291,6 +331,7 @@ function dropCovered(
     ),
   )
   replaceRecord(transaction, shard, id, record, { siblings, context: contextOf(record.state) })
+  noteMoved(transaction, shard, record.state)
   return 1
 }
 

@@ -16,9 +16,9 @@
  * | …     | id       | UTF-8, to the end                       |
  */
 import { assert } from '../assert.ts'
-import { hexToBytes } from '../bytes.ts'
+import { hexToBytes, utf8ToBytes, viewToBytes } from '../bytes.ts'
 import { ID_BYTES_MAX, VERSION_VECTOR_ACTORS_MAX } from '../limits.ts'
-import type { ActorId, Sibling } from '../sync/types.ts'
+import type { ActorId, RecordValue, Sibling } from '../sync/types.ts'
 
 /** xxHash64 of bytes, seed 0. */
 export type Hash64 = (bytes: Uint8Array) => bigint
@@ -27,6 +27,8 @@ export type Hash64 = (bytes: Uint8Array) => bigint
 export const FINGERPRINT_ZERO = 0n
 
 const ACTOR_BYTES = 16
+const NONE = 0xffff_ffff
+const EMPTY_BYTES: Uint8Array = new Uint8Array(0)
 const DOT_BYTES = ACTOR_BYTES + 8
 // Most records in a row are of one actor.
 let lastActor = ''
@@ -48,6 +50,51 @@ export function putHash(hash: Hash64, id: string, actor: ActorId, counter: numbe
   const offset = startHash(1, id)
   writeDot(offset, actor, counter)
   return finishHash(hash, offset + DOT_BYTES, id)
+}
+
+/**
+ * What a record adds to a sum that covers what was written, too: the hash of its {@link recordHash}, 8 bytes, and of each
+ * sibling in the order of dots. All integers little-endian:
+ *
+ * | bytes | field     | encoding                                         |
+ * | ----- | --------- | ------------------------------------------------ |
+ * | 4     | embedding | u32, bytes that follow; 2^32 - 1 for a delete    |
+ * | …     |           | float32 each, little-endian                      |
+ * | 4     | metadata  | u32, bytes that follow; nothing of a delete      |
+ * | …     |           | UTF-8                                            |
+ * | 4     | text      | u32, bytes that follow; 2^32 - 1 for no text     |
+ * | …     |           | UTF-8                                            |
+ */
+export function payloadHash(
+  hash: Hash64,
+  names: bigint,
+  values: readonly (RecordValue | null)[],
+): bigint {
+  const head = Buffer.alloc(8)
+  head.writeBigUInt64LE(names)
+  const parts: Uint8Array[] = [head]
+  for (const value of values) {
+    if (value === null) {
+      parts.push(lengthOf(NONE))
+      continue
+    }
+    const metadata = utf8ToBytes(value.metadata)
+    const embedding = value.embedding === null ? EMPTY_BYTES : viewToBytes(value.embedding)
+    parts.push(lengthOf(embedding.length), embedding, lengthOf(metadata.length), metadata)
+    if (value.text === null) {
+      parts.push(lengthOf(NONE))
+      continue
+    }
+    const text = utf8ToBytes(value.text)
+    parts.push(lengthOf(text.length), text)
+  }
+  return hash(Buffer.concat(parts))
+}
+
+function lengthOf(length: number): Uint8Array {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32LE(length)
+  return bytes
 }
 
 function startHash(siblingCount: number, id: string): number {

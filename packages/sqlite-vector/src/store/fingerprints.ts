@@ -6,9 +6,11 @@
  * Rows are read in slices, each in a transaction of its own. Written to meanwhile, a record counts as it was at some
  * time of the reading, and exactly once: ids are read in their order, and no record changes its id.
  */
+import { must } from '../assert.ts'
 import type { StoreCore } from './core.ts'
-import { putHash, recordHash } from './fingerprint.ts'
-import { conflictSiblings, OPERATION } from './register.ts'
+import { payloadHash, putHash, recordHash } from './fingerprint.ts'
+import { conflictSiblings, OPERATION, payloadToValue } from './register.ts'
+import type { PayloadRow } from './statements.ts'
 import type { IdRange, Sliced } from './types.ts'
 
 interface RangeRow {
@@ -25,6 +27,9 @@ const NO_BOUND: Uint8Array = new Uint8Array(0)
 /** All ids. */
 export const WHOLE_RANGE: IdRange = { from: '', to: null }
 
+/** Rows that are hashed by name in the time in which one is read and hashed with what it wrote. */
+const PAYLOAD_COST = 4
+
 /** Told of a record; false ends the reading. */
 export type HashVisitor = (id: string, hash: bigint) => boolean
 
@@ -32,12 +37,17 @@ export type HashVisitor = (id: string, hash: bigint) => boolean
 export class HashScan {
   readonly #core: StoreCore
   readonly #shard: number
+  readonly #payloads: boolean
+  readonly #rowsMax: number
   #left: number
 
-  constructor(core: StoreCore, shard: number) {
+  /** With `payloads` the hashes cover what was written, else only the names of the writes. */
+  constructor(core: StoreCore, shard: number, payloads = false) {
     this.#core = core
     this.#shard = shard
-    this.#left = core.sliceRows
+    this.#payloads = payloads
+    this.#rowsMax = payloads ? Math.ceil(core.sliceRows / PAYLOAD_COST) : core.sliceRows
+    this.#left = this.#rowsMax
   }
 
   /** Tells `visit` of the records of the range that have a put, in the order of the bytes of their ids. */
@@ -52,7 +62,7 @@ export class HashScan {
       this.#left -= Math.max(1, rows.count)
       if (this.#left <= 0) {
         yield sliceRows
-        this.#left = sliceRows
+        this.#left = this.#rowsMax
       }
       if (rows.count < limit) return
       after = rows.next
@@ -78,7 +88,7 @@ export class HashScan {
       ) as unknown as RangeRow[]
       const hashed: { id: string; hash: bigint }[] = []
       for (const row of rows) {
-        const hash = hashOf(core, row)
+        const hash = this.#payloads ? wholeHashOf(core, row) : hashOf(core, row)
         if (hash !== null) hashed.push({ id: row.vector_id, hash })
       }
       // The least text above the last.
@@ -93,4 +103,17 @@ function hashOf(core: StoreCore, row: RangeRow): bigint | null {
   if (operation === OPERATION.put) return putHash(core.hash64, id, core.actorOf(actor), counter)
   const siblings = conflictSiblings(core, record)
   return siblings.some(({ value }) => value !== null) ? recordHash(core.hash64, id, siblings) : null
+}
+
+/** The same with what was written. */
+function wholeHashOf(core: StoreCore, row: RangeRow): bigint | null {
+  const names = hashOf(core, row)
+  if (names === null) return null
+  if (row.operation === OPERATION.put) {
+    const payload = must(core.sql.getPayload.get(row.record), 'the row of a visible record')
+    const value = payloadToValue(payload as unknown as PayloadRow, { actor: '', counter: 0 })
+    return payloadHash(core.hash64, names, [value])
+  }
+  const values = conflictSiblings(core, row.record).map(({ value }) => value)
+  return payloadHash(core.hash64, names, values)
 }

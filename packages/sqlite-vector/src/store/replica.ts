@@ -14,6 +14,7 @@ import { readDelta } from './changelog.ts'
 import { collectTombstones } from './collect.ts'
 import {
   compareRanges,
+  damagedAmong,
   doubtfulSince,
   readRecords,
   repairRecords,
@@ -221,8 +222,13 @@ export class Replica implements ReplicaStore {
     return !dominates(state.versionVector, gcFloor) && state.fingerprint !== fingerprint
   }
 
-  *summarizeRanges(shardId: string, ranges: readonly IdRange[]): Sliced<readonly RangeAnswer[]> {
-    const answers = yield* summarizeRanges(this.#core, shardId, ranges)
+  *summarizeRanges(
+    shardId: string,
+    ranges: readonly IdRange[],
+    payloads = false,
+  ): Sliced<readonly RangeAnswer[]> {
+    const answers = yield* summarizeRanges(this.#core, shardId, ranges, payloads)
+    if (payloads) return answers
     // Somebody found our fingerprint to differ: if it is not that of our rows, it is put right. Not on their account.
     if (ranges.some(isWhole)) for (const _ of this.recountInSlices(shardId)) yield 0
     return answers
@@ -262,6 +268,10 @@ export class Replica implements ReplicaStore {
     )
     if (result === null) throw identityRenewed(shardId)
     return result
+  }
+
+  comparePayloads(shardId: string, changes: readonly Change[]): readonly string[] {
+    return this.#core.read(() => damagedAmong(this.#core, shardId, changes))
   }
 
   recount(shardId: string): Recount {

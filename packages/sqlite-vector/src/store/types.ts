@@ -306,10 +306,11 @@ export type RangeAnswer =
 export type Sliced<T> = Generator<number, T, void>
 
 /**
- * Why rows are compared. `floor`: the peer forgot deletes that we never saw, and what it covers and lacks is
+ * Why rows are compared. `payloads`: what bears the same name on both sides must be the same, and nothing is changed where it is
+ * not. `floor`: the peer forgot deletes that we never saw, and what it covers and lacks is
  * dropped. `equal`: equal version vectors with different rows, and what either side has is restored.
  */
-export type CompareMode = 'floor' | 'equal'
+export type CompareMode = 'floor' | 'equal' | 'payloads'
 
 /** What a comparison of some ranges found. */
 export interface Comparison {
@@ -434,8 +435,12 @@ export interface ReplicaStore {
    * before its vector is joined. False when `fingerprint` shows that the rows are equal.
    */
   behindFloor(shardId: string, gcFloor: VersionVector, fingerprint: string | null): boolean
-  /** What we hold of these ranges, for a peer that compares. */
-  summarizeRanges(shardId: string, ranges: readonly IdRange[]): Sliced<readonly RangeAnswer[]>
+  /** What we hold of these ranges, for a peer that compares: names of writes, with `payloads` what they wrote as well. */
+  summarizeRanges(
+    shardId: string,
+    ranges: readonly IdRange[],
+    payloads?: boolean,
+  ): Sliced<readonly RangeAnswer[]>
   /** Holds our rows against a peer's answers. */
   compareRanges(
     shardId: string,
@@ -459,6 +464,8 @@ export interface ReplicaStore {
     peer: string,
     floor: VersionVector,
   ): RepairResult
+  /** Ids of `changes` of which a write is here as well, and is another one by what it wrote: one of the two is damaged. */
+  comparePayloads(shardId: string, changes: readonly Change[]): readonly string[]
   /** Counts the shard anew from its rows and puts right what was kept wrongly. */
   recount(shardId: string): Recount
   /** The same in slices; null when the shard was written to for as long as they took, several times over. */

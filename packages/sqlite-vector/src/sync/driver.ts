@@ -10,30 +10,15 @@
  */
 import { AssertionError, must, unreachable } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
-import { DELTA_BYTES_TARGET, FRAME_BYTES_MAX, FRAMES_HELD_MAX } from '../limits.ts'
-import type {
-  DeltaQuery,
-  DeltaRead,
-  DeltaSource,
-  Doubtful,
-  ReplicaStore,
-  ShardState,
-  Sliced,
-} from '../store/types.ts'
+import { FRAMES_HELD_MAX } from '../limits.ts'
+import type { DeltaSource, Doubtful, ReplicaStore, ShardState, Sliced } from '../store/types.ts'
 import { type Compression, expandFrame, FrameCompressor, offeredCodecs } from './compression.ts'
 import { decodeDelta } from './delta-decode.ts'
-import { encodeDelta } from './delta.ts'
+import { encodeRecords, readBatch, readOwnBatch } from './encoded-reads.ts'
 import { FRAME_TYPES } from './frame.ts'
 import { type ControlFrame, decodeFrame, encodeFrame, type ShardDescriptor } from './protocol.ts'
 import { step } from './session.ts'
-import type {
-  BatchRead,
-  LocalReplica,
-  OwnRead,
-  Session,
-  SessionEffect,
-  SessionEvent,
-} from './session-types.ts'
+import type { LocalReplica, Session, SessionEffect, SessionEvent } from './session-types.ts'
 import type { ActorId, VersionVector } from './types.ts'
 import { dominates, EMPTY_VECTOR, vectorsEqual } from './version-vector.ts'
 
@@ -44,6 +29,7 @@ export type SessionStore = Pick<
   | 'applyDelta'
   | 'behindFloor'
   | 'claimedVector'
+  | 'comparePayloads'
   | 'compareRanges'
   | 'ensureShard'
   | 'identity'
@@ -199,6 +185,7 @@ export class SessionDriver<S extends Session = Session> {
       case 'read':
       case 'readOwn':
       case 'recordAck':
+      case 'comparePayloads':
       case 'compareRows':
       case 'repair':
       case 'summarize':
@@ -227,6 +214,7 @@ export class SessionDriver<S extends Session = Session> {
       case 'join':
         this.#begin(this.#joining(effect))
         return
+      case 'comparePayloads':
       case 'compareRows':
       case 'repair':
       case 'summarize':
@@ -334,7 +322,9 @@ export class SessionDriver<S extends Session = Session> {
     if (session.peerNodeId !== null) store.nameActor(session.peerActor, session.peerNodeId)
   }
 
-  #compare(effect: EffectOf<'compareRows' | 'repair' | 'summarize' | 'readRecords'>): void {
+  #compare(
+    effect: EffectOf<'comparePayloads' | 'compareRows' | 'repair' | 'summarize' | 'readRecords'>,
+  ): void {
     const { store } = this.#setup
     const shardId = this.#shardId()
     switch (effect.type) {
@@ -351,10 +341,16 @@ export class SessionDriver<S extends Session = Session> {
         return
       }
       case 'summarize': {
-        const work = store.summarizeRanges(shardId, effect.ranges)
+        const work = store.summarizeRanges(shardId, effect.ranges, effect.payloads)
         this.#begin(told(work, (answers) => ({ type: 'summarized', answers })))
         return
       }
+      case 'comparePayloads':
+        this.tell({
+          type: 'payloadsCompared',
+          damaged: store.comparePayloads(shardId, effect.changes),
+        })
+        return
       case 'readRecords':
         this.tell({ type: 'recordsRead', bytes: encodeRecords(store, shardId, effect.ids) })
         return
@@ -490,94 +486,7 @@ function* told<T>(work: Sliced<T>, event: (result: T) => SessionEvent): Sliced<S
   return event(yield* work)
 }
 
-/** Whole records as one RECORDS frame; fewer when they would not fit. */
-function encodeRecords(store: SessionStore, shardId: string, ids: readonly string[]): Uint8Array {
-  let bytesMax = DELTA_BYTES_TARGET
-  for (;;) {
-    const { changes, dimension } = store.readRecords(shardId, ids, bytesMax)
-    const bytes = encodeDelta({ through: 0, changes }, dimension, 'records')
-    if (bytes.byteLength <= FRAME_BYTES_MAX) return bytes
-    bytesMax = Math.floor(bytesMax / 2)
-  }
-}
-
-/** The next batch of the feed, encoded. */
-export function readBatch(
-  store: SessionStore,
-  shardId: string,
-  { after, known, until }: Pick<EffectOf<'read'>, 'after' | 'known' | 'until'>,
-  batchSize: number,
-): BatchRead {
-  const query = {
-    after,
-    countMax: batchSize,
-    bytesMax: DELTA_BYTES_TARGET,
-    known,
-    expose: true,
-  }
-  const [delta, bytes] = readEncoded(
-    store,
-    shardId,
-    until === null ? query : { ...query, until },
-    null,
-  )
-  return toBatch(delta, bytes)
-}
-
-/** Writes of our own, encoded as a batch that leaves the cursor where it is. */
-export function readOwnBatch(
-  store: SessionStore,
-  shardId: string,
-  { after, known, actor, above, through }: Omit<EffectOf<'readOwn'>, 'type'>,
-  batchSize: number,
-): OwnRead {
-  const query = {
-    after,
-    countMax: batchSize,
-    bytesMax: DELTA_BYTES_TARGET,
-    known,
-    expose: true,
-    only: { actor, counter: above },
-  }
-  const [delta, bytes] = readEncoded(store, shardId, query, through)
-  const { state } = delta
-  return {
-    bytes,
-    changeCount: delta.changes.length,
-    through: delta.through,
-    atHead: delta.atHead,
-    logId: state.logId,
-    counter: state.versionVector.get(actor) ?? 0,
-    forgotten: state.gcFloor.get(actor) ?? 0,
-  }
-}
-
 type EffectOf<T extends SessionEffect['type']> = Extract<SessionEffect, { readonly type: T }>
-
-/** Reads and encodes; fewer records when they would not fit a frame. */
-function readEncoded(
-  store: SessionStore,
-  shardId: string,
-  query: DeltaQuery,
-  through: number | null,
-): readonly [DeltaRead, Uint8Array | null] {
-  let { countMax } = query
-  for (;;) {
-    const delta = store.readDelta(shardId, { ...query, countMax })
-    if (delta.changes.length === 0) return [delta, null]
-    const { changes, state } = delta
-    const bytes = encodeDelta({ changes, through: through ?? delta.through }, state.dimension)
-    if (bytes.byteLength <= FRAME_BYTES_MAX) return [delta, bytes]
-    countMax = Math.max(1, Math.floor(changes.length / 2))
-  }
-}
-
-function toBatch(
-  { changes, through, atHead, state }: DeltaRead,
-  bytes: Uint8Array | null,
-): BatchRead {
-  return { bytes, changeCount: changes.length, through, atHead, state }
-}
 
 const ABSENT: ReadonlySet<string> = new Set(['STORE_SHARD_UNKNOWN', 'SYNC_FORBIDDEN'])
 

@@ -124,6 +124,8 @@ export interface NeedFrame {
 export interface CompareFrame {
   readonly type: 'compare'
   readonly ranges: readonly IdRange[]
+  /** By what was written, not only by names. */
+  readonly payloads?: boolean
 }
 
 /** The answers to COMPARE, in its order. */
@@ -332,7 +334,10 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
     case 'need':
       return [frame.ids]
     case 'compare':
-      return [frame.ranges.map(({ from, to }) => [from, to])]
+      return [
+        frame.ranges.map(({ from, to }) => [from, to]),
+        ...(frame.payloads === undefined ? [] : [frame.payloads]),
+      ]
     case 'ranges':
       return [frame.answers.map(answerField)]
     case 'ping':
@@ -422,9 +427,10 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     type: 'need',
     ids: listField(ids, NEED_IDS_MAX, 'ids').map((id) => nameField(id, ID_BYTES_MAX, 'id')),
   }),
-  compare: ([ranges]) => ({
+  compare: ([ranges, payloads]) => ({
     type: 'compare',
     ranges: listField(ranges, RANGES_ASKED_MAX, 'ranges').map(readRange),
+    ...(payloads === undefined ? {} : { payloads: booleanField(payloads, 'payloads') }),
   }),
   ranges: ([answers]) => ({
     type: 'ranges',

@@ -19,7 +19,7 @@ import {
   SYNC_CHANNELS_MAX,
   TRUST_ENTRIES_MAX,
 } from '../limits.ts'
-import { integerIn, nameGiven, objectGiven, rejectUnknownKeys } from '../options.ts'
+import { booleanGiven, integerIn, nameGiven, objectGiven, rejectUnknownKeys } from '../options.ts'
 import type { ShardState } from '../store/types.ts'
 import type { ClusterService } from '../transport/cluster-service.ts'
 import { QuicTransport } from '../transport/quic.ts'
@@ -52,6 +52,7 @@ import type {
   SyncableDatabase,
   SyncEvent,
   SyncOptions,
+  VerifyOptions,
   SyncResult,
   SyncSession,
   VectorSyncConfig,
@@ -265,13 +266,19 @@ export class VectorSync {
   async verify(
     shardId: string,
     address: PeerAddress,
-    options: SyncOptions = {},
+    options: VerifyOptions = {},
   ): Promise<VerifyResult> {
-    const { correct } = await this.#db.replica.recountInTurns(shardId, options.signal)
-    await this.sync(shardId, address, options)
-    const signal = this.#waitSignal(options.signal)
+    rejectUnknownKeys('verify', options, ['signal', 'payloads'])
+    const { signal: given, payloads = false } = options
+    booleanGiven('payloads', payloads)
+    const { correct } = await this.#db.replica.recountInTurns(shardId, given)
+    await this.sync(shardId, address, given === undefined ? {} : { signal: given })
+    const signal = this.#waitSignal(given)
     const connection = await this.#connect(address, signal)
-    const { session } = await this.#sessions.pull(connection, shardId, signal, true)
+    const { session } = await this.#sessions.pull(connection, shardId, signal, {
+      verify: true,
+      payloads,
+    })
     const state = this.#db.replica.shardState(shardId)
     const { divergences, repaired, dropped } = session.tally
     const equal =
@@ -289,6 +296,7 @@ export class VectorSync {
       repaired,
       dropped,
       onlyHere: compared.extra,
+      damaged: compared.payloads ? { count: compared.damagedCount, ids: compared.damaged } : null,
       state,
     }
   }

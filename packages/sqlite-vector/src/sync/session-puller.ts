@@ -18,10 +18,8 @@
  * may send its own writes ahead (AHEAD, then BATCH); they move no cursor, and the part of the vector that
  * AHEAD names is joined with them.
  */
-import { AssertionError, must } from '../assert.ts'
+import { must } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
-import { NEED_IDS_MAX, RANGES_ASKED_MAX } from '../limits.ts'
-import type { ApplyResult, CompareMode, DeltaSource, IdRange, RangeAnswer } from '../store/types.ts'
 import type { WelcomeFrame } from './protocol.ts'
 import {
   closeInOrder,
@@ -36,12 +34,22 @@ import {
   violation,
   violationError,
 } from './session-ends.ts'
+import {
+  ask,
+  compare,
+  comparedRows,
+  join,
+  payloadsCompared,
+  ranges,
+  records,
+  repaired,
+  sourceOf,
+  tallyOf,
+} from './session-inquiry.ts'
 import type {
   Compared,
-  Inquiry,
   PullPhase,
   PullSession,
-  PullTally,
   SessionEffect,
   SessionEventType,
   Step,
@@ -51,16 +59,18 @@ import type {
 import type { VersionVector } from './types.ts'
 import { EMPTY_VECTOR, joinVectors, vectorsEqual, withWritesOf } from './version-vector.ts'
 
-const NOT_COMPARED: Compared = { since: null, equal: 0, found: 0, extra: 0 }
+const NOT_COMPARED: Compared = {
+  since: null,
+  equal: 0,
+  found: 0,
+  extra: 0,
+  payloads: false,
+  damagedCount: 0,
+  damaged: [],
+}
 
 /** Comparisons after which rows that still differ are reported; others may mend them meanwhile. */
 const COMPARISONS_MAX = 3
-
-/** Everything. */
-const WHOLE: IdRange = { from: '', to: null }
-
-/** Ranges waiting to be asked about; an honest sender gives no more than its depth times its parts. */
-const PENDING_MAX = 65_536
 
 /** What a pull is about. */
 export interface PullRequest {
@@ -71,6 +81,8 @@ export interface PullRequest {
   readonly live: boolean
   /** Whether rows are compared even where fingerprints are equal. @defaultValue no */
   readonly verify?: boolean
+  /** Compare what was written, too, once rows are equal by name. @defaultValue `false` */
+  readonly payloads?: boolean
 }
 
 /** A puller that has not begun. */
@@ -80,6 +92,7 @@ export function createPuller(request: PullRequest): PullSession {
     phase: 'idle',
     ...request,
     verify: request.verify ?? false,
+    payloads: request.payloads ?? false,
     local: null,
     peerNodeId: null,
     peerActor: null,
@@ -185,11 +198,6 @@ function leave(session: PullSession, effects: readonly SessionEffect[]): Step<Pu
   }
 }
 
-function sourceOf(session: PullSession, cursor: number): DeltaSource {
-  const logId = must(session.logId, 'a streaming puller knows the feed')
-  return { peer: session.peer, logId, cursor }
-}
-
 const batch: On<'batch'> = (session, { delta }) => {
   // Ahead of the cursor, which stays: only a live sender does that.
   const isAhead = session.live && session.complete && delta.through === session.cursor
@@ -268,18 +276,6 @@ function committed(session: PullSession, cursor: number): Step<PullSession> {
   }
 }
 
-function tallyOf({ tally }: PullSession, result: ApplyResult): PullTally {
-  return {
-    ...tally,
-    received: tally.received + result.applied + result.redundant + result.quarantined,
-    applied: tally.applied + result.applied,
-    redundant: tally.redundant + result.redundant,
-    conflicts: tally.conflicts + result.conflicts,
-    quarantined: tally.quarantined + result.quarantined,
-    skewMsMax: Math.max(tally.skewMsMax, result.skewMsMax),
-  }
-}
-
 const caughtUp: On<'caughtUp'> = (session, frame) => {
   if (frame.head < session.cursor) {
     return refuse(session, violationError(`caught up at ${frame.head} after ${session.cursor}`))
@@ -290,24 +286,6 @@ const caughtUp: On<'caughtUp'> = (session, frame) => {
     compared: NOT_COMPARED,
     theirs: joinVectors(session.theirs, frame.versionVector),
   })
-}
-
-function join(session: PullSession): Step<PullSession> {
-  const frame = must(session.caughtUp, 'a joining puller has been told CAUGHT_UP')
-  const { versionVector, gcFloor, fingerprint } = frame
-  return {
-    session: { ...session, phase: 'joining', inquiry: null },
-    effects: [
-      {
-        type: 'join',
-        source: sourceOf(session, frame.head),
-        versionVector,
-        gcFloor,
-        fingerprint,
-        since: session.compared.since,
-      },
-    ],
-  }
 }
 
 const joined: On<'joined'> = (session, { state }) => {
@@ -325,6 +303,9 @@ const joined: On<'joined'> = (session, { state }) => {
   if (error !== null && compared.extra === 0 && compared.found > 0) {
     if (compared.equal === COMPARISONS_MAX) return refuse({ ...session, state }, error)
     return compare({ ...session, state }, 'equal')
+  }
+  if (session.payloads && !compared.payloads && isComparable && error === null) {
+    return compare({ ...session, state, compared: { ...compared, payloads: true } }, 'payloads')
   }
   const told = joinVectors(session.told, state.versionVector)
   const next: PullSession = { ...session, state, told, cursor: frame.head, complete: true }
@@ -345,125 +326,6 @@ const doubtful: On<'doubtful'> = (session, { ids, head }) =>
     { ...session, compared: { ...session.compared, since: head } },
     { type: 'comparison', mode: 'floor', asked: [], pending: [], ids },
   )
-
-/** Begins to compare rows, from the whole shard down. */
-function compare(session: PullSession, mode: CompareMode): Step<PullSession> {
-  const { equal } = session.compared
-  const compared = { ...session.compared, equal: mode === 'equal' ? equal + 1 : equal, found: 0 }
-  const inquiry: Inquiry = { type: 'comparison', mode, asked: [], pending: [WHOLE], ids: [] }
-  return ask({ ...session, compared }, inquiry)
-}
-
-/** Asks for records, if there are any to ask for, else about ranges, else goes on. */
-function ask(session: PullSession, inquiry: Inquiry): Step<PullSession> {
-  if (inquiry.ids.length > 0) {
-    const ids = inquiry.ids.slice(0, NEED_IDS_MAX)
-    return {
-      session: { ...session, phase: 'fetching', inquiry },
-      effects: [{ type: 'send', frame: { type: 'need', ids } }],
-    }
-  }
-  if (inquiry.type === 'lacking' || inquiry.pending.length === 0) return join(session)
-  const asked = inquiry.pending.slice(0, RANGES_ASKED_MAX)
-  const pending = inquiry.pending.slice(RANGES_ASKED_MAX)
-  return {
-    session: { ...session, phase: 'comparing', inquiry: { ...inquiry, asked, pending } },
-    effects: [{ type: 'send', frame: { type: 'compare', ranges: asked } }],
-  }
-}
-
-const ranges: On<'ranges'> = (session, { answers }) => {
-  const inquiry = comparisonOf(session)
-  const { asked, mode } = inquiry
-  const isWhole =
-    answers.length === asked.length &&
-    answers.every((answer, index) => fits(answer, must(asked[index], 'a range that was asked')))
-  if (!isWhole) return refuse(session, violationError('answers that are not those to the question'))
-  return {
-    session: { ...session, phase: 'differing' },
-    effects: [{ type: 'compareRows', ranges: asked, answers, mode }],
-  }
-}
-
-/** True when the answer cuts the range into two parts or more, or lists records. */
-function fits(answer: RangeAnswer, { to }: IdRange): boolean {
-  if (answer.type === 'list') return true
-  return answer.parts.length > 1 && answer.parts.at(-1)?.to === to
-}
-
-const comparedRows: On<'compared'> = (session, { comparison }) => {
-  const inquiry = comparisonOf(session)
-  const pending = [...comparison.descend, ...inquiry.pending]
-  if (pending.length > PENDING_MAX) {
-    return refuse(session, violationError('a comparison without end'))
-  }
-  const { compared } = session
-  return ask(
-    {
-      ...session,
-      compared: {
-        ...compared,
-        found: compared.found + comparison.need.length,
-        extra: compared.extra + comparison.extra,
-      },
-    },
-    { ...inquiry, pending, ids: comparison.need },
-  )
-}
-
-const records: On<'records'> = (session, { delta }) => {
-  const inquiry = must(session.inquiry, 'a fetching puller has asked')
-  const asked = inquiry.ids.slice(0, NEED_IDS_MAX)
-  let last = -1
-  for (const { id } of delta.changes) {
-    last = asked.indexOf(id, last + 1)
-    if (last < 0) return refuse(session, violationError('records that were not asked for'))
-  }
-  // What was left out before the last one given is gone; when none is given, all are.
-  const end = last < 0 ? asked.length : last + 1
-  const ids = inquiry.ids.slice(end)
-  if (inquiry.type === 'comparison') {
-    const given = new Set(delta.changes.map(({ id }) => id))
-    const gone = asked.slice(0, end).filter((id) => !given.has(id))
-    const { mode } = inquiry
-    const theirs = must(session.caughtUp, 'comparing follows CAUGHT_UP').versionVector
-    const floor = session.state?.gcFloor ?? EMPTY_VECTOR
-    return {
-      session: { ...session, phase: 'repairing', inquiry: { ...inquiry, ids } },
-      effects: [{ type: 'repair', changes: delta.changes, gone, mode, theirs, floor }],
-    }
-  }
-  // The cursor moves, and the vector is joined, with the last of them.
-  const isLast = ids.length === 0
-  const source = isLast ? inquiry.source : { ...inquiry.source, cursor: session.cursor }
-  return {
-    session: { ...session, phase: 'applying', inquiry: { ...inquiry, ids } },
-    effects: [{ type: 'apply', delta, source, join: isLast ? inquiry.join : null }],
-  }
-}
-
-const repaired: On<'repaired'> = (session, { result }) => {
-  const inquiry = comparisonOf(session)
-  const tally = tallyOf(session, result)
-  const { compared } = session
-  return ask(
-    {
-      ...session,
-      compared: { ...compared, extra: compared.extra + result.extra },
-      tally: {
-        ...tally,
-        repaired: tally.repaired + result.applied,
-        dropped: tally.dropped + result.dropped,
-      },
-    },
-    inquiry,
-  )
-}
-
-function comparisonOf({ inquiry }: PullSession): Extract<Inquiry, { type: 'comparison' }> {
-  if (inquiry?.type !== 'comparison') throw new AssertionError('a puller that compares')
-  return inquiry
-}
 
 const stop: On<'stop'> = (session) => leave(session, [])
 
@@ -509,6 +371,7 @@ const COMMON = {
   doubtful: impossible,
   compared: impossible,
   repaired: impossible,
+  payloadsCompared: impossible,
   moved: stay,
   stop,
   error: failedByPeer,
@@ -546,7 +409,7 @@ export const PULL_TABLE: TransitionTable<PullSession, PullPhase> = {
   comparing: { ...WAITING, ranges },
   differing: { ...BUSY, compared: comparedRows },
   fetching: { ...WAITING, records },
-  repairing: { ...BUSY, repaired },
+  repairing: { ...BUSY, repaired, payloadsCompared },
   live: { ...COMMON, batch, caughtUp, ahead, moved },
   // What was on its way when we left is not looked at; our commits stand, so the end is an orderly one.
   leaving: {
@@ -563,6 +426,7 @@ export const PULL_TABLE: TransitionTable<PullSession, PullPhase> = {
     doubtful: stay,
     compared: stay,
     repaired: stay,
+    payloadsCompared: stay,
     stop: stay,
     error: (session) => closeInOrder(session, false),
     finished: (session) => closeInOrder(session, false),

@@ -408,9 +408,9 @@ const holds: On<'holds'> = (session, { versionVector, sources = session.sources 
         known: joinVectors(session.known, versionVector),
       })
 
-const compare: On<'compare'> = (session, { ranges }) => ({
+const compare: On<'compare'> = (session, { ranges, payloads = false }) => ({
   session,
-  effects: [{ type: 'summarize', ranges }],
+  effects: [{ type: 'summarize', ranges, payloads }],
 })
 
 const summarized: On<'summarized'> = (session, { answers }) => ({
@@ -455,6 +455,7 @@ const NEVER_TOLD = {
   doubtful: impossible,
   compared: impossible,
   repaired: impossible,
+  payloadsCompared: impossible,
   moved: stay,
 } as const
 

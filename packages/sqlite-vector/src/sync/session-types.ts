@@ -74,6 +74,8 @@ export type SessionEvent =
   | { readonly type: 'doubtful'; readonly ids: readonly string[]; readonly head: number }
   | { readonly type: 'compared'; readonly comparison: Comparison }
   | { readonly type: 'repaired'; readonly result: RepairResult }
+  /** Of these, a write of one name is not the same on both sides. */
+  | { readonly type: 'payloadsCompared'; readonly damaged: readonly string[] }
   | { readonly type: 'summarized'; readonly answers: readonly RangeAnswer[] }
   /** The RECORDS frame that answers NEED. */
   | { readonly type: 'recordsRead'; readonly bytes: Uint8Array }
@@ -143,6 +145,8 @@ export type SessionEffect =
       readonly answers: readonly RangeAnswer[]
       readonly mode: CompareMode
     }
+  /** Hold what our writes of these records wrote against theirs; answered by `payloadsCompared`. */
+  | { readonly type: 'comparePayloads'; readonly changes: readonly Change[] }
   /** Merge records that the comparison asked for; answered by `repaired`. */
   | {
       readonly type: 'repair'
@@ -155,7 +159,11 @@ export type SessionEffect =
       readonly floor: VersionVector
     }
   /** Say what we hold of these ranges; answered by `summarized`. */
-  | { readonly type: 'summarize'; readonly ranges: readonly IdRange[] }
+  | {
+      readonly type: 'summarize'
+      readonly ranges: readonly IdRange[]
+      readonly payloads: boolean
+    }
   /** Read whole records by id and encode them; answered by `recordsRead`. */
   | { readonly type: 'readRecords'; readonly ids: readonly string[] }
   /** Look the shard up; answered by `inspected`. */
@@ -251,6 +259,10 @@ export interface Compared {
   readonly found: number
   /** Records that only we had. */
   readonly extra: number
+  /** Whether payloads were compared, and of which records they differ: how many, and the first of them. */
+  readonly payloads: boolean
+  readonly damagedCount: number
+  readonly damaged: readonly string[]
 }
 
 /** The side that wants data. */
@@ -263,6 +275,8 @@ export interface PullSession {
   readonly live: boolean
   /** Whether rows are compared even where fingerprints are equal. */
   readonly verify: boolean
+  /** Whether payloads are compared as well. */
+  readonly payloads: boolean
   readonly local: LocalReplica | null
   readonly peerNodeId: string | null
   readonly peerActor: ActorId | null

@@ -154,9 +154,9 @@ function syncing(context: NodeContext): readonly Route[] {
       id: 'verify',
       tag: 'sync',
       summary:
-        'Counts the rows anew; with a peer, compares them with its rows and fetches what is missing.',
+        'Counts the rows anew; with a peer, compares them with its rows and fetches what is missing; with payloads, names the records that are not the same on both sides.',
       access: 'write',
-      body: object({ peer: text }, []),
+      body: object({ peer: text, payloads: flag }, []),
       answer: {
         status: 200,
         description: 'What was found.',
@@ -164,11 +164,16 @@ function syncing(context: NodeContext): readonly Route[] {
       },
       errors: ['HTTP_PEER_UNKNOWN', 'SYNC_DIVERGED'],
       run: async ({ params, body, signal }) => {
-        const { peer: nodeId } = body as { readonly peer?: string }
+        const { peer: nodeId, payloads = false } = body as {
+          readonly peer?: string
+          readonly payloads?: boolean
+        }
         const shard = params['shard'] ?? ''
+        if (nodeId === undefined && payloads)
+          throw new TypeError('payloads are compared with a peer')
         if (nodeId === undefined) return context.db.replica.recountInTurns(shard, signal)
         const address = addressOf(context, nodeId)
-        return plain(await context.coordinator.sync.verify(shard, address, { signal }))
+        return plain(await context.coordinator.sync.verify(shard, address, { signal, payloads }))
       },
     },
   ]

@@ -30,9 +30,9 @@ export class CompareBudget {
   bounded(store: SessionStore, peer: string): SessionStore {
     return {
       ...store,
-      summarizeRanges: (shardId, ranges) => {
+      summarizeRanges: (shardId, ranges, payloads) => {
         this.#check(peer)
-        return this.#charging(peer, store.summarizeRanges(shardId, ranges))
+        return this.#charging(peer, store.summarizeRanges(shardId, ranges, payloads))
       },
     }
   }

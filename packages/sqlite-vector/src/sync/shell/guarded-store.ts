@@ -74,9 +74,9 @@ function reading(
       need(shardId, 'read')
       return store.readDelta(shardId, query)
     },
-    summarizeRanges(shardId, ranges) {
+    summarizeRanges(shardId, ranges, payloads) {
       need(shardId, 'read')
-      return store.summarizeRanges(shardId, ranges)
+      return store.summarizeRanges(shardId, ranges, payloads)
     },
     readRecords(shardId, ids, bytesMax) {
       need(shardId, 'read')
@@ -116,6 +116,7 @@ function writing(
   | 'joinVector'
   | 'joinCompared'
   | 'behindFloor'
+  | 'comparePayloads'
   | 'compareRanges'
   | 'repairRecords'
   | 'recountInSlices'
@@ -144,6 +145,10 @@ function writing(
     compareRanges(shardId, ranges, answers, mode) {
       need(shardId, 'write')
       return store.compareRanges(shardId, ranges, answers, mode)
+    },
+    comparePayloads(shardId, changes) {
+      need(shardId, 'write')
+      return store.comparePayloads(shardId, changes)
     },
     repairRecords(shardId, changes, gone, mode, theirs, from, floor) {
       need(shardId, 'write')

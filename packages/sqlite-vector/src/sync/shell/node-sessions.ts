@@ -14,7 +14,7 @@ import type { Compression } from '../compression.ts'
 import { isMembersFrame } from '../members-frame.ts'
 import { type ControlFrame, decodeFrame, encodeFrame, errorToFrame } from '../protocol.ts'
 import { violationError } from '../session-ends.ts'
-import { createPuller } from '../session-puller.ts'
+import { createPuller, type PullRequest } from '../session-puller.ts'
 import { createSender } from '../session-sender.ts'
 import type { PullSession, PullTally, SendSession, Session } from '../session-types.ts'
 import type { Access } from '../access.ts'
@@ -105,13 +105,13 @@ export class NodeSessions {
     connection: Connection,
     shardId: string,
     signal: AbortSignal,
-    verify = false,
+    check: Pick<PullRequest, 'verify' | 'payloads'> = {},
   ): Promise<RunResult<PullSession>> {
     requireAccess(this.#setup.access, connection.peer, shardId, 'write')
     // HELLO and SUBSCRIBE ask for something and change nothing: they may be repeated by anybody.
     const channel = await connection.openChannel({ signal, early: true })
     const peer = connection.peer.fingerprint
-    const session = createPuller({ peer, shardId, live: false, verify })
+    const session = createPuller({ peer, shardId, live: false, ...check })
     return orThrow(await this.#run(session, { connection, channel }, signal, null))
   }
 

@@ -254,6 +254,11 @@ export interface VerifyResult {
   readonly dropped: number
   /** Records that the peer lacks, until it compares. */
   readonly onlyHere: number
+  /**
+   * Records of which one write is not the same here and there, so that one of the two is damaged: how many, and the first
+   * thousand ids. Null when payloads were not compared: not asked for, or both sides are being written.
+   */
+  readonly damaged: { readonly count: number; readonly ids: readonly string[] } | null
   readonly state: ShardState
 }
 
@@ -265,6 +270,12 @@ export interface WaitForPeersOptions extends WaitOptions {
 
 /** Options of {@link VectorSync.sync}. */
 export type SyncOptions = WaitOptions
+
+/** Options of {@link VectorSync.verify}. */
+export interface VerifyOptions extends SyncOptions {
+  /** Compare what was written as well, not only its names; reads every embedding on both sides. @defaultValue `false` */
+  readonly payloads?: boolean
+}
 
 /** What is known of a peer's copy of a shard. */
 export interface PeerSession extends PeerCursor {

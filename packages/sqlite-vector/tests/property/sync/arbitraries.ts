@@ -175,6 +175,11 @@ export const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
       maxLength: 16,
     }),
   }),
+  fc.record({
+    type: fc.constant('compare' as const),
+    ranges: fc.constant([{ from: '', to: null }]),
+    payloads: fc.boolean(),
+  }),
   fc.record({ type: fc.constant('ranges' as const), answers: fc.array(answer, { maxLength: 16 }) }),
   fc.record({
     type: fc.constant('ack' as const),

@@ -9,7 +9,12 @@ import { SessionDriver } from '../../../src/sync/driver.ts'
 import { FRAME_TYPES, type FrameType } from '../../../src/sync/frame.ts'
 import { createPuller } from '../../../src/sync/session-puller.ts'
 import { createSender } from '../../../src/sync/session-sender.ts'
-import type { PullSession, PullTally, SendSession } from '../../../src/sync/session-types.ts'
+import type {
+  Compared,
+  PullSession,
+  PullTally,
+  SendSession,
+} from '../../../src/sync/session-types.ts'
 import { type Fixture, open } from '../store/fixture.ts'
 
 /** A store and the name that its peers know it by. */
@@ -31,6 +36,7 @@ export async function peers<const N extends readonly string[]>(
 export interface Pulled {
   readonly tally: PullTally
   readonly error: Error | null
+  readonly compared: Compared
   /** Every frame, as "> NAME" (puller to sender) and "< NAME". */
   readonly frames: readonly string[]
   /** Bytes of all frames, both ways. */
@@ -41,6 +47,7 @@ export interface PullOptions {
   readonly shardId?: string
   readonly batchSize?: number
   readonly verify?: boolean
+  readonly payloads?: boolean
   /** How the sender compresses. @defaultValue none */
   readonly compression?: Compression
   /** Ends the transfer before this frame of the sender arrives. */
@@ -52,9 +59,10 @@ export interface PullOptions {
 /** `puller` pulls the shard from `sender` until it is caught up, or until it fails. */
 export function pullFrom(puller: Peer, sender: Peer, options: PullOptions = {}): Pulled {
   const { shardId = 'docs', batchSize = 100, verify = false, cutBefore, before = {} } = options
+  const { payloads = false } = options
   const { compression = 'none' } = options
   const pulling: SessionDriver<PullSession> = new SessionDriver(
-    createPuller({ peer: sender.name, shardId, live: false, verify }),
+    createPuller({ peer: sender.name, shardId, live: false, verify, payloads }),
     { store: puller.fixture.db.replica, nodeId: puller.name, batchSize },
   )
   const sending: SessionDriver<SendSession> = new SessionDriver(
@@ -93,7 +101,8 @@ export function pullFrom(puller: Peer, sender: Peer, options: PullOptions = {}):
     carry(pulling, sending, '>')
     carry(sending, pulling, '<')
   }
-  return { tally: pulling.session.tally, error: pulling.session.error, frames, bytes }
+  const { tally, error, compared } = pulling.session
+  return { tally, error, compared, frames, bytes }
 }
 
 /** Both pull from each other. @throws what ended either pull */

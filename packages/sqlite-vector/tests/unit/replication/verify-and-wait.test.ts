@@ -56,6 +56,25 @@ test('verify() says that two replicas in step are equal, having compared their r
   })
 })
 
+test('verify() with payloads names what is not the same on both sides', async () => {
+  await using all = await nodes()
+  for (const id of ['x', 'y']) all.a.db.insert('docs', record(id))
+  await all.syncA.sync('docs', all.address)
+  {
+    using raw = new DatabaseSync(all.b.db.path)
+    raw.exec(`UPDATE embeddings SET embedding = zeroblob(12) WHERE record = 1`)
+  }
+
+  const names = await all.syncA.verify('docs', all.address)
+  const payloads = await all.syncA.verify('docs', all.address, { payloads: true })
+
+  expect(names).toMatchObject({ equal: true, damaged: null })
+  expect(payloads).toMatchObject({ equal: true, damaged: { count: 1, ids: ['x'] }, repaired: 0 })
+  await expect(all.syncA.verify('docs', all.address, { payloads: 1 as never })).rejects.toThrow(
+    TypeError,
+  )
+})
+
 test('verify() says what was wrong with the own counts, and mends it', async () => {
   await using all = await nodes()
   all.a.db.insert('docs', record('x'))

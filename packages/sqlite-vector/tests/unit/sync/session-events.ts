@@ -127,6 +127,7 @@ export const EVENTS: { readonly [T in SessionEventType]: SessionEvent & { readon
     type: 'compared',
     comparison: { descend: [], need: [], extra: 0 },
   },
+  payloadsCompared: { type: 'payloadsCompared', damaged: ['d'] },
   repaired: { type: 'repaired', result: { ...RESULT, dropped: 2, extra: 0 } },
   summarized: { type: 'summarized', answers: [] },
   recordsRead: { type: 'recordsRead', bytes: new Uint8Array(8) },
