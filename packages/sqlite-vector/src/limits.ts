@@ -233,8 +233,8 @@ export const RELAY_PATIENCE_MS = 2_000
 /** …and at most, where the peer has taken as long as that lately. */
 export const RELAY_PATIENCE_MS_MAX = 10_000
 
-/** Rows that are summed for one peer's comparisons at once: a shard of a million, compared and gone into. */
-export const COMPARE_ROWS_BURST = 4_000_000
+/** Rows that are summed for one peer's comparisons at once: a shard of a million, compared by names, by payloads, and gone into. */
+export const COMPARE_ROWS_BURST = 8_000_000
 
 /** Rows that are summed for one peer's comparisons per second from then on: at some 10 µs a row, a fifth of a core. */
 export const COMPARE_ROWS_PER_SECOND = 20_000
