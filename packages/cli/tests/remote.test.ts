@@ -88,6 +88,10 @@ test('shards, stats, verify, quarantine and snapshots', () => {
     shards: [{ shardId: 'more' }, { shardId: 'notes' }],
   })
   expect(remote('verify', 'more').stdout).toContain('as kept')
+  for (const more of [[], ['--payloads']]) {
+    const refused = remote('verify', 'more', '--peer', 'nobody', ...more)
+    expect(refused.stderr).toContain('HTTP_PEER_UNKNOWN')
+  }
   expect(remote('quarantine', 'list', 'notes').stdout).toBe('nothing in quarantine\n')
   expect(remote('conflicts', 'show', 'notes', 'r000').stderr).toContain('no open conflict')
   expect(remote('snapshot', 'one.db').stdout).toContain('one.db')

@@ -184,8 +184,10 @@ function peerMethods(
       const counts = { applied, sent, conflicts, quarantined, durationMs, wireBytes: bytes }
       return { shardId: shard, address: peer, peer, ...counts } satisfies SyncSummary
     },
-    verify: (shardId, peer, payloads, signal) =>
-      ask<VerifySummary>('POST', `${shardPath(shardId)}/verify`, { peer, payloads }, signal),
+    verify: (shardId, peer, payloads, signal) => {
+      const body = payloads ? { peer, payloads } : { peer }
+      return ask<VerifySummary>('POST', `${shardPath(shardId)}/verify`, body, signal)
+    },
     async quarantine(shardId) {
       const path = `${shardPath(shardId)}/quarantine?limit=10000`
       return (await ask<{ entries: readonly QuarantineEntry[] }>('GET', path)).entries
