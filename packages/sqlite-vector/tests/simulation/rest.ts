@@ -3,6 +3,7 @@
  * fingerprints, the same siblings; equal rows and search results wherever the strategy is the same.
  */
 import { CHANGES_PER_DELTA_MAX, FRAME_BYTES_MAX } from '../../src/limits.ts'
+import { inOneGo } from '../../src/store/sliced.ts'
 import type { ShardInfo } from '../../src/store/types.ts'
 import { decodeDelta } from '../../src/sync/delta-decode.ts'
 import { encodeDelta } from '../../src/sync/delta.ts'
@@ -34,6 +35,9 @@ export function checkRest(shardId: string, nodes: readonly NodeAtRest[]): void {
     }
     if (ours.fingerprint !== theirs.fingerprint) {
       throw new Violation('fingerprints are equal at rest', pair)
+    }
+    if (payloads(first.node, shardId) !== payloads(other.node, shardId)) {
+      throw new Violation('what bears one name is the same write everywhere', pair)
     }
     if (first.strategy !== other.strategy) continue
     if (first.audit.rows !== other.audit.rows) {
@@ -71,6 +75,12 @@ export function checkNothingNew(from: SimNode, to: SimNode, shard: ShardInfo): v
     'applying twice changes nothing',
     `${to.name} applied ${result.applied} of ${counted.length} changes that it had from ${from.name}`,
   )
+}
+
+/** What the node would tell who compares payloads with it. */
+function payloads(node: SimNode, shardId: string): string {
+  const whole = { from: '', to: null }
+  return JSON.stringify(inOneGo(node.db.replica.summarizeRanges(shardId, [whole], true)))
 }
 
 /** What a search for a fixed vector gives, distances included. */
