@@ -12,10 +12,9 @@
  *       sends at most EARLY_FRAMES_MAX frames, all together EARLY_BYTES_MAX bytes; the rest waits. What came
  *       so, also the name of the peer's process, makes no connection preferred to another.
  *
- * Each side opens one unidirectional control stream: 16 random bytes that name its process, then a byte
- * of flags (1: the sender took early data). The listener does so when it has taken the peer in, so its
- * arrival tells the dialler that it is accepted: in TLS 1.3 a client's handshake ends before the server
- * has judged its certificate.
+ * Each side opens one control stream (quic-control.ts), which names its process. The listener does so when it
+ * has taken the peer in, so its arrival tells the dialler that it is accepted: in TLS 1.3 a client's handshake
+ * ends before the server has judged its certificate.
  *
  * Reference: RFC 9000 §5, §10; RFC 9001 §4.1.2, §4.6.
  */
@@ -29,6 +28,7 @@ import { certificateFingerprint } from './certificate.ts'
 import type { NativeConnection } from './quic-binding.ts'
 import { QuicChannel } from './quic-channel.ts'
 import type { EarlyGate } from './quic-channel.ts'
+import { controlParts, readControl } from './quic-control.ts'
 import { CLOSE_CODE, describeEnd } from './quic-errors.ts'
 import type { QuicPasses } from './quic-passes.ts'
 import { QuicPump } from './quic-pump.ts'
@@ -45,10 +45,6 @@ import type {
   PeerIdentity,
 } from './types.ts'
 
-/** Bytes of the name of a process on its control stream. */
-export const INSTANCE_BYTES = 16
-
-const FLAG_EARLY_TAKEN = 1
 const ID_BYTES = 20
 const REASON_BYTES_MAX = 256
 /** Readers who are asked one by one whether something has come for them. */
@@ -446,10 +442,10 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
       return
     }
     this.#peer = Object.freeze(judged)
-    const flags = this.isServer && this.#wasEarly ? FLAG_EARLY_TAKEN : 0
     const control = this.#openStream(this.isServer ? 3 : 2, STREAM_TYPE.control, false)
     // It fits any window; where the connection ends first, that is told where it matters.
-    control.write([this.#host.instance, Uint8Array.of(flags)], true).catch(() => {})
+    const earlyTaken = this.isServer && this.#wasEarly
+    control.write(controlParts(this.#host.instance, earlyTaken), true).catch(() => {})
     this.#opening.resolve()
     this.#host.onOpen(this)
   }
@@ -578,25 +574,12 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   }
 
   #readControl(stream: QuicStream): void {
-    const control = new Uint8Array(INSTANCE_BYTES + 1)
-    let filled = 0
-    stream.onReadable = () => {
-      try {
-        while (filled < control.length) {
-          const count = stream.readInto(control.subarray(filled))
-          if (count <= 0) return
-          filled += count
-        }
-      } catch {
-        // The peer gave its control stream up: it never accepts us, and the handshake timer ends it.
-        return
-      }
+    readControl(stream, ({ instance, earlyTaken }) => {
       if (this.#peerInstance !== null) return
-      this.#peerInstance = Buffer.from(control.subarray(0, INSTANCE_BYTES)).toString('hex')
-      this.#earlyTaken = ((control[INSTANCE_BYTES] ?? 0) & FLAG_EARLY_TAKEN) !== 0
+      this.#peerInstance = instance
+      this.#earlyTaken = earlyTaken
       this.#noticeAcceptance()
-    }
-    stream.onReadable()
+    })
   }
 
   /** `early`: whether its frames may leave before the handshake is done. */
