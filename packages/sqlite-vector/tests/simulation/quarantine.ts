@@ -96,22 +96,40 @@ function writePlainly(world: World, { node, shardId }: Holder, id: string): void
 }
 
 function discard(world: World, { node, shardId }: Holder, entry: number): void {
-  const { id, dots } = read(node, entry)
+  const before = read(node, shardId)
+  const id = before.get(entry)?.id ?? ''
   world.trace(`${node.name}: discards ${id} in quarantine of ${shardId}`)
   world.counts.discarded += 1
-  world.history.overruled(shardViewOf(node.view, shardId), id, dots)
   node.db.discardQuarantine(shardId, entry)
+  // With it go others of its record that the decision covers: they are decided over as well.
+  const left = read(node, shardId)
+  for (const [other, { dots }] of before) {
+    if (!left.has(other)) world.history.overruled(shardViewOf(node.view, shardId), id, dots)
+  }
   observeShard(world.history, node, shardId, 'write')
   writePlainly(world, { node, shardId }, id)
 }
 
-function read(
-  node: SimNode,
-  entry: number,
-): { readonly id: string; readonly dots: readonly Dot[] } {
+interface Entry {
+  readonly id: string
+  readonly dots: readonly Dot[]
+}
+
+/** What lies in quarantine of the shard, by its number. */
+function read(node: SimNode, shardId: string): ReadonlyMap<number, Entry> {
   using raw = new DatabaseSync(node.path, { readOnly: true })
-  const row = raw.prepare('SELECT bytes FROM sync_quarantine WHERE quarantine = ?').get(entry)
-  const text = Buffer.from(row?.['bytes'] as Uint8Array).toString('utf8')
-  const change = JSON.parse(text) as { id: string; siblings: { dot: Dot }[] }
-  return { id: change.id, dots: change.siblings.map(({ dot }) => dot) }
+  const rows = raw
+    .prepare(
+      `SELECT quarantine, bytes FROM sync_quarantine
+       WHERE shard = (SELECT shard FROM shard_metadata WHERE shard_id = ?)`,
+    )
+    .all(shardId)
+  return new Map(
+    rows.map((row) => {
+      const text = Buffer.from(row['bytes'] as Uint8Array).toString('utf8')
+      const change = JSON.parse(text) as { id: string; siblings: { dot: Dot }[] }
+      const dots = change.siblings.map(({ dot }) => dot)
+      return [Number(row['quarantine']), { id: change.id, dots }]
+    }),
+  )
 }
