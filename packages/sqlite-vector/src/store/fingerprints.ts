@@ -91,7 +91,7 @@ export class HashScan {
         const hash = this.#payloads ? wholeHashOf(core, row) : hashOf(core, row)
         if (hash !== null) hashed.push({ id: row.vector_id, hash })
       }
-      // The least text above the last.
+      // The least text above the last: ids hold no NUL.
       return { hashed, count: rows.length, next: `${rows.at(-1)?.vector_id ?? from}\u0000` }
     })
   }
