@@ -120,7 +120,9 @@ const handlers: Handlers = {
       for (let wanted = k; ; wanted *= 4) {
         const results = db.search(shardId, query, { k: wanted })
         const atNs = process.hrtime.bigint()
-        const isFull = results.length === wanted && results.every(({ id }) => !found.has(id))
+        const farthest = results.at(-1)
+        const isFull =
+          results.length === wanted && farthest !== undefined && !found.has(farthest.id)
         for (const { id } of results) if (!found.has(id)) found.set(id, atNs)
         if (!isFull) break
       }
