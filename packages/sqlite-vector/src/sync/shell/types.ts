@@ -44,8 +44,8 @@ export interface VectorSyncConfig {
    */
   readonly advertise?: PeerAddress
   /**
-   * How long changes that others made wait before they are passed on, in milliseconds, so that a peer that got them
-   * by another way need not be sent them again. Own writes never wait. Integer, 0 to 60,000. @defaultValue `100`
+   * How long changes that others made wait before they are passed on to a peer that follows others who may bring them, in
+   * milliseconds. Where nobody else can, they go at once; own writes never wait. Integer, 0 to 60,000. @defaultValue `100`
    */
   readonly relayDelayMs?: number
   /**
