@@ -542,15 +542,15 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     if (isBidirectional(id)) this.#nextOfPeer = Math.max(this.#nextOfPeer, id + 4)
     const stream = new QuicStream(this, id, { read: true, write: isBidirectional(id) })
     this.#register(stream)
-    const type = new Uint8Array(1)
     stream.onReadable = () => {
+      let type: number
       try {
-        if (stream.readInto(type) <= 0) return
+        type = stream.readType()
       } catch {
         // Reset before it said what it is: nobody waits for it.
         return
       }
-      this.#route(stream, type[0] ?? -1)
+      if (type >= 0) this.#route(stream, type)
     }
     return stream
   }

@@ -13,6 +13,7 @@
  */
 import { SqliteVectorError } from '../errors.ts'
 import { abortable, abortedError } from './abortable.ts'
+import { AHEAD_BYTES } from './framing.ts'
 import type { ByteSource } from './framing.ts'
 import type { NativeConnection } from './quic-binding.ts'
 
@@ -30,6 +31,8 @@ export const STREAM_TYPE = {
 export const STREAM_CODE = { aborted: 1, unknownType: 2 } as const
 
 const NOTHING = new Uint8Array()
+/** A small frame is read together with the type of its stream: one call into the engine, and no list of streams. */
+const SCRATCH = new Uint8Array(AHEAD_BYTES)
 
 /** What a stream needs of its connection. */
 export interface StreamHost {
@@ -75,6 +78,8 @@ export class QuicStream implements ByteSource {
   #readEnded: boolean
   #writeEnded: boolean
   #isStarved = false
+  /** Read with the type of the stream and not asked for yet. */
+  #ahead: Uint8Array = NOTHING
 
   constructor(host: StreamHost, id: number, directions: { read: boolean; write: boolean }) {
     this.#host = host
@@ -126,8 +131,9 @@ export class QuicStream implements ByteSource {
   }
 
   readInto(into: Uint8Array): number {
-    if (this.#readEnded) return -1
+    if (this.#readEnded && this.#ahead.length === 0) return -1
     if (this.#failure !== null) throw this.#failure
+    if (this.#ahead.length > 0) return this.#takeAhead(into)
     let result: readonly [number, boolean] | null
     try {
       result = this.#host.native.streamRecv(this.id, into)
@@ -161,8 +167,17 @@ export class QuicStream implements ByteSource {
     return count === 0 && fin ? -1 : count
   }
 
+  /** The first byte, with what came behind it kept for {@link readInto}; -1 while there is none, or at the end. */
+  readType(): number {
+    const count = this.readInto(SCRATCH)
+    if (count <= 0) return -1
+    this.#ahead = SCRATCH.slice(1, count)
+    return SCRATCH[0] ?? -1
+  }
+
   /** Gives up both directions; the peer sees a reset with `code`. */
   abort(error: SqliteVectorError, code: number): void {
+    this.#ahead = NOTHING
     if (this.done) return
     this.#shutDown(code)
     this.fail(error)
@@ -182,6 +197,13 @@ export class QuicStream implements ByteSource {
     this.#host.unblock(this)
     this.#host.forget(this)
     this.onReadable()
+  }
+
+  #takeAhead(into: Uint8Array): number {
+    const count = Math.min(into.length, this.#ahead.length)
+    into.set(this.#ahead.subarray(0, count))
+    this.#ahead = this.#ahead.subarray(count)
+    return count
   }
 
   /** Hands over as much of one write as credit and `budget` allow; returns the bytes taken. */
