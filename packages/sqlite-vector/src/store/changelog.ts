@@ -28,7 +28,7 @@ export function readDelta(core: StoreCore, shardId: string, query: DeltaQuery): 
   const shard = shardRow(core, shardId)
   const { logId } = core.identity()
   const { after, bytesMax, known } = query
-  const scanned = Math.min(shard.head, query.until ?? Infinity, after + SCAN_MAX)
+  const scanned = Math.min(shard.head, after + SCAN_MAX)
   const { rows, countMax } = feedRows(core, shard, query, scanned)
   const changes: Change[] = []
   let through = after

@@ -127,7 +127,7 @@ export class RecentWrites {
   read(shardId: string, query: DeltaQuery): DeltaRead | null {
     const { after, only, known, countMax, bytesMax } = query
     const recent = this.#shards.get(shardId)
-    if (recent === undefined || only === undefined || query.until !== undefined) return null
+    if (recent === undefined || only === undefined) return null
     const { head } = recent.shard
     if (this.#isForeign()) return null
     if (recent.actor !== only.actor || after < recent.from || after > head) return null

@@ -217,8 +217,6 @@ export interface DeltaQuery {
   readonly bytesMax: number
   /** Skip records all of whose siblings' dots this covers: the reader has them. */
   readonly known: VersionVector
-  /** Stop here, before the head of the feed. @defaultValue the head */
-  readonly until?: number
   /** Whether what is read goes to a peer: our own writes are noted as seen by others first. @defaultValue no */
   readonly expose?: boolean
   /** Skip records that hold and supersede no write of this actor above this counter. @defaultValue all records */

@@ -28,7 +28,7 @@ export function encodeRecords(store: Reader, shardId: string, ids: readonly stri
 export function readBatch(
   store: Reader,
   shardId: string,
-  { after, known, until }: Pick<ReadEffect, 'after' | 'known' | 'until'>,
+  { after, known }: Pick<ReadEffect, 'after' | 'known'>,
   batchSize: number,
 ): BatchRead {
   const query = {
@@ -38,12 +38,7 @@ export function readBatch(
     known,
     expose: true,
   }
-  const [delta, bytes] = readEncoded(
-    store,
-    shardId,
-    until === null ? query : { ...query, until },
-    null,
-  )
+  const [delta, bytes] = readEncoded(store, shardId, query, null)
   return toBatch(delta, bytes)
 }
 

@@ -352,7 +352,6 @@ const NEVER_TOLD = {
   recordsRead: impossible,
   committed: stay,
   wrote: stay,
-  relay: stay,
 } as const
 
 const COMMON = {

@@ -8,8 +8,7 @@
  *   caughtUp ──wrote (live)──► pushing ──readOwn──► caughtUp
  *
  * Live, the writes of our own file go out as soon as they are committed, ahead of what we relay for others;
- * relayed changes follow when the shell says so (`relay`, `committed`), by when most are known to have arrived by
- * another way. The cursor is that of the whole feed: pushing does not move it.
+ * relayed changes follow when the shell says so (`committed`). The cursor is that of the whole feed: pushing does not move it.
  *
  * At most UNACKED_BATCHES_MAX batches are on the way, so a slow disk at the far end stops the reading
  * here, and nothing but a cursor waits for it.
@@ -67,8 +66,6 @@ export function createSender(request: SendRequest): SendSession {
     actor: null,
     own: null,
     behind: 'no',
-    until: null,
-    heard: EMPTY_VECTOR,
     sources: null,
     known: EMPTY_VECTOR,
     sentThrough: 0,
@@ -145,7 +142,7 @@ const inspected: On<'inspected'> = (session, { nodeId, identity, state }) => {
     },
     effects: [
       { type: 'send', frame: { type: 'welcome', nodeId, actor, logId, shard, cursor } },
-      { type: 'read', after: cursor, known: session.known, until: null },
+      { type: 'read', after: cursor, known: session.known },
     ],
   }
 }
@@ -180,15 +177,11 @@ const read: On<'read'> = (session, { batch }) => {
       session: {
         ...next,
         phase: 'caughtUp',
-        until: null,
         own: ownLane(next, batch),
         said: batch.state.versionVector,
       },
       effects,
     }
-  }
-  if (session.until !== null && batch.through >= session.until) {
-    return resume({ ...next, phase: 'caughtUp', until: null }, effects)
   }
   if (unacked.length >= UNACKED_BATCHES_MAX) {
     return { session: { ...next, phase: 'waiting' }, effects }
@@ -199,15 +192,7 @@ const read: On<'read'> = (session, { batch }) => {
 function readOn(session: SendSession, before: readonly SessionEffect[]): Step<SendSession> {
   return {
     session: { ...session, phase: 'reading' },
-    effects: [
-      ...before,
-      {
-        type: 'read',
-        after: session.sentThrough,
-        known: withPushed(session),
-        until: session.until,
-      },
-    ],
+    effects: [...before, { type: 'read', after: session.sentThrough, known: withPushed(session) }],
   }
 }
 
@@ -383,28 +368,12 @@ const committed: On<'committed'> = (session) =>
 const wrote: On<'wrote'> = (session) =>
   session.subscription?.live === true ? resumeOwn(atLeast(session, 'own')) : stay(session)
 
-/** A reading to the head sees what is committed meanwhile; one that stops before does not. */
-const later =
-  (behind: Behind) =>
-  (session: SendSession): Step<SendSession> =>
-    stay(session.until === null ? session : atLeast(session, behind))
-
-/** When nothing else is to be done; what cannot be done now is asked for again. */
-const relay: On<'relay'> = (session, { until }) =>
-  session.subscription?.live === true &&
-  session.behind === 'no' &&
-  session.unacked.length < UNACKED_BATCHES_MAX &&
-  until > session.sentThrough
-    ? readOn({ ...session, until }, [])
-    : stay(session)
-
 const holds: On<'holds'> = (session, { versionVector, sources = session.sources }) =>
   sources === session.sources && dominates(session.known, versionVector)
     ? stay(session)
     : stay({
         ...session,
         sources,
-        heard: joinVectors(session.heard, versionVector),
         known: joinVectors(session.known, versionVector),
       })
 
@@ -479,7 +448,6 @@ const COMMON = {
   recordsRead: impossible,
   committed: stay,
   wrote: stay,
-  relay: stay,
   stop,
   error: failedByPeer,
   finished: endedEarly,
@@ -498,8 +466,6 @@ export const SEND_TABLE: TransitionTable<SendSession, SendPhase> = {
     read,
     ack,
     holds,
-    committed: later('all'),
-    wrote: later('own'),
     done,
   },
   // What else was committed meanwhile is seen by the reading of our own; the rest has to be read again.
@@ -517,10 +483,8 @@ export const SEND_TABLE: TransitionTable<SendSession, SendPhase> = {
     ...ASKED,
     ack: ackWhileWaiting,
     holds,
-    committed: later('all'),
-    wrote: later('own'),
     done,
   },
-  caughtUp: { ...COMMON, ...ASKED, ack: ackWhileCaughtUp, committed, wrote, relay, holds, done },
+  caughtUp: { ...COMMON, ...ASKED, ack: ackWhileCaughtUp, committed, wrote, holds, done },
   absent: { ...COMMON, done },
 }

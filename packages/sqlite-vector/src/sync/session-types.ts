@@ -94,8 +94,6 @@ export type SessionEvent =
   | { readonly type: 'committed' }
   /** We wrote to the shard: send that at once, ahead of what is relayed. */
   | { readonly type: 'wrote' }
-  /** What lies up to `until` in the feed has waited long enough for others to bring it. */
-  | { readonly type: 'relay'; readonly until: number }
   | { readonly type: 'readOwn'; readonly batch: OwnRead }
   /** Our version vector moved, by what another peer brought or we wrote: the news in it. */
   | {
@@ -173,8 +171,6 @@ export type SessionEffect =
       readonly type: 'read'
       readonly after: number
       readonly known: VersionVector
-      /** Where to stop; null for the head. */
-      readonly until: number | null
     }
   /** Read and encode writes of ours that are not in `known`, as a batch that leaves the cursor at `through`; answered by `readOwn`. */
   | {
@@ -355,12 +351,8 @@ export interface SendSession {
   /** null before the first CAUGHT_UP. */
   readonly own: OwnLane | null
   readonly behind: Behind
-  /** Where the reading under way stops; null for the head. */
-  readonly until: number | null
   /** What the last CAUGHT_UP said that we hold. */
   readonly said: VersionVector
-  /** What HOLDS told us: what the subscriber got by another way. */
-  readonly heard: VersionVector
   /** Whose own writes the subscriber says that it is sent by themselves; null before it said so. */
   readonly sources: readonly ActorId[] | null
   /** What the subscriber is known to hold. */

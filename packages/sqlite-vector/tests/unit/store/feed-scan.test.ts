@@ -30,24 +30,6 @@ describe('readDelta() for a reader that has nearly everything', () => {
     expect(second).toMatchObject({ through: COUNT + 2, atHead: true })
   })
 
-  test('stops at the bound of the read, though nothing lies just there', async () => {
-    using fixture = await open()
-    const { db } = fixture
-    for (const id of ['a', 'b', 'c', 'd']) db.insert('docs', record(id))
-    const known = db.replica.shardState('docs').versionVector
-    db.update('docs', 'b', { metadata: { again: true } })
-
-    const read = db.replica.readDelta('docs', {
-      after: 0,
-      countMax: 10,
-      bytesMax: 1_000,
-      known,
-      until: 3,
-    })
-
-    expect(read).toMatchObject({ changes: [], through: 3, atHead: false })
-  })
-
   test('returns no more rows than asked for, and goes on after the last of them', async () => {
     using fixture = await open()
     const { db } = fixture

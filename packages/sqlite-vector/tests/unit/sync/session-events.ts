@@ -151,7 +151,6 @@ export const EVENTS: { readonly [T in SessionEventType]: SessionEvent & { readon
   read: { type: 'read', batch: batchOf() },
   committed: { type: 'committed' },
   wrote: { type: 'wrote' },
-  relay: { type: 'relay', until: 31 },
   readOwn: { type: 'readOwn', batch: ownOf() },
   moved: { type: 'moved', versionVector: new Map([[ACTOR_A, 31]]) },
   stop: { type: 'stop' },

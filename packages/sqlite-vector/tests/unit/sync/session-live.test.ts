@@ -20,7 +20,7 @@ import {
   stateOf,
 } from './session-events.ts'
 
-const { hello, subscribe, inspected, wrote, relay, holds, committed } = EVENTS
+const { hello, subscribe, inspected, wrote, holds, committed } = EVENTS
 
 /** A sender whose live subscriber has all up to 30, acknowledged. */
 function liveSender(): SendSession {
@@ -146,12 +146,9 @@ describe('a live sender', () => {
   })
 
   test('does not send what the peer says it holds', () => {
-    const told = after(liveSender(), holds, relay)
-    const effect = told.effects[0]
+    const [effect] = after(liveSender(), holds, committed).effects
 
-    expect(effect?.type === 'read' ? [effect.known.get(ACTOR_B), effect.until] : effect).toEqual([
-      12, 31,
-    ])
+    expect(effect?.type === 'read' ? effect.known.get(ACTOR_B) : effect).toBe(12)
   })
 
   test('remembers whose writes the peer is sent by themselves until it says otherwise', () => {
@@ -163,39 +160,19 @@ describe('a live sender', () => {
     expect(after(liveSender(), said, { ...said, sources: [] }).session.sources).toEqual([])
   })
 
-  test('stops a relay where it was told to, without claiming to be at the head', () => {
-    const state = stateOf({ head: 40 })
-    const { session, effects } = after(liveSender(), relay, {
-      type: 'read',
-      batch: batchOf({ bytes: null, changeCount: 0, through: 31, state }),
-    })
-
-    expect([session.phase, session.sentThrough, session.until]).toEqual(['caughtUp', 31, null])
-    expect(effects.map(({ type }) => type)).toEqual(['read'])
-  })
-
-  test('pushes at the cursor that the peer has, also after a relay that skipped everything', () => {
-    const state = stateOf({ head: 40 })
-    const { effects } = after(
-      liveSender(),
-      relay,
-      { type: 'read', batch: batchOf({ bytes: null, changeCount: 0, through: 31, state }) },
-      wrote,
-    )
-    expect(effects.at(-1)).toMatchObject({ type: 'readOwn', through: 30 })
-  })
-
   test.each([
-    ['wrote', wrote, 'readOwn'],
-    ['committed', committed, 'read'],
-  ] as const)('does not forget that it was told "%s" during a relay', (_, event, next) => {
-    const state = stateOf({ head: 40 })
-    const { effects } = after(liveSender(), relay, event, {
-      type: 'read',
-      batch: batchOf({ bytes: null, changeCount: 0, through: 31, state }),
-    })
+    ['wrote', wrote],
+    ['committed', committed],
+  ] as const)('sees what it is told "%s" of while it reads by that reading', (_, event) => {
+    const { session, effects } = after(liveSender(), committed, event)
+    expect(effects.map(({ type }) => type)).toEqual(['read'])
 
-    expect(effects.map(({ type }) => type)).toEqual(['read', next])
+    const read = after(session, {
+      type: 'read',
+      batch: batchOf({ through: 40, atHead: true, state: stateOf({ head: 40 }) }),
+    })
+    expect([read.session.phase, read.session.behind]).toEqual(['caughtUp', 'no'])
+    expect(sentTypes(read.effects)).toEqual(['sendBatch', 'caughtUp'])
   })
 })
 

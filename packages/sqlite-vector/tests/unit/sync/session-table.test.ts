@@ -34,7 +34,6 @@ const NEVER_FOR_PULLERS = {
   readOwn: '?',
   committed: '=',
   wrote: '=',
-  relay: '=',
 }
 
 const PULLER: Expectations = {
@@ -160,7 +159,6 @@ const SENDER: Expectations = {
   readOwn: '?',
   committed: '=',
   wrote: '=',
-  relay: '=',
   moved: '=',
   stop: 'x',
   error: 'x',

@@ -349,7 +349,6 @@ describe('a sender', () => {
       type: 'read',
       after: 30,
       known: subscribe.versionVector,
-      until: null,
     })
     expect(effects.at(-2)).toMatchObject({ frame: { type: 'welcome', cursor: 30 } })
   })
@@ -406,18 +405,14 @@ describe('a sender', () => {
     })
 
     expect(session.unacked).toHaveLength(UNACKED_BATCHES_MAX - 3)
-    expect(effects).toEqual([
-      { type: 'read', after: 16, known: subscribe.versionVector, until: null },
-    ])
+    expect(effects).toEqual([{ type: 'read', after: 16, known: subscribe.versionVector }])
   })
 
   test('sends nothing for a stretch that the reader has', () => {
     const skipped = batchOf({ bytes: null, changeCount: 0, through: 20 })
     const { effects } = after(SENDERS.reading, { type: 'read', batch: skipped })
 
-    expect(effects).toEqual([
-      { type: 'read', after: 20, known: subscribe.versionVector, until: null },
-    ])
+    expect(effects).toEqual([{ type: 'read', after: 20, known: subscribe.versionVector }])
   })
 
   test('counts as sent what was acknowledged', () => {
@@ -463,9 +458,7 @@ describe('a sender', () => {
     }).session
 
     const known = new Map([...subscribe.versionVector, [ACTOR_A, 30] as const])
-    expect(after(live, EVENTS.committed).effects).toEqual([
-      { type: 'read', after: 30, known, until: null },
-    ])
+    expect(after(live, EVENTS.committed).effects).toEqual([{ type: 'read', after: 30, known }])
     expect(after(SENDERS.caughtUp, EVENTS.committed).effects).toEqual([])
   })
 
