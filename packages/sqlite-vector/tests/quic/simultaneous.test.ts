@@ -4,6 +4,7 @@
 import { expect, test } from 'vitest'
 import { LiveNodes, SHARD } from '../live/live-nodes.ts'
 import { introduce, openNode } from './quic-fixture.ts'
+import { UdpRelay } from './udp-relay.ts'
 
 const PATIENCE = { timeout: 30_000 }
 
@@ -46,4 +47,30 @@ test('three nodes that start to sync with each other at once hold three connecti
     }
     await expect.poll(counts, PATIENCE).toEqual([2, 2])
   }
+})
+
+test('two nodes that dialled each other stay live when both paths get other addresses', async () => {
+  await using all = await LiveNodes.of('quic', 2)
+  const [one, two] = all.nodes
+  if (one === undefined || two === undefined) throw new Error('two nodes were asked for')
+  await using toOne = await UdpRelay.open(one.address)
+  await using toTwo = await UdpRelay.open(two.address)
+  for (const { db } of all.nodes) db.createShard(SHARD, { dimension: 2 })
+  one.sync.startAutoSync(SHARD, toTwo.address)
+  two.sync.startAutoSync(SHARD, toOne.address)
+  one.db.insert(SHARD, { id: 'before', embedding: [1, 0] })
+  await expect.poll(() => two.db.get(SHARD, 'before')?.id, PATIENCE).toBe('before')
+
+  for (let change = 0; change < 3; change += 1) {
+    toOne.rebind()
+    toTwo.rebind()
+    one.db.insert(SHARD, { id: `one-${change}`, embedding: [0, 1] })
+    two.db.insert(SHARD, { id: `two-${change}`, embedding: [1, 1] })
+
+    await expect.poll(() => two.db.get(SHARD, `one-${change}`) !== null, PATIENCE).toBe(true)
+    await expect.poll(() => one.db.get(SHARD, `two-${change}`) !== null, PATIENCE).toBe(true)
+  }
+  // The connection went on, or was dialled anew, through a relay: only there do addresses change.
+  const pathChanges = all.nodes.map(({ sync }) => sync.getSession().transport?.pathChanges ?? 0)
+  expect(Math.max(...pathChanges)).toBeGreaterThan(0)
 })
