@@ -302,7 +302,7 @@ export class VectorSync {
   }
 
   /**
-   * Waits until `acks` peers durably hold everything that the shard holds now. Does not sync by itself.
+   * Waits until `acks` peers durably hold everything that the shard holds now. Starts no sync; live peers are asked at once.
    * Resolves with their fingerprints. @throws SqliteVectorError `TRANSPORT_ABORTED` when the signal ends the wait, `SYNC_CLOSED`
    */
   async waitForPeers(shardId: string, options: WaitForPeersOptions): Promise<readonly string[]> {
@@ -311,7 +311,9 @@ export class VectorSync {
     rejectUnknownKeys('waitForPeers', options, ['acks', 'signal'])
     integerIn('acks', options.acks, 1, TRUST_ENTRIES_MAX)
     this.#throwIfClosed()
-    return waitForPeers(this.#db.replica, shardId, options.acks, this.#waitSignal(options.signal))
+    const ask = (): void => this.#hub.confirm(shardId)
+    const wanted = { shardId, acks: options.acks, ask }
+    return waitForPeers(this.#db.replica, wanted, this.#waitSignal(options.signal))
   }
 
   /** Asks the peer for a sign of life; its round-trip time in milliseconds. @throws what hinders it */

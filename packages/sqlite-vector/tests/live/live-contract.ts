@@ -85,6 +85,21 @@ export function liveContract(kind: NetworkKind): void {
       expect(received).toEqual([])
     })
 
+    test('waitForPeers() does not wait for the next check of a shard that is live', async () => {
+      await using nodes = await livePair(kind)
+      const [a, b] = [nodes.get(0), nodes.get(1)]
+      for (let count = 0; count < 20; count += 1) {
+        insert(a, `r${count}`)
+        const peers = await a.sync.waitForPeers(SHARD, { acks: 1 })
+        expect(peers.length).toBe(1)
+        expect(b.db.count(SHARD)).toBe(count + 1)
+      }
+      const received = b.events
+        .filter((event) => event.type === 'applied')
+        .reduce((sum, event) => sum + event.received, 0)
+      expect(received).toBe(20)
+    })
+
     test('a chain passes on what it gets', async () => {
       await using nodes = await LiveNodes.of(kind, 4, { relayDelayMs: 20 })
       const [a] = nodes.nodes as [LiveNode]

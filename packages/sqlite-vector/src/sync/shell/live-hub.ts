@@ -168,6 +168,14 @@ export class LiveHub {
     return this.#shards.get(shardId)?.links.get(peer)?.[role] ?? null
   }
 
+  /** Has live peers say what they hold: of a push they say only that they took it. */
+  confirm(shardId: string): void {
+    const shard = this.#shards.get(shardId)
+    if (shard !== undefined) {
+      for (const { sender } of shard.links.values()) sender?.tell({ type: 'committed' })
+    }
+  }
+
   /** Polls for commits of other processes also while no session is live; the result ends that. */
   watch(): () => void {
     this.#watchers += 1

@@ -9,11 +9,18 @@ import { whileWaiting } from '../../transport/abortable.ts'
 import { dominates } from '../version-vector.ts'
 import type { VersionVector } from '../types.ts'
 
+/** What there is to wait for. */
+export interface Wanted {
+  readonly shardId: string
+  readonly acks: number
+  /** Called when there is anything to wait for: asks those who may have it already to say so. */
+  readonly ask: () => void
+}
+
 /** Resolves with the fingerprints of the peers once they are `acks` or more. */
 export async function waitForPeers(
   store: ReplicaStore,
-  shardId: string,
-  acks: number,
+  { shardId, acks, ask }: Wanted,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   signal.throwIfAborted()
@@ -43,6 +50,7 @@ export async function waitForPeers(
     }),
   ]
   try {
+    ask()
     return await whileWaiting(promise, signal)
   } finally {
     for (const stop of stops) stop()
