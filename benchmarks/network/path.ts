@@ -8,7 +8,7 @@ import {
   type ChildProcess,
   type ChildProcessWithoutNullStreams,
 } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 
@@ -24,6 +24,11 @@ export interface PathBehaviour {
   /** Rate of the bottleneck, 0 for none; its queue holds 256 KiB. */
   readonly rateMbit?: number
   readonly down?: boolean
+}
+
+/** With which congestion control TCP connections of this machine begin. */
+export function tcpCongestionControl(): string {
+  return readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim()
 }
 
 export type End = 'a' | 'b'
@@ -67,6 +72,8 @@ export class EmulatedPath implements AsyncDisposable {
       ip('-n', name, 'addr', 'add', `${ADDRESSES[end]}/24`, 'dev', name)
       ip('-n', name, 'link', 'set', name, 'mtu', '1500', 'txqueuelen', '5000', 'up')
       ip('-n', name, 'link', 'set', 'lo', 'up')
+      // Or a connection would begin with what the one before it learned of another path.
+      ip('netns', 'exec', name, 'sysctl', '-qw', 'net.ipv4.tcp_no_metrics_save=1')
     }
     return path
   }
@@ -78,6 +85,15 @@ export class EmulatedPath implements AsyncDisposable {
   async behave(behaviour: PathBehaviour): Promise<void> {
     this.#emulator.stdin.write(`${JSON.stringify(behaviour)}\n`)
     await this.#lines.next()
+  }
+
+  /** What new TCP connections begin with: by the route, which needs no leave to change the machine's settings. */
+  setTcpCongestionControl(name: string): void {
+    for (const end of ['a', 'b'] as const) {
+      const device = this.#names[end]
+      const route = ['10.77.0.0/24', 'dev', device, 'src', ADDRESSES[end], 'congctl', name]
+      ip('-n', device, 'route', 'replace', ...route)
+    }
   }
 
   /** Starts a Node script at one end, with a message channel to it. */
