@@ -232,8 +232,11 @@ export class History {
     }
   }
 
-  /** The node decides over writes that it was sent and could not take: what it writes next supersedes them. */
-  overruled(view: ShardView, id: string, dots: readonly Dot[]): void {
+  /**
+   * The node decides over writes that it was sent and could not take: what it writes next supersedes them, and what
+   * they had superseded (`context`).
+   */
+  overruled(view: ShardView, id: string, dots: readonly Dot[], context: VersionVector): void {
     const known = this.#knownOf(view, id)
     for (const dot of dots) {
       const key = nameDot(dot)
@@ -243,8 +246,13 @@ export class History {
           if (write.id === id) this.#publish(write)
       }
       const write = this.#byDot.get(dotName)
-      // Its author was set back before anybody else held it: only quarantine knows of it.
-      if (write === undefined) continue
+      // Its author was set back before anybody else held it: only quarantine knows of it, and of what it had seen.
+      if (write === undefined) {
+        for (const other of this.#byRecord.get(`${view.shardId}/${id}`) ?? []) {
+          if (covers(context, other.dot)) addWithPast(known, other)
+        }
+        continue
+      }
       if (write.id !== id) {
         throw new Violation('what is in quarantine was written', `${key} of "${id}" was not`)
       }

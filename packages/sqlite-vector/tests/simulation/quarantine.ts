@@ -7,7 +7,7 @@
  */
 import { DatabaseSync } from 'node:sqlite'
 
-import type { Dot } from '../../src/sync/types.ts'
+import type { ActorId, Dot, VersionVector } from '../../src/sync/types.ts'
 import { shardViewOf, Violation } from './history.ts'
 import { observeShard } from './inspect.ts'
 import type { SimNode } from './node.ts'
@@ -103,8 +103,9 @@ function discard(world: World, { node, shardId }: Holder, entry: number): void {
   node.db.discardQuarantine(shardId, entry)
   // With it go others of its record that the decision covers: they are decided over as well.
   const left = read(node, shardId)
-  for (const [other, { dots }] of before) {
-    if (!left.has(other)) world.history.overruled(shardViewOf(node.view, shardId), id, dots)
+  for (const [other, { dots, context }] of before) {
+    if (left.has(other)) continue
+    world.history.overruled(shardViewOf(node.view, shardId), id, dots, context)
   }
   observeShard(world.history, node, shardId, 'write')
   writePlainly(world, { node, shardId }, id)
@@ -113,6 +114,13 @@ function discard(world: World, { node, shardId }: Holder, entry: number): void {
 interface Entry {
   readonly id: string
   readonly dots: readonly Dot[]
+  readonly context: VersionVector
+}
+
+interface StoredChange {
+  readonly id: string
+  readonly siblings: readonly { readonly dot: Dot }[]
+  readonly context: readonly [ActorId, number][] | null
 }
 
 /** What lies in quarantine of the shard, by its number. */
@@ -127,9 +135,10 @@ function read(node: SimNode, shardId: string): ReadonlyMap<number, Entry> {
   return new Map(
     rows.map((row) => {
       const text = Buffer.from(row['bytes'] as Uint8Array).toString('utf8')
-      const change = JSON.parse(text) as { id: string; siblings: { dot: Dot }[] }
+      const change = JSON.parse(text) as StoredChange
       const dots = change.siblings.map(({ dot }) => dot)
-      return [Number(row['quarantine']), { id: change.id, dots }]
+      const context = new Map(change.context ?? [])
+      return [Number(row['quarantine']), { id: change.id, dots, context }]
     }),
   )
 }
