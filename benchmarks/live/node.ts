@@ -5,6 +5,7 @@
 import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
 
 import { createVectorDB, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
+import { LIST_LIMIT_MAX } from '@agentic-flow/sqlite-vector/limits'
 import { createVectorSync, type SyncEvent, type VectorSync } from '@agentic-flow/sqlite-vector/sync'
 import { openIdentity, QuicTransport, TrustList } from '@agentic-flow/sqlite-vector/transport'
 
@@ -113,6 +114,8 @@ const handlers: Handlers = {
     const { db } = node()
     const query = queryVector(dimension)
     found.clear()
+    // What is there already is no news.
+    for (const { id } of db.list(shardId, { limit: LIST_LIMIT_MAX }).records) found.set(id, 0n)
     stopWatching?.()
     stopWatching = db.replica.onCommit((notice) => {
       if (notice.shardId !== shardId) return
