@@ -84,15 +84,21 @@ async function measure(
   into.peakRssBytes = Math.max(into.peakRssBytes, after.rss)
 }
 
+/** Rounds of connections that come and go before memory is looked at, and between that and the second look. */
+const CHURN_ROUNDS = 2
+
 /** What memory of either process grows by with each connection that came and went, after as many to warm up. */
 async function memorySlopes(pair: Pair, connections: number): Promise<readonly Bar[]> {
   const work = { type: 'churn', connections, channels: 4 } as const
-  await ask(pair.client, work)
-  const before = await Promise.all(rssOf(pair))
-  await ask(pair.client, work)
-  const after = await Promise.all(rssOf(pair))
+  const churn = async (): Promise<readonly number[]> => {
+    for (let round = 0; round < CHURN_ROUNDS; round += 1) await ask(pair.client, work)
+    return Promise.all(rssOf(pair))
+  }
+  const before = await churn()
+  const after = await churn()
   return (['client', 'server'] as const).map((role, index) => {
-    const growth = ((after[index] ?? 0) - (before[index] ?? 0)) / connections / 1_024
+    const growth =
+      ((after[index] ?? 0) - (before[index] ?? 0)) / (CHURN_ROUNDS * connections) / 1_024
     const name = `quic: memory per connection with 4 channels that came and went, ${role}`
     return bar(name, growth, 'none', 'KiB')
   })
