@@ -5,13 +5,8 @@ import { AssertionError } from 'node:assert'
 import { expect, test } from 'vitest'
 
 import { FRAME_BYTES_MAX } from '../../src/limits.ts'
-import {
-  type ContractCase,
-  type OpenFixture,
-  type TransportFixture,
-  transportContract,
-} from '../../src/testing/index.ts'
-import { MemoryNetwork } from '../../src/transport/memory.ts'
+import { type ContractCase, type OpenFixture, transportContract } from '../../src/testing/index.ts'
+import { openMemoryFixture } from './memory-fixture.ts'
 import { type Changes, wrappedTransport } from './wrapped-transport.ts'
 
 const FAULTS: Readonly<Record<string, Changes & { readonly noticedBy: RegExp }>> = {
@@ -96,8 +91,10 @@ const FAULTS: Readonly<Record<string, Changes & { readonly noticedBy: RegExp }>>
 }
 
 test.each(Object.entries(FAULTS))('%s: noticed', async (_, { noticedBy, ...fault }) => {
-  const sound = caseNamed(noticedBy, (options) => openMemory({}, options?.channelsMax))
-  const faulty = caseNamed(noticedBy, (options) => openMemory(fault, options?.channelsMax))
+  const sound = caseNamed(noticedBy, (options) => openMemoryFixture({}, options))
+  const faulty = caseNamed(noticedBy, (options) =>
+    openMemoryFixture({}, options, (transport) => wrappedTransport(transport, fault)),
+  )
 
   await sound.run()
 
@@ -109,24 +106,4 @@ function caseNamed(name: RegExp, open: OpenFixture): ContractCase {
   const [found, ...others] = transportContract(bounds, open).filter((one) => name.test(one.name))
   if (found === undefined || others.length > 0) throw new Error(`${name.source}: not one case`)
   return found
-}
-
-async function openMemory(
-  fault: Changes,
-  channelsMax: number | undefined,
-): Promise<TransportFixture> {
-  const network = new MemoryNetwork(
-    channelsMax === undefined ? {} : { maxConcurrentStreams: channelsMax },
-  )
-  const dialler = wrappedTransport(network.transport('d'.repeat(64)), fault)
-  const listener = wrappedTransport(network.transport('e'.repeat(64)), fault)
-  const address = await listener.listen('127.0.0.1:0')
-  return {
-    dialler,
-    listener,
-    address,
-    async [Symbol.asyncDispose]() {
-      await Promise.all([dialler.close(), listener.close()])
-    },
-  }
 }
