@@ -8,6 +8,7 @@ import { DELTA_BYTES_TARGET, FRAME_BYTES_MAX } from '../limits.ts'
 import type { DeltaQuery, DeltaRead, ReplicaStore } from '../store/types.ts'
 import { encodeDelta } from './delta.ts'
 import type { BatchRead, OwnRead, SessionEffect } from './session-types.ts'
+import type { VersionVector } from './types.ts'
 
 type Reader = Pick<ReplicaStore, 'readDelta' | 'readRecords'>
 type ReadEffect = Extract<SessionEffect, { readonly type: 'read' }>
@@ -31,13 +32,7 @@ export function readBatch(
   { after, known }: Pick<ReadEffect, 'after' | 'known'>,
   batchSize: number,
 ): BatchRead {
-  const query = {
-    after,
-    countMax: batchSize,
-    bytesMax: DELTA_BYTES_TARGET,
-    known,
-    expose: true,
-  }
+  const query = queryFor(after, known, batchSize)
   const [delta, bytes] = readEncoded(store, shardId, query, null)
   return toBatch(delta, bytes)
 }
@@ -49,14 +44,7 @@ export function readOwnBatch(
   { after, known, actor, above, through }: Omit<ReadOwnEffect, 'type'>,
   batchSize: number,
 ): OwnRead {
-  const query = {
-    after,
-    countMax: batchSize,
-    bytesMax: DELTA_BYTES_TARGET,
-    known,
-    expose: true,
-    only: { actor, counter: above },
-  }
+  const query = { ...queryFor(after, known, batchSize), only: { actor, counter: above } }
   const [delta, bytes] = readEncoded(store, shardId, query, through)
   const { state } = delta
   return {
@@ -68,6 +56,10 @@ export function readOwnBatch(
     counter: state.versionVector.get(actor) ?? 0,
     forgotten: state.gcFloor.get(actor) ?? 0,
   }
+}
+
+function queryFor(after: number, known: VersionVector, countMax: number): DeltaQuery {
+  return { after, countMax, bytesMax: DELTA_BYTES_TARGET, known, expose: true }
 }
 
 /** Reads and encodes; fewer records when they would not fit a frame. */
