@@ -9,6 +9,7 @@
  * Unidirectional, one from each side, behind its type ({@link STREAM_TYPE}). What it means for the connection is
  * quic-connection.ts's business.
  */
+import { SqliteVectorError } from '../errors.ts'
 import type { QuicStream } from './quic-stream.ts'
 
 /** Bytes of the name of a process. */
@@ -40,7 +41,8 @@ export function readControl(
         if (count <= 0) return
         filled += count
       }
-    } catch {
+    } catch (error) {
+      if (!(error instanceof SqliteVectorError)) throw error
       // The peer gave its control stream up: it never accepts us, and the handshake timer ends it.
       return
     }
