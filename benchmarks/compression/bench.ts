@@ -6,15 +6,15 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { codecs } from '../../packages/sqlite-vector/src/sync/codecs.ts'
+import { codecs } from '../../packages/sqlite-vector/src/sync/wire/codecs.ts'
 import {
   type Compression,
   expandFrame,
   FrameCompressor,
   offeredCodecs,
-} from '../../packages/sqlite-vector/src/sync/compression.ts'
+} from '../../packages/sqlite-vector/src/sync/wire/compression.ts'
 import { encodeDelta } from '../../packages/sqlite-vector/src/sync/delta.ts'
-import type { Change } from '../../packages/sqlite-vector/src/sync/types.ts'
+import type { Change } from '../../packages/sqlite-vector/src/model/types.ts'
 import { type Bar, bar, type BenchOptions, median } from '../bar.ts'
 
 export const title = 'what compressing batches gains and costs'

@@ -5,8 +5,8 @@
 import { deepStrictEqual } from 'node:assert'
 
 import { encodeDelta, type Delta } from '../../packages/sqlite-vector/src/sync/delta.ts'
-import { decodeDelta } from '../../packages/sqlite-vector/src/sync/delta-decode.ts'
-import type { Change } from '../../packages/sqlite-vector/src/sync/types.ts'
+import { decodeDelta } from '../../packages/sqlite-vector/src/sync/wire/delta-decode.ts'
+import type { Change } from '../../packages/sqlite-vector/src/model/types.ts'
 
 import { bar, median, type Bar, type BenchOptions } from '../bar.ts'
 

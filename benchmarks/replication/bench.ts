@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
 import { createVectorDB, type RecordInput, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
-import { mergeRegister } from '../../packages/sqlite-vector/src/sync/conflict.ts'
-import type { Change, RecordState } from '../../packages/sqlite-vector/src/sync/types.ts'
+import { mergeRegister } from '../../packages/sqlite-vector/src/model/merge.ts'
+import type { Change, RecordState } from '../../packages/sqlite-vector/src/model/types.ts'
 
 import { bar, median, type Bar, type BenchOptions } from '../bar.ts'
 

@@ -11,9 +11,9 @@ import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
 import { type Command, EXIT, nameOf, UsageError } from './command.ts'
 import { COMMANDS } from './command-table.ts'
 import { RemoteError } from './node/remote-error.ts'
-import { InputError } from './formats/types.ts'
 import { helpOf, overview, usageOf } from './help.ts'
 import { chooseCommand, parseCall } from './parse.ts'
+import { InputError } from './formats/input-error.ts'
 
 function version(): string {
   const manifest = createRequire(import.meta.url)('../package.json') as { version: string }

@@ -3,8 +3,18 @@
  */
 export { SqliteVectorError, ERRORS, isErrorCode, type ErrorCode } from './errors.ts'
 export { createVectorDB, SQLiteVectorDB, type VectorDBEnvironment } from './store/vector-db.ts'
-export { checkIntegrity } from './store/integrity.ts'
+export { checkIntegrity } from './store/file/integrity.ts'
+export type * from './model/records.ts'
 export type * from './store/types.ts'
-export { VectorQuery, type WhereOperator } from './store/query-builder.ts'
-export type * from './store/search-types.ts'
-export { watch, type WatchOptions, type WatchQuery, type WatchableDatabase } from './store/watch.ts'
+export type * from './store/feed/types.ts'
+export type * from './store/replica/types.ts'
+export type { CommitNotice } from './store/file/open-shard.ts'
+export type { Sliced } from './store/file/sliced.ts'
+export { VectorQuery, type WhereOperator } from './store/query/query-builder.ts'
+export type * from './store/query/types.ts'
+export {
+  watch,
+  type WatchOptions,
+  type WatchQuery,
+  type WatchableDatabase,
+} from './store/query/watch.ts'

@@ -6,12 +6,14 @@
  * meanwhile may or may not be in the file; export a snapshot when that matters.
  */
 import { type Call, type Command, EXIT, oneOfWords, UsageError } from '../command.ts'
-import { type ByteSink, fileSink, stdoutSink } from '../formats/bytes.ts'
+import { fileSink, stdoutSink } from '../formats/bytes.ts'
+import type { ByteSink } from '../formats/types.ts'
 import { FORMATS, formatOf } from '../formats/formats.ts'
-import { type Field, FIELDS, type Format, InputError, type RecordWriter } from '../formats/types.ts'
+import { type Field, FIELDS, type Format, type RecordWriter } from '../formats/types.ts'
 import { withNode } from '../node/open.ts'
 import type { NodeClient, ShownRecord } from '../node/types.ts'
 import { formatCount } from '../terminal.ts'
+import { InputError } from '../formats/input-error.ts'
 
 const PAGE_VECTOR_BYTES = 4_194_304
 const PAGE_RECORDS_MAX = 1_000

@@ -9,11 +9,12 @@ import { type Call, type Command, EXIT, oneOfWords, UsageError } from '../comman
 import { sourceOf } from '../formats/bytes.ts'
 import { FORMATS, formatOf } from '../formats/formats.ts'
 import { idsFrom } from '../formats/ids.ts'
-import { InputError, type PlacedRecord, type ReadOptions } from '../formats/types.ts'
+import { type PlacedRecord, type ReadOptions } from '../formats/types.ts'
 import { withNode } from '../node/open.ts'
 import type { NodeClient } from '../node/types.ts'
 import { formatCount } from '../terminal.ts'
 import { SHARD_OPTIONS } from './shards.ts'
+import { InputError } from '../formats/input-error.ts'
 
 const MODES = ['upsert', 'insert'] as const
 const COLUMNS = ['id', 'embedding', 'metadata', 'text'] as const

@@ -6,23 +6,13 @@ import { once } from 'node:events'
 import { createReadStream, existsSync, rmSync } from 'node:fs'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { open, rename, type FileHandle } from 'node:fs/promises'
-import { InputError, type Source } from './types.ts'
+import { type ByteSink, type Source } from './types.ts'
+import { InputError } from './input-error.ts'
 
 /** Longest line of a text file, in bytes: the largest record there may be takes a tenth of it. */
 const LINE_BYTES_MAX = 16_777_216
 const READ_CHUNK_BYTES = 262_144
 const WRITE_CHUNK_BYTES = 262_144
-
-/** Where bytes go. */
-export interface ByteSink {
-  write(bytes: Uint8Array | string): Promise<void>
-  /** Overwrites what was written there; null where that is impossible, as in a pipe. */
-  readonly patch: ((offset: number, bytes: Uint8Array) => Promise<void>) | null
-  /** Makes it all there under its name. */
-  finish(): Promise<void>
-  /** Leaves nothing behind. Does nothing after {@link finish}. */
-  abandon(): Promise<void>
-}
 
 /** A file that gets its name when it is finished. @throws InputError when there is one and it is not to be replaced */
 export async function fileSink(path: string, isReplaced: boolean): Promise<ByteSink> {

@@ -7,7 +7,8 @@
 import type { JsonValue } from '@agentic-flow/sqlite-vector'
 import { linesOf } from './bytes.ts'
 import { idOf, metadataOf, vectorFrom, vectorToJson } from './jsonl.ts'
-import { type Format, InputError, type PlacedRecord, type ReadOptions } from './types.ts'
+import { type Format, type PlacedRecord, type ReadOptions } from './types.ts'
+import { InputError } from './input-error.ts'
 
 /** One field, and whether it was quoted: only that tells an empty text from none. */
 interface Cell {

@@ -4,7 +4,8 @@
  * An id with a line break cannot be written that way and is refused.
  */
 import { linesOf } from './bytes.ts'
-import { InputError, type ReadOptions, type Source } from './types.ts'
+import { type ReadOptions, type Source } from './types.ts'
+import { InputError } from './input-error.ts'
 
 /** The ids of a file, in its order. */
 export async function* idsFrom(source: Source): AsyncGenerator<string> {

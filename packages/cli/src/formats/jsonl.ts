@@ -6,7 +6,8 @@
  */
 import type { Metadata } from '@agentic-flow/sqlite-vector'
 import { linesOf } from './bytes.ts'
-import { type Format, InputError, type PlacedRecord } from './types.ts'
+import { type Format, type PlacedRecord } from './types.ts'
+import { InputError } from './input-error.ts'
 
 export const jsonlFormat: Format = {
   name: 'jsonl',

@@ -8,7 +8,8 @@
  */
 import { ByteReader } from './bytes.ts'
 import { idLine, noMoreIds, rowId } from './ids.ts'
-import { type Format, InputError, type Source } from './types.ts'
+import { type Format, type Source } from './types.ts'
+import { InputError } from './input-error.ts'
 
 const MAGIC = Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59)
 /** Header of written files: padded, so that the number of rows can be put in at the end. */

@@ -8,8 +8,9 @@
 import type { JsonValue } from '@agentic-flow/sqlite-vector'
 import type { AsyncBuffer, FileMetaData, SchemaElement } from 'hyparquet'
 import { idOf, metadataOf, vectorFrom } from './jsonl.ts'
-import { type Format, InputError, type PlacedRecord, type ReadOptions } from './types.ts'
-import type { ByteSink } from './bytes.ts'
+import { type Format, type PlacedRecord, type ReadOptions } from './types.ts'
+import type { ByteSink } from './types.ts'
+import { InputError } from './input-error.ts'
 
 const GROUP_ROWS = 1_000
 const ROWS_READ_AT_ONCE = 1_000

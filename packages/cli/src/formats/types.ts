@@ -6,13 +6,6 @@
  */
 import type { RecordInput } from '@agentic-flow/sqlite-vector'
 import type { ShownRecord } from '../node/types.ts'
-import type { ByteSink } from './bytes.ts'
-
-/** A file that is not what it should be; the message says where. */
-export class InputError extends Error {
-  override readonly name = 'InputError'
-  readonly code = 'INPUT_INVALID'
-}
 
 /** What a file may carry of a record besides its vector. */
 export const FIELDS = ['id', 'metadata', 'text'] as const
@@ -71,4 +64,15 @@ export interface Source {
   /** null for stdin. */
   readonly path: string | null
   readonly chunks: () => AsyncIterable<Uint8Array>
+}
+
+/** Where bytes go. */
+export interface ByteSink {
+  write(bytes: Uint8Array | string): Promise<void>
+  /** Overwrites what was written there; null where that is impossible, as in a pipe. */
+  readonly patch: ((offset: number, bytes: Uint8Array) => Promise<void>) | null
+  /** Makes it all there under its name. */
+  finish(): Promise<void>
+  /** Leaves nothing behind. Does nothing after {@link finish}. */
+  abandon(): Promise<void>
 }

@@ -8,7 +8,8 @@
 import { ByteReader } from './bytes.ts'
 import { idLine, noMoreIds, rowId } from './ids.ts'
 import { littleEndian } from './npy.ts'
-import { type Format, InputError } from './types.ts'
+import { type Format } from './types.ts'
+import { InputError } from './input-error.ts'
 
 const COMPONENTS_MAX = 65_536
 

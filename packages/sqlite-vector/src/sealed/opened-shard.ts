@@ -8,23 +8,20 @@
  */
 import { bytesToHex } from '../bytes.ts'
 import type { Filter } from '../search/filter.ts'
-import type { HybridOptions, HybridResult } from '../store/search-types.ts'
-import type {
-  ListOptions,
-  ListPage,
-  Metadata,
-  SearchOptions,
-  SearchResult,
-  ShardInfo,
-  ShardState,
-  VectorInput,
-  VectorRecord,
-} from '../store/types.ts'
+import type { HybridOptions, HybridResult } from '../store/query/types.ts'
+import type { ListOptions, ListPage, VectorRecord } from '../store/types.ts'
 import type { SQLiteVectorDB } from '../store/vector-db.ts'
-import { viewOf } from '../sync/strategies.ts'
-import type { Change, ConflictStrategyName, RecordValue, Sibling } from '../sync/types.ts'
-import { EMPTY_VECTOR, encodeVector } from '../sync/version-vector.ts'
+import { viewOf } from '../model/strategies.ts'
+import type { Change, ConflictStrategyName, RecordValue, Sibling } from '../model/types.ts'
+import { EMPTY_VECTOR, encodeVector } from '../model/version-vector.ts'
 import type { Sealer } from './sealer.ts'
+import {
+  type Metadata,
+  type ShardInfo,
+  type ShardState,
+  type VectorInput,
+} from '../model/records.ts'
+import { type SearchOptions, type SearchResult } from '../store/query/types.ts'
 
 /** A record of the carrier that cannot be opened. */
 export interface Unopened {

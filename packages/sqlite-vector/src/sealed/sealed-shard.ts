@@ -18,24 +18,20 @@ import type {
   BatchOptions,
   ListOptions,
   ListPage,
-  Metadata,
-  Metric,
   RecordInput,
   RecordUpdate,
-  SearchOptions,
-  SearchResult,
-  ShardInfo,
-  VectorInput,
   VectorRecord,
 } from '../store/types.ts'
-import type { HybridOptions, HybridResult } from '../store/search-types.ts'
+import type { HybridOptions, HybridResult } from '../store/query/types.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../store/vector-db.ts'
 import type { Filter } from '../search/filter.ts'
-import { CONFLICT_STRATEGIES } from '../sync/strategies.ts'
-import type { ConflictStrategyName } from '../sync/types.ts'
+import { CONFLICT_STRATEGIES } from '../model/strategies.ts'
+import type { ConflictStrategyName } from '../model/types.ts'
 import { OpenedShard, type Unopened } from './opened-shard.ts'
 import { Sealer, SEALED_ID_BYTES_MAX } from './sealer.ts'
 import { ShardKeys } from './shard-keys.ts'
+import { type Metadata, type Metric, type ShardInfo, type VectorInput } from '../model/records.ts'
+import { type SearchOptions, type SearchResult } from '../store/query/types.ts'
 
 /** Options of {@link openSealedShard}. */
 export interface SealedShardOptions {

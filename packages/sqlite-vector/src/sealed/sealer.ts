@@ -24,8 +24,14 @@ import { aessiv } from '@noble/ciphers/aes.js'
 
 import { bytesToFloat32, viewToBytes } from '../bytes.ts'
 import { ID_BYTES_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX } from '../limits.ts'
-import { binary, bytesField, decodeArray, encodeArray, textField } from '../sync/messagepack.ts'
-import type { Dot } from '../sync/types.ts'
+import {
+  binary,
+  bytesField,
+  decodeArray,
+  encodeArray,
+  textField,
+} from '../sync/wire/messagepack.ts'
+import type { Dot } from '../model/types.ts'
 import { SqliteVectorError } from '../errors.ts'
 import type { ShardKeys } from './shard-keys.ts'
 

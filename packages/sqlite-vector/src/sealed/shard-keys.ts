@@ -9,7 +9,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 
 import { SqliteVectorError } from '../errors.ts'
-import { writeFileAtomic } from '../transport/private-files.ts'
+import { writeFileAtomic } from '../private-files.ts'
 
 /** First field of the file, so that no other file is taken for one. */
 const FORMAT = 'sqlite-vector shard keys 1'

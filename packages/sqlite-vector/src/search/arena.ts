@@ -15,13 +15,13 @@
  * Views over the memory are void after {@link Arena.set}: growing detaches the buffer.
  */
 import { assert } from '../assert.ts'
-import type { Metric } from '../store/types.ts'
 import { type Kernels, type WasmMemory } from './kernels/kernels.ts'
 import { createMemory, instantiateKernels } from './kernels/kernels.ts'
 import { type ArenaRows, type MemoryLayout, memoryLayout, slotsMax } from './memory-layout.ts'
 import { WASM_PAGE_BYTES, WASM_PAGES_MAX } from './memory-layout.ts'
 import { type Quantizer, inverseNorm } from './quantizer.ts'
 import { SlotMap } from './slot-map.ts'
+import { type Metric } from '../model/records.ts'
 
 /** Rows and queries up to this length keep every float32 sum of squares finite. */
 const NORM_MAX = 1e15

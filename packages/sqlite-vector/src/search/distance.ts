@@ -7,7 +7,7 @@
  * Not here: the SIMD kernels (kernels/), which must agree with these within rounding.
  */
 import { unreachable } from '../assert.ts'
-import type { Metric } from '../store/types.ts'
+import { type Metric } from '../model/records.ts'
 
 /** The distance from one query to a vector of the same dimension. */
 export type DistanceTo = (vector: Float32Array) => number

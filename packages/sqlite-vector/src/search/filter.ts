@@ -25,7 +25,7 @@
  */
 import { FILTER_CONDITIONS_MAX, FILTER_DEPTH_MAX } from '../limits.ts'
 import { nearestName, shown } from '../options.ts'
-import type { JsonValue } from '../store/types.ts'
+import { type JsonValue } from '../model/records.ts'
 
 /** Conditions on one path. All that are given must hold. */
 export interface FilterOperators {

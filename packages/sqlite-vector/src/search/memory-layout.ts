@@ -10,8 +10,8 @@
  * Blocks of 2^shift slots, so that growing appends and no row moves. A region that is laid out but not
  * yet written costs address space only: the system gives memory to pages when they are touched.
  */
-import type { Metric } from '../store/types.ts'
 import { HEAP_ENTRY_BYTES, HEAP_HEADER_BYTES } from './kernels/kernels.ts'
+import { type Metric } from '../model/records.ts'
 
 /** Which kinds of row the arena holds. */
 export interface ArenaRows {

@@ -19,7 +19,7 @@
  *
  * Not here: which of these is used when (planner.ts), how deep to rescore (calibrate.ts).
  */
-import type { Metric } from '../store/types.ts'
+import { type Metric } from '../model/records.ts'
 
 /** Rows a quantizer is learnt from at most: quantiles are then known to about 1.5 %. */
 export const TRAINING_ROWS_MAX = 1_024

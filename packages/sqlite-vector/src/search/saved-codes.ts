@@ -16,10 +16,10 @@
 import { crc32 } from 'node:zlib'
 
 import { must } from '../assert.ts'
-import type { Metric } from '../store/types.ts'
 import { Arena } from './arena.ts'
 import type { Calibration } from './calibrate.ts'
 import { type ArenaRows, memoryLayout } from './memory-layout.ts'
+import { type Metric } from '../model/records.ts'
 
 /** Rises with every change of the bytes, of the codes, or of what a calibration means. */
 export const SAVED_CODES_VERSION = 1

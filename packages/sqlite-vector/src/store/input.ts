@@ -8,7 +8,8 @@ import { utf8ByteLength } from '../bytes.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { ID_BYTES_MAX, METADATA_BYTES_MAX, METADATA_DEPTH_MAX, TEXT_BYTES_MAX } from '../limits.ts'
 import { nameGiven, objectGiven, rejectUnknownKeys, shown } from '../options.ts'
-import type { RecordInput, ShardInfo } from './types.ts'
+import type { RecordInput } from './types.ts'
+import { type ShardInfo } from '../model/records.ts'
 
 /** A record as the tables take it. */
 export interface PreparedRecord {

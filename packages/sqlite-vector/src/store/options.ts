@@ -24,11 +24,11 @@ import type {
   ConflictListOptions,
   ListOptions,
   QuarantineListOptions,
-  ShardInfo,
   ShardOptions,
   StoreEvent,
   VectorDBOptions,
 } from './types.ts'
+import { type ShardInfo } from '../model/records.ts'
 
 /** {@link VectorDBOptions} with nothing optional. */
 export type ResolvedVectorDBOptions = Required<VectorDBOptions>

@@ -13,11 +13,11 @@ import { existsSync, renameSync, rmSync } from 'node:fs'
 import { backup, DatabaseSync } from 'node:sqlite'
 
 import { SqliteVectorError } from '../errors.ts'
-import { confirmOwnWrites } from './own-writes.ts'
-import type { StoreCore } from './core.ts'
-import { APPLICATION_ID } from './schema.ts'
-import { loadShard, type ShardRow } from './shards.ts'
-import { withSqliteErrors } from './sqlite.ts'
+import { confirmOwnWrites } from './replica/own-writes.ts'
+import type { StoreCore } from './file/transaction.ts'
+import { APPLICATION_ID } from './file/schema.ts'
+import { loadShard, type ShardRow } from './feed/shards.ts'
+import { withSqliteErrors } from './file/sqlite.ts'
 
 /** Pages copied between two turns of the event loop. */
 const PAGES_PER_TURN = 256

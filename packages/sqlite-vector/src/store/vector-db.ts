@@ -16,24 +16,24 @@ import { systemClock } from '../clock/system-clock.ts'
 import type { Clock } from '../clock/types.ts'
 import { COMPARE_SLICE_ROWS, ID_BYTES_MAX } from '../limits.ts'
 import { nameGiven, objectGiven, oneOf, rejectUnknownKeys, shown } from '../options.ts'
-import { insertBatch } from './batch.ts'
-import { vacuum } from './collect.ts'
-import { StoreCore, type WriteTransaction } from './core.ts'
+import { insertBatch } from './local/batch.ts'
+import { vacuum } from './replica/tombstones.ts'
+import { StoreCore, type WriteTransaction } from './file/transaction.ts'
 import {
   conflictSiblings,
   listConflicts,
   resolveConflict,
   setConflictStrategy,
-} from './conflicts.ts'
-import { GroupCommit } from './group-commit.ts'
-import { Finder } from './finder.ts'
+} from './local/conflicts.ts'
+import { GroupCommit } from './file/group-commit.ts'
+import { Finder } from './query/finder.ts'
 import {
   createIdentity,
   closeSession,
   type Machine,
   openSession,
   renewIdentity,
-} from './identity.ts'
+} from './replica/identity.ts'
 import { metadataToText, prepareRecord, prepareText, prepareVector } from './input.ts'
 import {
   functionGiven,
@@ -45,14 +45,19 @@ import {
   resolveShardOptions,
   resolveVectorDBOptions,
 } from './options.ts'
-import { getRecord, listRecords } from './queries.ts'
-import { type FindOptions, VectorQuery } from './query-builder.ts'
-import { createMetadataIndex, dropMetadataIndex, metadataIndexes } from './metadata-index.ts'
-import { quarantined } from './quarantine.ts'
-import { Replica } from './replica.ts'
-import { discardEntry, retryAfterUpgrade, retryEntry, retryShard } from './retry.ts'
+import { getRecord, listRecords } from './query/by-id.ts'
+import { type FindOptions, VectorQuery } from './query/query-builder.ts'
+import { createMetadataIndex, dropMetadataIndex, metadataIndexes } from './query/metadata-index.ts'
+import { quarantined } from './replica/quarantine.ts'
+import { Replica } from './replica/replica.ts'
+import {
+  discardEntry,
+  retryAfterUpgrade,
+  retryEntry,
+  retryShard,
+} from './replica/quarantine-retry.ts'
 import { snapshot } from './snapshot.ts'
-import { migrate } from './schema.ts'
+import { migrate } from './file/schema.ts'
 import type {
   Embedder,
   Filter,
@@ -64,16 +69,16 @@ import type {
   SearchPlan,
   TextResult,
   TextSearchOptions,
-} from './search-types.ts'
+} from './query/types.ts'
 import {
   dropShard,
   ensureShard,
   loadShard,
-  type OpenShard,
   rowToState,
   shardRow,
-} from './shards.ts'
-import { hasLog, openSqlite, withSqliteErrors } from './sqlite.ts'
+  flushShard,
+} from './feed/shards.ts'
+import { hasLog, openSqlite, withSqliteErrors } from './file/sqlite.ts'
 import type {
   BatchOptions,
   CollectOptions,
@@ -90,15 +95,10 @@ import type {
   RecordInput,
   RecordUpdate,
   Recount,
-  ReplicaStore,
-  SearchOptions,
-  SearchResult,
-  ShardInfo,
   ShardOptions,
   SnapshotOptions,
   StoreStats,
   VectorDBOptions,
-  VectorInput,
   VectorRecord,
 } from './types.ts'
 import {
@@ -107,7 +107,11 @@ import {
   type PreparedUpdate,
   updateRecord,
   upsertRecord,
-} from './writes.ts'
+} from './local/writes.ts'
+import { type OpenShard } from './file/open-shard.ts'
+import { type ReplicaStore } from './replica/types.ts'
+import { type SearchOptions, type SearchResult } from './query/types.ts'
+import { type ShardInfo, type VectorInput } from '../model/records.ts'
 
 /** What the store takes from its surroundings; tests own the time and the dice. */
 export interface VectorDBEnvironment {
@@ -146,6 +150,7 @@ export async function createVectorDB(
         hash64: (bytes) => hasher.h64Raw(bytes, 0n),
         randomBytes: random,
         onEvent: resolved.onEvent,
+        flushShard,
         sliceRows,
       })
     })

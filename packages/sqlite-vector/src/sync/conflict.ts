@@ -1,118 +1,205 @@
 /**
- * Conflicts: how two states of one record merge, and which record is visible. Pure.
+ * Conflicts as people meet them: which are open, what each choice would show, deciding, and taking a decision back.
  *
- * The merge is that of dotted version vector sets (Preguiça et al. 2010, "Dotted Version Vectors:
- * Logical Clocks for Optimistic Replication"; Almeida et al. 2014): commutative, associative and
- * idempotent, so delivery may repeat, reorder and interleave. A strategy is a view of the siblings;
- * it never changes the replicated state, so replicas converge whatever the strategy.
+ * Not here: how conflicts come about and what is shown meanwhile (conflict.ts, strategies.ts), and where they are kept
+ * (the store): this asks the database at every call, so nothing is shown as resolved while it is open.
+ *
+ * A decision is a write that supersedes all siblings, and it replicates. Taking it back is a new write, too: it brings
+ * back what was shown before the decision. It cannot bring the siblings back, because replicas may have forgotten them.
  */
-import { compareHlc } from '../clock/hlc.ts'
-import type { RecordState, Sibling, VersionVector } from './types.ts'
-import { compareDots, covers, joinVectors } from './version-vector.ts'
+import { SqliteVectorError } from '../errors.ts'
+import { objectGiven, shown } from '../options.ts'
+import type {
+  ConflictChoice,
+  ConflictListOptions,
+  ConflictPage,
+  ConflictSibling,
+  RecordInput,
+  VectorRecord,
+} from '../store/types.ts'
+import { viewOf } from '../model/strategies.ts'
+import type { ConflictStrategyName, Dot, Sibling } from '../model/types.ts'
+import { type ReplicaStore } from '../store/replica/types.ts'
 
-/** The causal context of `state`, with its short form written out. */
-export function contextOf(state: RecordState): VersionVector {
-  if (state.context !== null) return state.context
-  const context = new Map<string, number>()
-  for (const { dot } of state.siblings) {
-    if ((context.get(dot.actor) ?? 0) < dot.counter) context.set(dot.actor, dot.counter)
+/** What conflicts need of a database. */
+export interface ConflictDatabase {
+  readonly replica: Pick<ReplicaStore, 'shardState' | 'nodeOf'>
+  listConflicts(shardId: string, options?: ConflictListOptions): ConflictPage
+  conflictSiblings(shardId: string, id: string): readonly ConflictSibling[]
+  resolveConflict(shardId: string, id: string, choice: ConflictChoice): void
+  get(shardId: string, id: string): VectorRecord | null
+  upsert(shardId: string, record: RecordInput): boolean
+  delete(shardId: string, id: string): boolean
+}
+
+/** One of the writes that are in conflict. */
+export interface TrackedSibling extends ConflictSibling {
+  /** The node that wrote it, as it called itself; null when it never said so here. */
+  readonly nodeId: string | null
+  /** Milliseconds since 1970 by the writer's clock. */
+  readonly atMs: number
+}
+
+/** A record in conflict, with everything that is known of it. */
+export interface TrackedConflict {
+  readonly shardId: string
+  readonly id: string
+  /** In the order of their dots. */
+  readonly siblings: readonly TrackedSibling[]
+  /** What the shard shows of it now; null is a delete. */
+  readonly shown: VectorRecord | null
+}
+
+/** A page of conflicts, in the order of the bytes of their ids. */
+export interface TrackedPage {
+  readonly conflicts: readonly TrackedConflict[]
+  readonly nextCursor: string | null
+}
+
+/** What a choice would make of a record; null deletes it. */
+export type ConflictPreview = ConflictSibling['value']
+
+/** How to decide: for a sibling, by a value, or as a strategy would show it. */
+export type Decision = ConflictChoice | { readonly strategy: ConflictStrategyName }
+
+/** What {@link ConflictResolver.resolve} wrote, and what to give to {@link ConflictResolver.undo}. */
+export interface Resolution {
+  readonly shardId: string
+  readonly id: string
+  /** The write that decided. */
+  readonly dot: Dot
+  /** What was shown before it. */
+  readonly before: VectorRecord | null
+}
+
+/** Lists open conflicts. */
+export class ConflictTracker {
+  readonly #db: ConflictDatabase
+
+  constructor(db: ConflictDatabase) {
+    objectGiven('ConflictTracker: db', db)
+    this.#db = db
   }
-  return context
+
+  /** How many records of the shard are in conflict. */
+  count(shardId: string): number {
+    return this.#db.replica.shardState(shardId).conflictCount
+  }
+
+  /** A page of open conflicts with all their siblings. */
+  list(shardId: string, options: ConflictListOptions = {}): TrackedPage {
+    const { conflicts, nextCursor } = this.#db.listConflicts(shardId, options)
+    return { conflicts: conflicts.map(({ id }) => this.#tracked(shardId, id)), nextCursor }
+  }
+
+  /** The open conflict of a record, or null when there is none. */
+  get(shardId: string, id: string): TrackedConflict | null {
+    const tracked = this.#tracked(shardId, id)
+    return tracked.siblings.length > 1 ? tracked : null
+  }
+
+  #tracked(shardId: string, id: string): TrackedConflict {
+    const siblings = this.#db.conflictSiblings(shardId, id).map((sibling) => ({
+      ...sibling,
+      nodeId: this.#db.replica.nodeOf(sibling.dot.actor),
+      atMs: sibling.stamp.ms,
+    }))
+    return { shardId, id, siblings, shown: this.#db.get(shardId, id) }
+  }
 }
 
-/** True when both name the same write. */
-function sameDot(a: Sibling, b: Sibling): boolean {
-  return a.dot.counter === b.dot.counter && a.dot.actor === b.dot.actor
+/** Decides conflicts. */
+export class ConflictResolver {
+  readonly #db: ConflictDatabase
+
+  constructor(db: ConflictDatabase) {
+    objectGiven('ConflictResolver: db', db)
+    this.#db = db
+  }
+
+  /** What the record would become; writes nothing. @throws `STORE_CONFLICT_UNKNOWN` */
+  preview(shardId: string, id: string, decision: Decision): ConflictPreview {
+    const siblings = this.#open(shardId, id)
+    if ('strategy' in decision) return this.#viewOf(shardId, siblings, decision.strategy)
+    if ('choose' in decision) return chosen(siblings, id, decision.choose).value
+    const { value } = decision
+    if (value === null) return null
+    return {
+      embedding: Float32Array.from(value.embedding),
+      metadata: value.metadata ?? {},
+      text: value.text ?? null,
+    }
+  }
+
+  /** Decides. The conflict is closed here when this returns, and at each peer once it has the write. @throws `STORE_CONFLICT_UNKNOWN` */
+  resolve(shardId: string, id: string, decision: Decision): Resolution {
+    const before = this.#db.get(shardId, id)
+    const choice: ConflictChoice =
+      'strategy' in decision ? { value: this.preview(shardId, id, decision) } : decision
+    this.#db.resolveConflict(shardId, id, choice)
+    const [sibling] = this.#db.conflictSiblings(shardId, id)
+    if (sibling === undefined) throw unknown(shardId, id)
+    return { shardId, id, dot: sibling.dot, before }
+  }
+
+  /**
+   * Shows again what was shown before a resolution, by a new write that replicates. False, and nothing written, when
+   * somebody wrote to the record since: their write stands.
+   */
+  undo({ shardId, id, dot, before }: Resolution): boolean {
+    const siblings = this.#db.conflictSiblings(shardId, id)
+    const [only] = siblings
+    const isOurs = only?.dot.actor === dot.actor && only.dot.counter === dot.counter
+    if (siblings.length !== 1 || !isOurs) return false
+    if (before === null) {
+      if (only.value !== null) this.#db.delete(shardId, id)
+      return true
+    }
+    const { embedding, metadata, text } = before
+    if (embedding === undefined) return false
+    this.#db.upsert(shardId, { id, embedding, metadata, ...(text === null ? {} : { text }) })
+    return true
+  }
+
+  #open(shardId: string, id: string): readonly ConflictSibling[] {
+    const siblings = this.#db.conflictSiblings(shardId, id)
+    if (siblings.length < 2) throw unknown(shardId, id)
+    return siblings
+  }
+
+  #viewOf(
+    shardId: string,
+    siblings: readonly ConflictSibling[],
+    strategy: ConflictStrategyName,
+  ): ConflictPreview {
+    const { metric } = this.#db.replica.shardState(shardId)
+    const stored = siblings.map(({ dot, stamp, value }): Sibling => {
+      if (value === null) return { dot, stamp, value }
+      const { embedding, metadata, text } = value
+      const record = { embedding, embeddingDot: dot, metadata: JSON.stringify(metadata), text }
+      return { dot, stamp, value: record }
+    })
+    const view = viewOf(strategy, stored, metric === 'cosine')
+    if (view === null || view.embedding === null) return null
+    const { embedding, metadata, text } = view
+    return { embedding, metadata: JSON.parse(metadata) as VectorRecord['metadata'], text }
+  }
 }
 
-/**
- * The join of two states of one record. Returns `local` itself when `remote` adds nothing, so a
- * caller can tell by identity that there is nothing to write.
- */
-export function mergeRegister(local: RecordState, remote: RecordState): RecordState {
-  const plain = mergePlain(local, remote)
-  if (plain !== null) return plain
-  const localContext = contextOf(local)
-  const remoteContext = contextOf(remote)
-  const kept = local.siblings.filter(
-    (sibling) =>
-      !covers(remoteContext, sibling.dot) ||
-      remote.siblings.some((other) => sameDot(sibling, other)),
+function chosen(siblings: readonly ConflictSibling[], id: string, dot: Dot): ConflictSibling {
+  const found = siblings.find(
+    (sibling) => sibling.dot.actor === dot.actor && sibling.dot.counter === dot.counter,
   )
-  const gained = remote.siblings.filter(
-    (sibling) =>
-      !covers(localContext, sibling.dot) &&
-      !local.siblings.some((other) => sameDot(sibling, other)),
+  if (found !== undefined) return found
+  throw new SqliteVectorError(
+    'STORE_CONFLICT_UNKNOWN',
+    `record ${shown(id)} has no sibling (${shown(dot.actor)}, ${dot.counter})`,
   )
-  const context = joinVectors(localContext, remoteContext)
-  if (gained.length === 0 && kept.length === local.siblings.length && context === localContext) {
-    return local
-  }
-  const siblings = [...kept, ...gained].sort((a, b) => compareDots(a.dot, b.dot))
-  if (siblings.length > 0) return { siblings, context }
-  // Each says that it superseded all of the other, which no history brings about: damage, or a lie. A record
-  // without a write cannot be, so the last one stays, whichever side is asked.
-  return { siblings: [lastWrite([...local.siblings, ...remote.siblings])], context }
 }
 
-/** {@link mergeRegister} of two single writes that saw nothing, which most are; null for others. */
-function mergePlain(local: RecordState, remote: RecordState): RecordState | null {
-  if (local.context !== null || remote.context !== null) return null
-  const [ours, second] = local.siblings
-  const [theirs, third] = remote.siblings
-  if (ours === undefined || theirs === undefined || second !== undefined || third !== undefined) {
-    return null
-  }
-  const a = ours.dot
-  const b = theirs.dot
-  if (a.actor === b.actor) return b.counter > a.counter ? remote : local
-  return { siblings: a.actor < b.actor ? [ours, theirs] : [theirs, ours], context: null }
-}
-
-/**
- * {@link mergeRegister} for a replica that holds the shard's version vector `known`: a remote write
- * that `known` covers and `local` lacks was superseded here (invariant V), also where the record's
- * own context has forgotten it because the tombstone that said so was collected. So it must not come
- * back. A delete is another matter: one that `known` covers and the record's own context does not was
- * collected, not superseded, and beside a write it has not met it counts. `local` null: the replica has no
- * such record. Returns null when nothing is left to keep.
- */
-export function mergeKnown(
-  local: RecordState | null,
-  remote: RecordState,
-  known: VersionVector,
-): RecordState | null {
-  if (remote.siblings.every(({ dot }) => !covers(known, dot))) {
-    return local === null ? remote : mergeRegister(local, remote)
-  }
-  if (local === null) {
-    const news = remote.siblings.some(({ dot }) => !covers(known, dot))
-    if (!news) return null
-    const siblings = remote.siblings.filter(
-      ({ dot, value }) => value === null || !covers(known, dot),
-    )
-    return { siblings, context: contextOf(remote) }
-  }
-  const siblings = remote.siblings.filter(
-    (sibling) =>
-      sibling.value === null ||
-      !covers(known, sibling.dot) ||
-      local.siblings.some((other) => sameDot(sibling, other)),
+function unknown(shardId: string, id: string): SqliteVectorError {
+  return new SqliteVectorError(
+    'STORE_CONFLICT_UNKNOWN',
+    `record ${shown(id)} of shard ${shown(shardId)} has no open conflict`,
   )
-  return mergeRegister(local, { siblings, context: contextOf(remote) })
-}
-
-/** Orders siblings by (stamp, actor): a total order, as one actor never stamps two siblings alike. */
-export function compareSiblings(a: Sibling, b: Sibling): number {
-  return compareHlc(a.stamp, b.stamp) || compareDots(a.dot, b.dot)
-}
-
-/** The `last-write-wins` view: the sibling with the largest (stamp, actor). */
-export function lastWrite(siblings: readonly Sibling[]): Sibling {
-  return siblings.reduce((best, sibling) => (compareSiblings(sibling, best) > 0 ? sibling : best))
-}
-
-/** The `first-write-wins` view: the sibling with the smallest (stamp, actor). */
-export function firstWrite(siblings: readonly Sibling[]): Sibling {
-  return siblings.reduce((best, sibling) => (compareSiblings(sibling, best) < 0 ? sibling : best))
 }

@@ -31,16 +31,17 @@ import {
   oneOf,
   rejectUnknownKeys,
 } from '../options.ts'
-import type { PeerCursor, ShardState } from '../store/types.ts'
 import { createVectorSync, type VectorSync } from './quic-sync.ts'
-import { Backoff } from './shell/backoff.ts'
-import type { Member } from './shell/member-book.ts'
-import { PeerBook, type PeerInput, type PeerState } from './shell/peer-book.ts'
-import { chance } from './shell/peer-gate.ts'
-import { type CoordinatorStats, Statistics } from './shell/statistics.ts'
-import { type SyncTask, TaskQueue } from './shell/task-queue.ts'
-import type { SyncableDatabase, SyncResult, SyncSession, VectorSyncConfig } from './shell/types.ts'
-import { peersToDial, type Topology } from './topology.ts'
+import { Backoff } from '../clock/backoff.ts'
+import type { Member } from './members/member-book.ts'
+import { PeerBook, type PeerInput, type PeerState } from './coordination/peer-book.ts'
+import { chance } from './node/peer-gate.ts'
+import { type CoordinatorStats, Statistics } from './coordination/statistics.ts'
+import { type SyncTask, TaskQueue } from './coordination/task-queue.ts'
+import type { SyncableDatabase, SyncResult, SyncSession, VectorSyncConfig } from './types.ts'
+import { peersToDial, type Topology } from './coordination/topology.ts'
+import { type PeerCursor } from '../store/replica/types.ts'
+import { type ShardState } from '../model/records.ts'
 
 /** Options of `createShardCoordinator()`: those of `createVectorSync()`, and who dials whom. */
 export interface CoordinatorConfig extends VectorSyncConfig {

@@ -33,12 +33,12 @@
  */
 import { assert } from '../assert.ts'
 import { HLC_MS_MAX } from '../clock/hlc.ts'
-import { contextOf } from './conflict.ts'
-import { FRAME_HEAD_BYTES, sealFrame } from './frame.ts'
-import { binary, encodeArray } from './messagepack.ts'
-import type { ActorId, Change, Dot, RecordValue, Sibling, VersionVector } from './types.ts'
-import { VarintWriter } from './varint.ts'
-import { vectorsEqual } from './version-vector.ts'
+import { contextOf } from '../model/merge.ts'
+import { FRAME_HEAD_BYTES, sealFrame } from './wire/frame.ts'
+import { binary, encodeArray } from './wire/messagepack.ts'
+import type { ActorId, Change, Dot, RecordValue, Sibling, VersionVector } from '../model/types.ts'
+import { VarintWriter } from './wire/varint.ts'
+import { vectorsEqual } from '../model/version-vector.ts'
 
 /** Changes of one shard in the order of the sender's feed. */
 export interface Delta {

@@ -12,12 +12,12 @@ export {
   type TrackedConflict,
   type TrackedPage,
   type TrackedSibling,
-} from './conflict-tracker.ts'
-export type { Access, AccessSubject, Grant } from './access.ts'
-export { Permissions } from './shell/permissions.ts'
-export type * from './shell/types.ts'
-export type { Compression } from './compression.ts'
+} from './conflict.ts'
+export type { Access, AccessSubject, Grant } from './access/rules.ts'
+export { Permissions } from './access/permissions.ts'
 export type * from './types.ts'
+export type { Compression } from './wire/compression.ts'
+export type * from '../model/types.ts'
 export {
   createShardCoordinator,
   ShardCoordinator,
@@ -28,9 +28,9 @@ export {
   type PeerHealth,
   type TaskResult,
 } from './coordinator.ts'
-export { peersToDial, type Topology } from './topology.ts'
-export type { Member, MemberStatus } from './shell/member-book.ts'
-export type { PeerInput, PeerSource, PeerState, PeerStatus } from './shell/peer-book.ts'
-export type { CoordinatorStats, SyncTotals } from './shell/statistics.ts'
-export type { SyncTask } from './shell/task-queue.ts'
-export type { DroppedEvent } from './shell/event-stream.ts'
+export { peersToDial, type Topology } from './coordination/topology.ts'
+export type { Member, MemberStatus } from './members/member-book.ts'
+export type { PeerInput, PeerSource, PeerState, PeerStatus } from './coordination/peer-book.ts'
+export type { CoordinatorStats, SyncTotals } from './coordination/statistics.ts'
+export type { SyncTask } from './coordination/task-queue.ts'
+export type { DroppedEvent } from './node/event-stream.ts'

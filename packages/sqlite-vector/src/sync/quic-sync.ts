@@ -6,7 +6,7 @@
  * (the store), how frames travel (transport/). `sync()` runs two sessions over one connection, one in each
  * direction; in the second the peer pulls, on a channel that we opened and on which we invited it.
  */
-import { vectorsEqual } from './version-vector.ts'
+import { vectorsEqual } from '../model/version-vector.ts'
 import { systemClock } from '../clock/system-clock.ts'
 import type { Clock } from '../clock/types.ts'
 import { SqliteVectorError } from '../errors.ts'
@@ -20,33 +20,27 @@ import {
   TRUST_ENTRIES_MAX,
 } from '../limits.ts'
 import { booleanGiven, integerIn, nameGiven, objectGiven, rejectUnknownKeys } from '../options.ts'
-import type { ShardState } from '../store/types.ts'
-import type { ClusterService } from '../transport/cluster-service.ts'
-import { QuicTransport } from '../transport/quic.ts'
-import type { TrustList } from '../transport/trust.ts'
+import type { ClusterService } from '../transport/cluster/service.ts'
+import { QuicTransport } from '../transport/quic/transport.ts'
+import type { TrustList } from '../transport/identity/trust.ts'
 import type { Channel, Connection, PeerAddress, Transport } from '../transport/types.ts'
-import { stateOrNull } from './driver.ts'
-import { shardTag } from './peer-record.ts'
-import { violationError } from './session-ends.ts'
-import { Connections, ping } from './shell/connections.ts'
-import { AutoSyncs } from './shell/auto-syncs.ts'
-import { type DroppedEvent, EventHub } from './shell/event-stream.ts'
-import { LiveHub } from './shell/live-hub.ts'
-import {
-  type LocalNode,
-  openClusterService,
-  openNode,
-  openPermissions,
-} from './shell/local-node.ts'
-import { type Member, MemberBook } from './shell/member-book.ts'
-import { Membership } from './shell/membership.ts'
-import { type BothWays, NodeSessions } from './shell/node-sessions.ts'
-import type { Permissions } from './shell/permissions.ts'
-import { tallyOf } from './shell/sync-tally.ts'
-import { SharedTask } from './shell/shared-task.ts'
-import { TombstoneCollector } from './shell/tombstone-collector.ts'
-import { waitForPeers } from './shell/wait-for-peers.ts'
-import { type ResolvedSyncConfig, resolveSyncConfig } from './shell/options.ts'
+import { stateOrNull } from './session/driver.ts'
+import { shardTag } from './wire/peer-record.ts'
+import { violationError } from './session/endings.ts'
+import { Connections, ping } from './node/connections.ts'
+import { AutoSyncs } from './node/auto-syncs.ts'
+import { type DroppedEvent, EventHub } from './node/event-stream.ts'
+import { LiveHub } from './live/live-hub.ts'
+import { type LocalNode, openClusterService, openNode, openPermissions } from './node/local-node.ts'
+import { type Member, MemberBook } from './members/member-book.ts'
+import { Membership } from './members/membership.ts'
+import { type BothWays, NodeSessions } from './node/sessions.ts'
+import type { Permissions } from './access/permissions.ts'
+import { tallyOf } from './node/sync-tally.ts'
+import { SharedTask } from './node/shared-task.ts'
+import { TombstoneCollector } from './node/tombstone-collector.ts'
+import { waitForPeers } from './node/wait-for-peers.ts'
+import { type ResolvedSyncConfig, resolveSyncConfig } from './node/options.ts'
 import type {
   EventOptions,
   SyncableDatabase,
@@ -58,7 +52,8 @@ import type {
   VectorSyncConfig,
   VerifyResult,
   WaitForPeersOptions,
-} from './shell/types.ts'
+} from './types.ts'
+import { type ShardState } from '../model/records.ts'
 
 /** Longest wait for a sign of life, in milliseconds. */
 const PING_MS = 5_000

@@ -1,57 +1,318 @@
 /**
- * The replicated data model as plain types; imports types only.
- *
- * A record is a multi-value register: the set of writes that no other known write superseded (its
- * siblings, normally one) and a causal context. See DESIGN in ARCHITECTURE.md, and Preguiça et al.
- * 2010 / 2012, "Dotted Version Vectors".
+ * The types of `createVectorSync()`: its options, results and events. Types only.
  */
-import type { Hlc } from '../clock/hlc.ts'
+import type { ConflictStrategy } from '../store/types.ts'
+import type { QuicTransportStats } from '../transport/quic/tally.ts'
+import type { ConnectionStats, PeerAddress, Transport, WaitOptions } from '../transport/types.ts'
+import type { Compression } from './wire/compression.ts'
+import type { Permissions } from './access/permissions.ts'
+import type { Member } from './members/member-book.ts'
+import { type PeerCursor, type ReplicaStore } from '../store/replica/types.ts'
+import { type ShardState } from '../model/records.ts'
 
-/** Writing identity of one database file: 16 random bytes as 32 lowercase hexadecimal digits. */
-export type ActorId = string
-
-/** Names one write of one shard: the actor and its number of the write, from 1. */
-export interface Dot {
-  readonly actor: ActorId
-  readonly counter: number
+/** What is synced: an open database, seen through its replica. */
+export interface SyncableDatabase {
+  readonly replica: ReplicaStore
+  /** Chooses how a shard's conflicts are shown. */
+  setConflictStrategy?(shardId: string, strategy: ConflictStrategy): void
 }
 
-/** Per actor, the highest counter covered. An absent actor counts as 0. */
-export type VersionVector = ReadonlyMap<ActorId, number>
-
-/** What a put wrote. */
-export interface RecordValue {
-  /** `dimension` little-endian float32 components; null when left out of a delta (the peer has it). */
-  readonly embedding: Float32Array | null
-  /** The write that brought the embedding: the sibling's own dot unless it changed metadata only. */
-  readonly embeddingDot: Dot
-  /** A JSON object as canonical text: the exact characters are what replicates. */
-  readonly metadata: string
-  readonly text: string | null
+/** Options of `createVectorSync()`. All may be left out. */
+export interface VectorSyncConfig {
+  /**
+   * How records that several nodes wrote at once are shown: set for every shard that {@link VectorSync.sync}
+   * creates or meets. A function is not kept in the file: it holds while the database is open.
+   * @defaultValue what each shard has, `'last-write-wins'` at first
+   */
+  readonly conflictStrategy?: ConflictStrategy
+  /** Most records of one batch, which is one transaction at the receiver. Integer, 1 to 4,096. @defaultValue `256` */
+  readonly batchSize?: number
+  /**
+   * How batches that go out are compressed, where the peer can read it. `'adaptive'` (or `true`) is Zstandard, of
+   * embeddings only the bytes that shrink, and nothing on a connection within one machine; `'lz4'` needs the package
+   * lz4-napi; `'none'` is `false`. @defaultValue `'adaptive'`
+   */
+  readonly compression?: boolean | Compression
+  /**
+   * Milliseconds between full checks of a shard that is kept in sync; a single `sync()` does not use it.
+   * Integer, 100 to 86,400,000. @defaultValue `60000`
+   */
+  readonly syncIntervalMs?: number
+  /** Where {@link VectorSync.listen} listens unless told otherwise. @defaultValue `'127.0.0.1:0'` */
+  readonly listen?: PeerAddress
+  /**
+   * Where peers are told to dial this node, when that is another address than the one it listens on.
+   * @defaultValue the address it listens on; none while that is every address of the machine
+   */
+  readonly advertise?: PeerAddress
+  /**
+   * How long changes that others made wait before they are passed on to a peer that follows others who may bring them, in
+   * milliseconds. Where nobody else can, they go at once; own writes never wait. Integer, 0 to 60,000. @defaultValue `100`
+   */
+  readonly relayDelayMs?: number
+  /**
+   * Milliseconds between two collections of deletes that every known replica has; 0 collects only when asked to.
+   * Integer, 0 to 86,400,000. @defaultValue `3600000`, the first one after five minutes
+   */
+  readonly collectIntervalMs?: number
+  /** How long collections wait for a replica that is silent, in milliseconds. Integer, from 0. @defaultValue 30 days */
+  readonly replicaRetentionMs?: number
+  /**
+   * The network. @defaultValue QUIC, with the identity and the trust list in the folder `<path of the database>-node/`
+   */
+  readonly transport?: Transport
+  /** Which peer may do what with which shard. @defaultValue what is kept beside the database; without a file, everything */
+  readonly permissions?: Permissions
+  /** Called when something happened; it must not throw. @defaultValue none */
+  readonly onEvent?: (event: SyncEvent) => void
 }
 
-/** One write that no other known write superseded. `value` null is a delete (a tombstone). */
-export interface Sibling {
-  readonly dot: Dot
-  readonly stamp: Hlc
-  readonly value: RecordValue | null
-}
+/** One direction between two nodes: records come in by `pull` and go out by `push`. */
+export type SyncDirection = 'pull' | 'push'
+
+/** What happens while nodes talk. */
+export type SyncEvent =
+  /** A batch was committed: by us (`pull`), or by the peer, which acknowledged it (`push`). */
+  | {
+      readonly type: 'progress'
+      readonly direction: SyncDirection
+      readonly shardId: string
+      readonly peer: string
+      /** Changes committed in this session so far. */
+      readonly changes: number
+    }
+  /** A session ended; `error` is null when it ended in order. */
+  | {
+      readonly type: 'session-ended'
+      readonly direction: SyncDirection
+      /** null when the peer named none. */
+      readonly shardId: string | null
+      readonly peer: string
+      readonly changes: number
+      readonly error: Error | null
+    }
+  /** A stranger tried to connect. */
+  | {
+      readonly type: 'peer-refused'
+      readonly address: PeerAddress
+      /** null when it showed no certificate. */
+      readonly fingerprint: string | null
+      readonly reason: string
+    }
+  /** Deletes that every known replica has were forgotten. */
+  | { readonly type: 'collected'; readonly shardId: string; readonly count: number }
+  /** A stamp came in that is further ahead of our clock than the drift bound. */
+  | {
+      readonly type: 'skew'
+      readonly shardId: string
+      readonly peer: string
+      readonly skewMs: number
+    }
+  /** Rows were compared with a peer's and mended: fingerprints differed, or deletes were forgotten that we had missed. */
+  | {
+      readonly type: 'repair'
+      readonly shardId: string
+      readonly peer: string
+      /** True when rows differed that had to be equal. */
+      readonly diverged: boolean
+      /** Records dropped because the peer had deleted them. */
+      readonly dropped: number
+      /** Records that were fetched and changed ours. */
+      readonly repaired: number
+    }
+  /** A shard changed, by a write here or by what a peer sent. */
+  | { readonly type: 'change'; readonly shardId: string; readonly head: number }
+  /** A batch that a peer sent was committed; `applied` counts the records that it changed. */
+  | {
+      readonly type: 'applied'
+      readonly shardId: string
+      readonly peer: string
+      readonly received: number
+      readonly applied: number
+    }
+  /** Records that nodes wrote at the same time came in. */
+  | {
+      readonly type: 'conflict'
+      readonly shardId: string
+      readonly peer: string
+      readonly conflicts: number
+    }
+  /** Changes came in that cannot be applied; they were put aside. */
+  | {
+      readonly type: 'quarantine'
+      readonly shardId: string
+      readonly peer: string
+      readonly quarantined: number
+    }
+  /** A connection to a peer opened or ended. */
+  | {
+      readonly type: 'peer'
+      readonly peer: string
+      readonly remoteAddress: PeerAddress
+      readonly status: 'connected' | 'disconnected'
+      /** Bytes that this connection has moved, of UDP payload over QUIC. */
+      readonly wire: { readonly bytesSent: number; readonly bytesReceived: number }
+    }
+  /** A node introduced itself or was introduced, or something of what is known of it changed. */
+  | { readonly type: 'member'; readonly member: Member }
+  /** A shard that is kept in sync is now live, or is not any more. */
+  | {
+      readonly type: 'sync'
+      readonly shardId: string
+      readonly address: PeerAddress
+      readonly status: AutoSyncStatus
+    }
+  /** Something failed that no caller waits for. `willRetry` false: it will not heal by itself. */
+  | {
+      readonly type: 'error'
+      readonly shardId: string | null
+      readonly address: PeerAddress | null
+      readonly error: Error
+      readonly willRetry: boolean
+    }
 
 /**
- * The replicated state of one record: what merges, and what travels.
- *
- * `siblings` is never empty and is sorted by dot (actor, then counter). `context` covers the dots of
- * all siblings and everything they superseded; null is short for "exactly the dots of the siblings".
+ * Where an auto-sync stands: `connecting`, `live` (both sides hold all that the other has, and hear of
+ * what is new), `waiting` for the next attempt, `failed` for good, or `stopped`.
  */
-export interface RecordState {
-  readonly siblings: readonly Sibling[]
-  readonly context: VersionVector | null
+export type AutoSyncStatus = 'connecting' | 'live' | 'waiting' | 'failed' | 'stopped'
+
+/** One shard that is kept in sync with one peer. */
+export interface AutoSyncState {
+  readonly shardId: string
+  readonly address: PeerAddress
+  readonly status: AutoSyncStatus
+  /** Fingerprint of the peer; null before the first contact. */
+  readonly peer: string | null
+  /** Attempts that failed in a row. */
+  readonly failures: number
+  readonly lastError: Error | null
 }
 
-/** The latest state of one record as it travels. */
-export interface Change extends RecordState {
-  readonly id: string
+/** What one `sync()` did; it counts only what was committed. */
+export interface SyncResult {
+  readonly shardId: string
+  readonly address: PeerAddress
+  /** Fingerprint of the peer. */
+  readonly peer: string
+  /** What the peer calls itself; null when it never said. */
+  readonly peerNodeId: string | null
+  /** False when the peer may not write the shard here: nothing was taken from it. */
+  readonly pulled: boolean
+  /** False when we may not write the shard there: nothing was sent. */
+  readonly pushed: boolean
+  /** Records of ours that changed. */
+  readonly applied: number
+  /** Changes that came in batches that we committed, also those that we had already. */
+  readonly received: number
+  /** Changes that the peer acknowledged as committed. */
+  readonly sent: number
+  /** Records that have more than one sibling now and had not before. */
+  readonly conflicts: number
+  /** Changes that were put aside because they could not be applied. */
+  readonly quarantined: number
+  /** Batches committed, ours and the peer's. */
+  readonly batches: number
+  /** Bytes of frames that this sync sent. */
+  readonly bytesSent: number
+  /** Bytes of frames that this sync received. */
+  readonly bytesReceived: number
+  /** Both together. */
+  readonly bytes: number
+  /**
+   * Bytes of UDP payload (or the transport's own measure) that the connection moved both ways
+   * meanwhile: handshake excluded, other syncs over the same connection included.
+   */
+  readonly wireBytes: number
+  readonly durationMs: number
+  /** The shard here, afterwards. */
+  readonly state: ShardState
 }
 
-/** How the visible record is chosen from siblings; a pure view that never changes replicated state. */
-export type ConflictStrategyName = 'last-write-wins' | 'first-write-wins' | 'merge' | 'manual'
+/** Options of {@link VectorSync.events}. */
+export interface EventOptions {
+  /** Events kept for a slow reader. Integer, 1 to 100,000. @defaultValue `1000` */
+  readonly bufferMax?: number
+  /** Ends the iteration. */
+  readonly signal?: AbortSignal
+}
+
+/** What a comparison with one peer showed. */
+export interface VerifyResult {
+  readonly shardId: string
+  readonly address: PeerAddress
+  readonly peer: string
+  /** True when our counts and fingerprint were those of our rows. They are now. */
+  readonly correct: boolean
+  /** False when version vectors differed, as under constant writing: then rows could not be compared. */
+  readonly compared: boolean
+  /** True when vectors and fingerprints are equal now. */
+  readonly equal: boolean
+  /** Times that fingerprints differed over equal vectors. */
+  readonly divergences: number
+  /** Records that were fetched. */
+  readonly repaired: number
+  /** Records that were dropped because the peer had deleted them and forgotten it. */
+  readonly dropped: number
+  /** Records that the peer lacks, until it compares. */
+  readonly onlyHere: number
+  /**
+   * Records of which one write is not the same here and there, so that one of the two is damaged: how many, and the first
+   * thousand ids. Null when payloads were not compared: not asked for, or both sides are being written.
+   */
+  readonly damaged: { readonly count: number; readonly ids: readonly string[] } | null
+  readonly state: ShardState
+}
+
+/** Options of {@link VectorSync.waitForPeers}. */
+export interface WaitForPeersOptions extends WaitOptions {
+  /** How many peers. Integer, 1 to 1,024. */
+  readonly acks: number
+}
+
+/** Options of {@link VectorSync.sync}. */
+export type SyncOptions = WaitOptions
+
+/** Options of {@link VectorSync.verify}. */
+export interface VerifyOptions extends SyncOptions {
+  /** Compare what was written as well, not only its names; reads every embedding on both sides. @defaultValue `false` */
+  readonly payloads?: boolean
+}
+
+/** What is known of a peer's copy of a shard. */
+export interface PeerSession extends PeerCursor {
+  /**
+   * How far stamps of what it sent last were ahead of our clock at most, in milliseconds, own or passed on; 0 when
+   * none was, null when nothing came since the start. Beyond the drift bound there was a `skew` event, too.
+   */
+  readonly skewMs: number | null
+}
+
+/** Who we are and whom we know. */
+export interface SyncSession {
+  readonly nodeId: string
+  /** What peers know us by. */
+  readonly fingerprint: string
+  readonly actor: string
+  readonly logId: string
+  /** Where we listen; null while we do not. */
+  readonly listening: PeerAddress | null
+  readonly connections: readonly {
+    readonly peer: string
+    readonly remoteAddress: PeerAddress
+    readonly dialled: boolean
+    readonly stats: ConnectionStats
+  }[]
+  /** What our QUIC transport counted; null before it is needed, and where the transport was given. */
+  readonly transport: QuicTransportStats | null
+  /** Bytes that all connections moved since the start, of UDP payload over QUIC. */
+  readonly wire: { readonly bytesSent: number; readonly bytesReceived: number }
+  /** Sessions under way, in either direction and whoever began them. */
+  readonly sessionsActive: number
+  /** Shards that are kept in sync, with whom, and how that goes. */
+  readonly autoSyncs: readonly AutoSyncState[]
+  /** Nodes that introduced themselves or were introduced, over whatever connection. */
+  readonly members: readonly Member[]
+  /** What is durably known of peers' copies. */
+  readonly peers: readonly PeerSession[]
+}

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 
 import { systemClock } from '../clock/system-clock.ts'
 import type { Channel, Connection } from '../transport/types.ts'
-import type { FixtureOptions, OpenFixture, TransportFixture } from './transport-contract.ts'
+import { type FixtureOptions, type OpenFixture, type TransportFixture } from './types.ts'
 
 const DEADLINE_MS = 15_000
 const SETTLED_MS = 250

@@ -13,7 +13,7 @@ import {
   flood,
   settled,
 } from './connection-pair.ts'
-import type { ContractCase, OpenFixture } from './transport-contract.ts'
+import { type ContractCase, type OpenFixture } from './types.ts'
 
 export function endCases(open: OpenFixture): readonly ContractCase[] {
   return [

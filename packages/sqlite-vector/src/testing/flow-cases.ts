@@ -11,7 +11,7 @@ import {
   readAll,
   settled,
 } from './connection-pair.ts'
-import type { ContractBounds, ContractCase, OpenFixture } from './transport-contract.ts'
+import { type ContractBounds, type ContractCase, type OpenFixture } from './types.ts'
 
 export function flowCases(bounds: ContractBounds, open: OpenFixture): readonly ContractCase[] {
   return [

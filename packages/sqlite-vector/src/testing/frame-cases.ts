@@ -13,7 +13,7 @@ import {
   pattern,
   readAll,
 } from './connection-pair.ts'
-import type { ContractBounds, ContractCase, OpenFixture } from './transport-contract.ts'
+import { type ContractBounds, type ContractCase, type OpenFixture } from './types.ts'
 
 export function frameCases(bounds: ContractBounds, open: OpenFixture): readonly ContractCase[] {
   return [

@@ -2,10 +2,10 @@
  * For those who write a transport: what every transport must do, as cases that any test runner can run.
  */
 export {
-  transportContract,
   type ContractBounds,
   type ContractCase,
   type FixtureOptions,
   type OpenFixture,
   type TransportFixture,
-} from './transport-contract.ts'
+} from './types.ts'
+export { transportContract } from './transport-contract.ts'

@@ -12,7 +12,7 @@ import {
   readAll,
   turns,
 } from './connection-pair.ts'
-import type { ContractCase, OpenFixture } from './transport-contract.ts'
+import { type ContractCase, type OpenFixture } from './types.ts'
 
 export function signalCases(open: OpenFixture): readonly ContractCase[] {
   return [

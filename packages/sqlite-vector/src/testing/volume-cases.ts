@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 
 import type { Channel } from '../transport/types.ts'
 import { assertSameBytes, channelPair, connect, next, pattern, readAll } from './connection-pair.ts'
-import type { ContractBounds, ContractCase, OpenFixture } from './transport-contract.ts'
+import { type ContractBounds, type ContractCase, type OpenFixture } from './types.ts'
 
 const CHANNELS = 300
 const BYTES_BOTH_WAYS = 8_388_608

@@ -2,7 +2,7 @@
  * Two parties of the memory transport, as cases of the transport contract want them.
  */
 import type { FixtureOptions, TransportFixture } from '../../src/testing/index.ts'
-import { MemoryNetwork, type MemoryNetworkOptions } from '../../src/transport/memory.ts'
+import { MemoryNetwork, type MemoryNetworkOptions } from '../../src/transport/memory/network.ts'
 import type { Transport } from '../../src/transport/types.ts'
 
 /** `wrap` may put something else in front of either party. */

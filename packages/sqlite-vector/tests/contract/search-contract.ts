@@ -4,10 +4,10 @@
  * Each configuration's test file is one call of this. Enough rows that codes leave most of them out.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { SearchResult } from '../../src/store/types.ts'
 import type { SQLiteVectorDB } from '../../src/store/vector-db.ts'
 import { clustered } from '../unit/search/data.ts'
 import { type DbFixture, temporaryDb } from '../unit/search/fixture.ts'
+import { type SearchResult } from '../../src/store/query/types.ts'
 
 const COUNT = 2_000
 const DIMENSION = 48

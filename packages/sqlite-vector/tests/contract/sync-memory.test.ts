@@ -2,7 +2,7 @@
  * The sync contract over the memory network.
  */
 import { createVectorSync } from '../../src/sync/index.ts'
-import { MemoryNetwork } from '../../src/transport/memory.ts'
+import { MemoryNetwork } from '../../src/transport/memory/network.ts'
 import { syncContract } from './sync-contract.ts'
 
 syncContract('memory', async ([a, b], [configA, configB]) => {

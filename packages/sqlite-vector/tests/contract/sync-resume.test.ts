@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest'
 
 import { createVectorSync } from '../../src/sync/index.ts'
-import { MemoryNetwork } from '../../src/transport/memory.ts'
+import { MemoryNetwork } from '../../src/transport/memory/network.ts'
 import { Cut, cuttingTransport } from './cutting-transport.ts'
 import {
   expectEqual,

@@ -13,7 +13,7 @@ import {
   type CoordinatorConfig,
   type ShardCoordinator,
 } from '../../src/sync/index.ts'
-import { MemoryNetwork } from '../../src/transport/memory.ts'
+import { MemoryNetwork } from '../../src/transport/memory/network.ts'
 import type { Transport } from '../../src/transport/types.ts'
 import { until } from '../live/live-nodes.ts'
 

@@ -4,7 +4,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
-import { type SyncTask, TaskQueue } from '../../src/sync/shell/task-queue.ts'
+import { type SyncTask, TaskQueue } from '../../src/sync/coordination/task-queue.ts'
 
 function task(shardId: string, peer: string, priority = 0): SyncTask {
   return { shardId, peer, priority }

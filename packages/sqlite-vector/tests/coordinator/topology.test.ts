@@ -3,7 +3,7 @@
  */
 import { describe, expect, test } from 'vitest'
 
-import { peersToDial, type Topology } from '../../src/sync/topology.ts'
+import { peersToDial, type Topology } from '../../src/sync/coordination/topology.ts'
 
 const NODES = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
 

@@ -6,9 +6,9 @@ import { expect, test } from 'vitest'
 
 import { UNACKED_BATCHES_MAX } from '../../src/limits.ts'
 import { createVectorDB } from '../../src/store/vector-db.ts'
-import { SessionDriver } from '../../src/sync/driver.ts'
-import { FRAME_TYPES } from '../../src/sync/frame.ts'
-import { createPuller } from '../../src/sync/session-puller.ts'
+import { SessionDriver } from '../../src/sync/session/driver.ts'
+import { FRAME_TYPES } from '../../src/sync/wire/frame.ts'
+import { createPuller } from '../../src/sync/session/puller.ts'
 import type { Channel } from '../../src/transport/types.ts'
 import { agree, LiveNodes, SHARD, whenLive } from './live-nodes.ts'
 

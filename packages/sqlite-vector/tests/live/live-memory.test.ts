@@ -5,7 +5,7 @@ import { unlinkSync } from 'node:fs'
 
 import { expect, test } from 'vitest'
 
-import { decodeFrame, encodeFrame } from '../../src/sync/protocol.ts'
+import { decodeFrame, encodeFrame } from '../../src/sync/wire/control-frames.ts'
 import { liveContract } from './live-contract.ts'
 import { LiveNodes, SHARD, whenLive } from './live-nodes.ts'
 

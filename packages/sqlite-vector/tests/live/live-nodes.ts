@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 
-import { vectorsEqual } from '../../src/sync/version-vector.ts'
+import { vectorsEqual } from '../../src/model/version-vector.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../src/store/vector-db.ts'
 import {
   createVectorSync,
@@ -14,7 +14,7 @@ import {
   type VectorSync,
   type VectorSyncConfig,
 } from '../../src/sync/index.ts'
-import { MemoryNetwork } from '../../src/transport/memory.ts'
+import { MemoryNetwork } from '../../src/transport/memory/network.ts'
 import type { Transport } from '../../src/transport/types.ts'
 
 export const SHARD = 'notes'

@@ -16,17 +16,17 @@ import {
   type ShardCoordinator,
   type SyncEvent,
 } from '../../src/sync/index.ts'
-import { encodeMembers, isMembersFrame } from '../../src/sync/members-frame.ts'
+import { encodeMembers, isMembersFrame } from '../../src/sync/wire/members-frame.ts'
 import {
   encodeRecord,
   encodeStatement,
   PEER_RECORD_CONTEXT,
   type PeerStatement,
-} from '../../src/sync/peer-record.ts'
-import { decodeFrame } from '../../src/sync/protocol.ts'
-import { createIdentity, type NodeIdentity } from '../../src/transport/identity.ts'
-import { MemoryNetwork } from '../../src/transport/memory.ts'
-import { TrustList } from '../../src/transport/trust.ts'
+} from '../../src/sync/wire/peer-record.ts'
+import { decodeFrame } from '../../src/sync/wire/control-frames.ts'
+import { createIdentity, type NodeIdentity } from '../../src/transport/identity/identity.ts'
+import { MemoryNetwork } from '../../src/transport/memory/network.ts'
+import { TrustList } from '../../src/transport/identity/trust.ts'
 import type { Transport } from '../../src/transport/types.ts'
 
 const SHARD = 'notes'

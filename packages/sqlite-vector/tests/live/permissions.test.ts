@@ -5,8 +5,8 @@
 import { describe, expect, test } from 'vitest'
 import { SqliteVectorError } from '../../src/errors.ts'
 import { Permissions } from '../../src/sync/index.ts'
-import { decodeFrame, encodeFrame, type ControlFrame } from '../../src/sync/protocol.ts'
-import { EMPTY_VECTOR } from '../../src/sync/version-vector.ts'
+import { decodeFrame, encodeFrame, type ControlFrame } from '../../src/sync/wire/control-frames.ts'
+import { EMPTY_VECTOR } from '../../src/model/version-vector.ts'
 import { agree, LiveNodes, type LiveNode, SHARD, until, whenLive } from './live-nodes.ts'
 
 const HIDDEN = 'hidden'

@@ -9,11 +9,11 @@ import { systemClock } from '../../src/clock/system-clock.ts'
 import { SqliteVectorError } from '../../src/errors.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../src/store/vector-db.ts'
 import { createVectorSync, type SyncEvent, type VectorSync } from '../../src/sync/index.ts'
-import { ClusterAuthority } from '../../src/transport/cluster.ts'
-import { authorityFolder, readMembership } from '../../src/transport/cluster-files.ts'
-import { encodeMessage } from '../../src/transport/cluster-messages.ts'
-import { ClusterService, isRenewalDue } from '../../src/transport/cluster-service.ts'
-import { readToken } from '../../src/transport/cluster-token.ts'
+import { ClusterAuthority } from '../../src/transport/identity/authority.ts'
+import { authorityFolder, readMembership } from '../../src/transport/cluster/files.ts'
+import { encodeMessage } from '../../src/transport/cluster/messages.ts'
+import { ClusterService, isRenewalDue } from '../../src/transport/cluster/service.ts'
+import { readToken } from '../../src/transport/cluster/token.ts'
 import {
   clusterNodes,
   createIdentity,

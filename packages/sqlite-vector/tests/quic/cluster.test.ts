@@ -6,11 +6,15 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { ClusterAuthority } from '../../src/transport/cluster.ts'
-import { createIdentity, openIdentity, replaceCertificate } from '../../src/transport/identity.ts'
-import type { NodeIdentity } from '../../src/transport/identity.ts'
-import type { IdentityChange } from '../../src/transport/quic-options.ts'
-import { TrustList } from '../../src/transport/trust.ts'
+import { ClusterAuthority } from '../../src/transport/identity/authority.ts'
+import {
+  createIdentity,
+  openIdentity,
+  replaceCertificate,
+} from '../../src/transport/identity/identity.ts'
+import type { NodeIdentity } from '../../src/transport/identity/identity.ts'
+import type { IdentityChange } from '../../src/transport/quic/options.ts'
+import { TrustList } from '../../src/transport/identity/trust.ts'
 import { next } from '../../src/testing/connection-pair.ts'
 import { errorOf, openNode } from './quic-fixture.ts'
 

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { ALPN } from '../../src/transport/quic-options.ts'
+import { ALPN } from '../../src/transport/quic/options.ts'
 import { next, readAll } from '../../src/testing/connection-pair.ts'
 import { introduce, openNode } from './quic-fixture.ts'
 

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { TicketStore } from '../../src/transport/tickets.ts'
+import { TicketStore } from '../../src/transport/quic/tickets.ts'
 import type { Channel, Connection, Transport } from '../../src/transport/types.ts'
 import { readAll } from '../../src/testing/connection-pair.ts'
 import { introduce, openNode } from './quic-fixture.ts'

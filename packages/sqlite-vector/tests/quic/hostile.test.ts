@@ -9,8 +9,8 @@ import {
   HANDSHAKES_BURST_PER_ADDRESS,
   INBOX_MESSAGES_MAX,
 } from '../../src/limits.ts'
-import { createIdentity } from '../../src/transport/identity.ts'
-import type { QuicConnection } from '../../src/transport/quic-connection.ts'
+import { createIdentity } from '../../src/transport/identity/identity.ts'
+import type { QuicConnection } from '../../src/transport/quic/connection.ts'
 import type { Connection } from '../../src/transport/types.ts'
 import { next } from '../../src/testing/connection-pair.ts'
 import { errorOf, introduce, openNode } from './quic-fixture.ts'

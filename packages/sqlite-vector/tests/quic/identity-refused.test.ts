@@ -10,9 +10,9 @@ import {
   certificateToPem,
   issueCertificate,
   newPrivateKey,
-} from '../../src/transport/certificate.ts'
-import { NodeIdentity } from '../../src/transport/identity.ts'
-import { TrustList } from '../../src/transport/trust.ts'
+} from '../../src/transport/identity/certificate.ts'
+import { NodeIdentity } from '../../src/transport/identity/identity.ts'
+import { TrustList } from '../../src/transport/identity/trust.ts'
 import { next } from '../../src/testing/connection-pair.ts'
 import { errorOf, introduce, openNode } from './quic-fixture.ts'
 

@@ -11,8 +11,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { ALPN } from '../../src/transport/quic-options.ts'
-import { createIdentity } from '../../src/transport/identity.ts'
+import { ALPN } from '../../src/transport/quic/options.ts'
+import { createIdentity } from '../../src/transport/identity/identity.ts'
 import { errorOf, openNode } from './quic-fixture.ts'
 
 function hasProgram(name: string): boolean {

@@ -3,10 +3,10 @@
  * trust and tickets in the folder, echoes every frame, prints the bound address and its own memory.
  */
 import { createInterface } from 'node:readline'
-import { openIdentity } from '../../src/transport/identity.ts'
-import { QuicTransport } from '../../src/transport/quic.ts'
-import { TicketStore } from '../../src/transport/tickets.ts'
-import { TrustList } from '../../src/transport/trust.ts'
+import { openIdentity } from '../../src/transport/identity/identity.ts'
+import { QuicTransport } from '../../src/transport/quic/transport.ts'
+import { TicketStore } from '../../src/transport/quic/tickets.ts'
+import { TrustList } from '../../src/transport/identity/trust.ts'
 import type { Channel, Connection } from '../../src/transport/types.ts'
 
 const [folder = '', address = ''] = process.argv.slice(2)

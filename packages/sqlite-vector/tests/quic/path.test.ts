@@ -3,7 +3,7 @@
  * The relay stands between the nodes on loopback; benchmarks/transport measures the same with real delays.
  */
 import { expect, test } from 'vitest'
-import type { QuicConnection } from '../../src/transport/quic-connection.ts'
+import type { QuicConnection } from '../../src/transport/quic/connection.ts'
 import type { Channel, Connection } from '../../src/transport/types.ts'
 import { next, pattern } from '../../src/testing/connection-pair.ts'
 import { introduce, openNode } from './quic-fixture.ts'

@@ -1,11 +1,11 @@
 /**
  * QUIC nodes on loopback for tests: real sockets, real TLS, identities made on the spot.
  */
-import { createIdentity } from '../../src/transport/identity.ts'
-import type { NodeIdentity } from '../../src/transport/identity.ts'
-import type { QuicTransportOptions, RefusedAttempt } from '../../src/transport/quic-options.ts'
-import { QuicTransport } from '../../src/transport/quic.ts'
-import { TrustList } from '../../src/transport/trust.ts'
+import { createIdentity } from '../../src/transport/identity/identity.ts'
+import type { NodeIdentity } from '../../src/transport/identity/identity.ts'
+import type { QuicTransportOptions, RefusedAttempt } from '../../src/transport/quic/options.ts'
+import { QuicTransport } from '../../src/transport/quic/transport.ts'
+import { TrustList } from '../../src/transport/identity/trust.ts'
 import { SqliteVectorError } from '../../src/errors.ts'
 import type { TransportFixture } from '../../src/testing/index.ts'
 

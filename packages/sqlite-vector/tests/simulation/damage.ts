@@ -7,10 +7,10 @@
  */
 import { DatabaseSync } from 'node:sqlite'
 
-import type { ShardInfo } from '../../src/store/types.ts'
 import { shardViewOf } from './history.ts'
 import type { SimNode } from './node.ts'
 import type { World } from './world.ts'
+import { type ShardInfo } from '../../src/model/records.ts'
 
 const RECORDS_MAX = 4
 

@@ -3,11 +3,12 @@
  * of them, or it would not find such a mistake of ours either. Nothing of this is in the product.
  */
 import { SqliteVectorError } from '../../src/errors.ts'
-import type { ConflictFunction, ReplicaStore } from '../../src/store/types.ts'
-import { contextOf } from '../../src/sync/conflict.ts'
-import type { VersionVector } from '../../src/sync/types.ts'
-import { joinVectors } from '../../src/sync/version-vector.ts'
+import type { ConflictFunction } from '../../src/store/types.ts'
+import { contextOf } from '../../src/model/merge.ts'
+import type { VersionVector } from '../../src/model/types.ts'
+import { joinVectors } from '../../src/model/version-vector.ts'
 import type { StoreWrapper } from './node.ts'
+import { type ReplicaStore } from '../../src/store/replica/types.ts'
 
 /** One fault: a store in the place of the sound one, or a way to show conflicts in the place of every other. */
 export interface Fault {

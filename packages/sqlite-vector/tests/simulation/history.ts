@@ -23,8 +23,8 @@ import type {
   RecordValue,
   Sibling,
   VersionVector,
-} from '../../src/sync/types.ts'
-import { covers } from '../../src/sync/version-vector.ts'
+} from '../../src/model/types.ts'
+import { covers } from '../../src/model/version-vector.ts'
 import type { SimStrategy } from './reference-view.ts'
 
 /** Something that must never be true was true; ends the simulation. */

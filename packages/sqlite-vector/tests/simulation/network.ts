@@ -7,13 +7,13 @@
  */
 import { unreachable } from '../../src/assert.ts'
 import { SqliteVectorError } from '../../src/errors.ts'
-import { SessionDriver } from '../../src/sync/driver.ts'
-import { FRAME_TYPES } from '../../src/sync/frame.ts'
-import { createPuller } from '../../src/sync/session-puller.ts'
-import { createSender } from '../../src/sync/session-sender.ts'
-import type { PullSession, SendSession } from '../../src/sync/session-types.ts'
-import type { Running } from '../../src/sync/shell/session-runner.ts'
+import { SessionDriver } from '../../src/sync/session/driver.ts'
+import { FRAME_TYPES } from '../../src/sync/wire/frame.ts'
+import { createPuller } from '../../src/sync/session/puller.ts'
+import { createSender } from '../../src/sync/session/sender.ts'
+import type { PullSession, SendSession } from '../../src/sync/session/types.ts'
 import type { SimNode } from './node.ts'
+import { type Running } from '../../src/sync/session/types.ts'
 
 /** A frame on its way, or null: the peer finished. */
 type Parcel = Uint8Array | null

@@ -21,13 +21,14 @@ import {
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
-import type { ConflictFunction, ReplicaStore, StoreEvent } from '../../src/store/types.ts'
+import type { ConflictFunction, StoreEvent } from '../../src/store/types.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../src/store/vector-db.ts'
-import { LiveHub } from '../../src/sync/shell/live-hub.ts'
+import { LiveHub } from '../../src/sync/live/live-hub.ts'
 import { cloneView, type NodeView, shardViewOf } from './history.ts'
 import type { Random } from './random.ts'
 import { longestMetadata, type SimStrategy } from './reference-view.ts'
 import { VirtualClock, type VirtualTime } from './virtual-clock.ts'
+import { type ReplicaStore } from '../../src/store/replica/types.ts'
 
 /** Puts a faulty store in the place of a sound one; see faults.ts. */
 export type StoreWrapper = (store: ReplicaStore, node: SimNode) => ReplicaStore

@@ -3,9 +3,9 @@
  * machines are. Drawn first, so that seeds differ in kind and not only in order.
  */
 import { unreachable } from '../../src/assert.ts'
-import type { Metric } from '../../src/store/types.ts'
 import type { Random } from './random.ts'
 import type { SimStrategy } from './reference-view.ts'
+import { type Metric } from '../../src/model/records.ts'
 
 export interface Profile {
   readonly nodeCount: number

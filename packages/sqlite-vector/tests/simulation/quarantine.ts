@@ -7,7 +7,7 @@
  */
 import { DatabaseSync } from 'node:sqlite'
 
-import type { ActorId, Dot, VersionVector } from '../../src/sync/types.ts'
+import type { ActorId, Dot, VersionVector } from '../../src/model/types.ts'
 import { shardViewOf, Violation } from './history.ts'
 import { observeShard } from './inspect.ts'
 import type { SimNode } from './node.ts'

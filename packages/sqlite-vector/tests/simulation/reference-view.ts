@@ -7,7 +7,7 @@
  * the later (stamp, actor), and the mean of the embeddings in the order of their dots.
  */
 import type { ConflictSibling, ConflictValue } from '../../src/store/types.ts'
-import type { ConflictStrategyName, Sibling } from '../../src/sync/types.ts'
+import type { ConflictStrategyName, Sibling } from '../../src/model/types.ts'
 
 /** The strategies that have a name, and a function of a caller's. */
 export type SimStrategy = ConflictStrategyName | 'function'

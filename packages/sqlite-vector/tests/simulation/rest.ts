@@ -3,15 +3,15 @@
  * fingerprints, the same siblings; equal rows and search results wherever the strategy is the same.
  */
 import { CHANGES_PER_DELTA_MAX, FRAME_BYTES_MAX } from '../../src/limits.ts'
-import { inOneGo } from '../../src/store/sliced.ts'
-import type { ShardInfo } from '../../src/store/types.ts'
-import { decodeDelta } from '../../src/sync/delta-decode.ts'
+import { inOneGo } from '../../src/store/file/sliced.ts'
+import { decodeDelta } from '../../src/sync/wire/delta-decode.ts'
 import { encodeDelta } from '../../src/sync/delta.ts'
-import { EMPTY_VECTOR, vectorsEqual } from '../../src/sync/version-vector.ts'
+import { EMPTY_VECTOR, vectorsEqual } from '../../src/model/version-vector.ts'
 import { Violation } from './history.ts'
 import type { Audit } from './inspect.ts'
 import type { SimNode } from './node.ts'
 import type { SimStrategy } from './reference-view.ts'
+import { type ShardInfo } from '../../src/model/records.ts'
 
 export interface NodeAtRest {
   readonly node: SimNode

@@ -4,12 +4,13 @@
  */
 import { unreachable } from '../../src/assert.ts'
 import { SqliteVectorError } from '../../src/errors.ts'
-import type { ShardInfo, VectorRecord } from '../../src/store/types.ts'
+import type { VectorRecord } from '../../src/store/types.ts'
 import type { SQLiteVectorDB } from '../../src/store/vector-db.ts'
 import { type History, shardViewOf, Violation } from './history.ts'
 import { observeShard } from './inspect.ts'
 import type { SimNode } from './node.ts'
 import type { Random } from './random.ts'
+import { type ShardInfo } from '../../src/model/records.ts'
 
 /** Who works where, and on what. */
 export interface Workplace {

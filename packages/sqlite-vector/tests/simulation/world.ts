@@ -3,7 +3,6 @@
  * happens on a channel. What may go wrong is accidents.ts; what happens when, simulation.ts.
  */
 import { must } from '../../src/assert.ts'
-import type { ShardInfo } from '../../src/store/types.ts'
 import { type Fault, type FaultName, FAULTS } from './faults.ts'
 import { History, Violation } from './history.ts'
 import { observeShard } from './inspect.ts'
@@ -13,6 +12,7 @@ import type { Profile } from './profile.ts'
 import type { Random } from './random.ts'
 import type { SimStrategy } from './reference-view.ts'
 import { VirtualTime } from './virtual-clock.ts'
+import { type ShardInfo } from '../../src/model/records.ts'
 
 /** What happened, counted. */
 export interface Counts {

@@ -10,8 +10,8 @@ import { distanceFrom } from '../../../src/search/distance.ts'
 import { exactSearch } from '../../../src/search/exact.ts'
 import { nearestInArena } from '../../../src/search/exact-arena.ts'
 import { EVERYTHING, type Selection, emptyMask, loadQuery } from '../../../src/search/scan.ts'
-import type { Metric } from '../../../src/store/types.ts'
 import { clustered, isotropic, seededRandom } from '../../unit/search/data.ts'
+import { type Metric } from '../../../src/model/records.ts'
 
 const metrics: readonly Metric[] = ['cosine', 'l2', 'dot']
 const FLOAT32_ROWS = { float32: true, int8: false, bits: false }

@@ -6,9 +6,10 @@ import * as fc from 'fast-check'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { type Filter, parseFilter } from '../../../src/search/filter.ts'
-import { REGEX_FUNCTION, filterToSql } from '../../../src/search/filter-sql.ts'
-import type { JsonValue, Metadata } from '../../../src/store/types.ts'
+import { filterToSql } from '../../../src/store/query/filter-sql.ts'
 import { matches } from '../../unit/search/filter-reference.ts'
+import { REGEX_FUNCTION } from '../../../src/store/file/sqlite.ts'
+import { type JsonValue, type Metadata } from '../../../src/model/records.ts'
 
 function table(rows: readonly Metadata[]): DatabaseSync {
   const database = new DatabaseSync(':memory:')

@@ -8,10 +8,12 @@
  */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Metric, RecordInput, ReplicaStore } from '../../../src/store/types.ts'
+import type { RecordInput } from '../../../src/store/types.ts'
 import type { SQLiteVectorDB } from '../../../src/store/vector-db.ts'
 import { isotropic } from '../../unit/search/data.ts'
 import { temporaryDb } from '../../unit/search/fixture.ts'
+import { type Metric } from '../../../src/model/records.ts'
+import { type ReplicaStore } from '../../../src/store/replica/types.ts'
 
 const SHARD = 's'
 const DIMENSION = 6

@@ -16,8 +16,8 @@ import {
 } from '../../unit/search/kernel-reference.ts'
 import { norm, quantizeQuery, trainQuantizer } from '../../../src/search/quantizer.ts'
 import { type RowKind, type Selection, loadQuery, scanSmallest } from '../../../src/search/scan.ts'
-import type { Metric } from '../../../src/store/types.ts'
 import { clustered } from '../../unit/search/data.ts'
+import { type Metric } from '../../../src/model/records.ts'
 
 const scenario = fc.record({
   dimension: fc.integer({ min: 2, max: 520 }),

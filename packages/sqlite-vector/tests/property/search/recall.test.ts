@@ -13,8 +13,8 @@ import { nearestInArena } from '../../../src/search/exact-arena.ts'
 import { type Plan, planSearch } from '../../../src/search/planner.ts'
 import { trainQuantizer } from '../../../src/search/quantizer.ts'
 import { EVERYTHING, type Selection, loadQuery } from '../../../src/search/scan.ts'
-import type { Metric } from '../../../src/store/types.ts'
 import { clustered, isotropic, seededRandom } from '../../unit/search/data.ts'
+import { type Metric } from '../../../src/model/records.ts'
 
 const COUNT = 4_000
 const QUERIES = 40

@@ -7,7 +7,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 
-import type { ConflictStrategyName } from '../../../src/sync/types.ts'
+import type { ConflictStrategyName } from '../../../src/model/types.ts'
 import { type Fixture, open, shown } from '../../unit/store/fixture.ts'
 
 const IDS = ['a', 'b', 'c', 'd', 'e']

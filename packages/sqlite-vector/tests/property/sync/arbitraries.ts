@@ -5,9 +5,8 @@ import * as fc from 'fast-check'
 
 import { HLC_LOGICAL_MAX, HLC_MS_MAX } from '../../../src/clock/hlc.ts'
 import { COUNTER_MAX, DIMENSION_MAX } from '../../../src/limits.ts'
-import type { RangeAnswer } from '../../../src/store/types.ts'
 import type { Delta } from '../../../src/sync/delta.ts'
-import type { ControlFrame } from '../../../src/sync/protocol.ts'
+import type { ControlFrame } from '../../../src/sync/wire/control-frames.ts'
 import type {
   ActorId,
   Change,
@@ -15,8 +14,9 @@ import type {
   RecordValue,
   Sibling,
   VersionVector,
-} from '../../../src/sync/types.ts'
-import { compareDots } from '../../../src/sync/version-vector.ts'
+} from '../../../src/model/types.ts'
+import { compareDots } from '../../../src/model/version-vector.ts'
+import { type RangeAnswer } from '../../../src/store/replica/types.ts'
 
 export const DIMENSION = 3
 

@@ -5,10 +5,10 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 
 import { SqliteVectorError } from '../../../src/errors.ts'
-import { decodeDelta } from '../../../src/sync/delta-decode.ts'
+import { decodeDelta } from '../../../src/sync/wire/delta-decode.ts'
 import { encodeDelta } from '../../../src/sync/delta.ts'
-import { FRAME_TYPES, sealFrame, type FrameType } from '../../../src/sync/frame.ts'
-import { decodeFrame, encodeFrame } from '../../../src/sync/protocol.ts'
+import { FRAME_TYPES, sealFrame, type FrameType } from '../../../src/sync/wire/frame.ts'
+import { decodeFrame, encodeFrame } from '../../../src/sync/wire/control-frames.ts'
 import { controlFrame, delta, DIMENSION } from './arbitraries.ts'
 
 const NAMES = Object.keys(FRAME_TYPES) as FrameType[]

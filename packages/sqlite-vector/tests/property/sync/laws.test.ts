@@ -7,8 +7,8 @@ import { describe, expect, test } from 'vitest'
 
 import { compareHlc, type Hlc, receiveHlc, tickHlc } from '../../../src/clock/hlc.ts'
 import { CLOCK_DRIFT_MS_MAX } from '../../../src/limits.ts'
-import { contextOf, mergeRegister } from '../../../src/sync/conflict.ts'
-import type { RecordState, Sibling, VersionVector } from '../../../src/sync/types.ts'
+import { contextOf, mergeRegister } from '../../../src/model/merge.ts'
+import type { RecordState, Sibling, VersionVector } from '../../../src/model/types.ts'
 import {
   beyond,
   covers,
@@ -20,7 +20,7 @@ import {
   meetVectors,
   vectorsEqual,
   withDot,
-} from '../../../src/sync/version-vector.ts'
+} from '../../../src/model/version-vector.ts'
 
 const ACTORS = ['a', 'b', 'c'].map((letter) => letter.repeat(32))
 

@@ -3,7 +3,7 @@
  */
 import { describe, expect, test } from 'vitest'
 
-import { ConflictResolver, ConflictTracker } from '../../../src/sync/conflict-tracker.ts'
+import { ConflictResolver, ConflictTracker } from '../../../src/sync/conflict.ts'
 import { folder, open, record } from '../store/fixture.ts'
 import { type Peer, peers, syncBoth } from './drive.ts'
 

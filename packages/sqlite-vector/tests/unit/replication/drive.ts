@@ -4,17 +4,17 @@
  */
 import { must } from '../../../src/assert.ts'
 import { SqliteVectorError } from '../../../src/errors.ts'
-import type { Compression } from '../../../src/sync/compression.ts'
-import { SessionDriver } from '../../../src/sync/driver.ts'
-import { FRAME_TYPES, type FrameType } from '../../../src/sync/frame.ts'
-import { createPuller } from '../../../src/sync/session-puller.ts'
-import { createSender } from '../../../src/sync/session-sender.ts'
+import type { Compression } from '../../../src/sync/wire/compression.ts'
+import { SessionDriver } from '../../../src/sync/session/driver.ts'
+import { FRAME_TYPES, type FrameType } from '../../../src/sync/wire/frame.ts'
+import { createPuller } from '../../../src/sync/session/puller.ts'
+import { createSender } from '../../../src/sync/session/sender.ts'
 import type {
   Compared,
   PullSession,
   PullTally,
   SendSession,
-} from '../../../src/sync/session-types.ts'
+} from '../../../src/sync/session/types.ts'
 import { type Fixture, open } from '../store/fixture.ts'
 
 /** A store and the name that its peers know it by. */

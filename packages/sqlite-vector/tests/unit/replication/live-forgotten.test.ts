@@ -4,9 +4,9 @@
  */
 import { expect, test } from 'vitest'
 
-import { SessionDriver } from '../../../src/sync/driver.ts'
-import { createPuller } from '../../../src/sync/session-puller.ts'
-import { createSender } from '../../../src/sync/session-sender.ts'
+import { SessionDriver } from '../../../src/sync/session/driver.ts'
+import { createPuller } from '../../../src/sync/session/puller.ts'
+import { createSender } from '../../../src/sync/session/sender.ts'
 import { record } from '../store/fixture.ts'
 import { peers } from './drive.ts'
 

@@ -4,8 +4,8 @@
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 
-import type { Change } from '../../../src/sync/types.ts'
-import { EMPTY_VECTOR } from '../../../src/sync/version-vector.ts'
+import type { Change } from '../../../src/model/types.ts'
+import { EMPTY_VECTOR } from '../../../src/model/version-vector.ts'
 import { folder, open, record } from '../store/fixture.ts'
 import { changeOf, dotOf, put } from '../sync/changes.ts'
 import { type Peer, peers, pullFrom, syncBoth } from './drive.ts'

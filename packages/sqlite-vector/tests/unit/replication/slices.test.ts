@@ -6,13 +6,14 @@ import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 
 import { COMPARE_NEED_MAX, RECOUNT_ATTEMPTS_MAX } from '../../../src/limits.ts'
-import { inOneGo, inTurns } from '../../../src/store/sliced.ts'
-import type { IdRange, RangeAnswer, Sliced } from '../../../src/store/types.ts'
-import { SessionDriver } from '../../../src/sync/driver.ts'
-import { encodeFrame } from '../../../src/sync/protocol.ts'
-import { createSender } from '../../../src/sync/session-sender.ts'
-import { EMPTY_VECTOR } from '../../../src/sync/version-vector.ts'
+import { inOneGo, inTurns } from '../../../src/store/file/sliced.ts'
+import { SessionDriver } from '../../../src/sync/session/driver.ts'
+import { encodeFrame } from '../../../src/sync/wire/control-frames.ts'
+import { createSender } from '../../../src/sync/session/sender.ts'
+import { EMPTY_VECTOR } from '../../../src/model/version-vector.ts'
 import { type Fixture, folder, open, record } from '../store/fixture.ts'
+import { type IdRange, type RangeAnswer } from '../../../src/store/replica/types.ts'
+import { type Sliced } from '../../../src/store/file/sliced.ts'
 
 const WHOLE: IdRange = { from: '', to: null }
 const SLICE_ROWS = 10

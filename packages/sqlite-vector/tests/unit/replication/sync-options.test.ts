@@ -4,14 +4,15 @@
  */
 import { expect, test } from 'vitest'
 
-import type { ConflictFunction, Metadata } from '../../../src/store/types.ts'
+import type { ConflictFunction } from '../../../src/store/types.ts'
 import {
   createVectorSync,
   type VectorSync,
   type VectorSyncConfig,
 } from '../../../src/sync/index.ts'
-import { MemoryNetwork } from '../../../src/transport/memory.ts'
+import { MemoryNetwork } from '../../../src/transport/memory/network.ts'
 import { type Fixture, open, record } from '../store/fixture.ts'
+import { type Metadata } from '../../../src/model/records.ts'
 
 const DAY_MS = 86_400_000
 

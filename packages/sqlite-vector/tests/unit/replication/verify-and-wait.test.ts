@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { expect, test } from 'vitest'
 
 import { createVectorSync, type SyncEvent, type VectorSync } from '../../../src/sync/index.ts'
-import { MemoryNetwork } from '../../../src/transport/memory.ts'
+import { MemoryNetwork } from '../../../src/transport/memory/network.ts'
 import { type Fixture, folder, open, record } from '../store/fixture.ts'
 
 interface Nodes extends AsyncDisposable {

@@ -23,7 +23,7 @@ import { openSealedShard, type SealedShard, ShardKeys } from '../../../src/seale
 import { Sealer, SEALED_BYTES_MAX, SEALED_ID_BYTES_MAX } from '../../../src/sealed/sealer.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../../src/store/vector-db.ts'
 import { createVectorSync, type VectorSync } from '../../../src/sync/index.ts'
-import { MemoryNetwork } from '../../../src/transport/memory.ts'
+import { MemoryNetwork } from '../../../src/transport/memory/network.ts'
 import { ACTOR_A, ACTOR_B, dotOf } from '../sync/changes.ts'
 
 const SHARD = 'diary'

@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Filter, FilterOperators } from '../../../src/search/filter.ts'
-import type { JsonValue, Metadata } from '../../../src/store/types.ts'
+import { type JsonValue, type Metadata } from '../../../src/model/records.ts'
 
 type Found = JsonValue | undefined
 

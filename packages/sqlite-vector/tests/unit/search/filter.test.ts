@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { FILTER_CONDITIONS_MAX, FILTER_DEPTH_MAX } from '../../../src/limits.ts'
 import { parseFilter } from '../../../src/search/filter.ts'
-import { filterToSql, indexExpression } from '../../../src/search/filter-sql.ts'
+import { filterToSql, indexExpression } from '../../../src/store/query/filter-sql.ts'
 
 function eitherOf(count: number): object {
   return { $or: Array.from({ length: count }, (_, i) => ({ a: i })) }

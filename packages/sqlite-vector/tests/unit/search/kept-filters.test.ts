@@ -4,7 +4,7 @@
 import { expect, test } from 'vitest'
 import { viewToBytes } from '../../../src/bytes.ts'
 import { Arena } from '../../../src/search/arena.ts'
-import { type FilteredSlots, ShardIndex } from '../../../src/store/shard-index.ts'
+import { type FilteredSlots, ShardIndex } from '../../../src/store/search-index/shard-index.ts'
 
 function index(count: number): ShardIndex {
   const rows = { float32: true, int8: false, bits: false }

@@ -14,8 +14,8 @@ import {
   savedBytes,
   type SavedCodes,
 } from '../../../src/search/saved-codes.ts'
-import type { Metric } from '../../../src/store/types.ts'
 import { clustered } from './data.ts'
+import { type Metric } from '../../../src/model/records.ts'
 
 const DIMENSION = 20
 const ROWS = clustered(300, DIMENSION, 5)

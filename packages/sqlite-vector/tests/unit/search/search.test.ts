@@ -2,9 +2,9 @@
  * Search through the database: options, results, filters, queries step by step, plans; every rule of input.
  */
 import { describe, expect, test } from 'vitest'
-import type { SearchResult } from '../../../src/store/types.ts'
 import type { SQLiteVectorDB } from '../../../src/store/vector-db.ts'
 import { type DbFixture, temporaryDb } from './fixture.ts'
+import { type SearchResult } from '../../../src/store/query/types.ts'
 
 /** Five records on a plane, with metadata of several kinds. */
 async function shelf(): Promise<DbFixture> {

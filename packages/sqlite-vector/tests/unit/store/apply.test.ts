@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest'
 
 import { CLOCK_DRIFT_MS_MAX, SIBLINGS_MAX } from '../../../src/limits.ts'
-import type { Change, Sibling } from '../../../src/sync/types.ts'
+import type { Change, Sibling } from '../../../src/model/types.ts'
 import { EVERYTHING, type Fixture, open, pull, record, shown } from './fixture.ts'
 
 const ACTOR = 'a1'.repeat(16)

@@ -4,8 +4,8 @@
 import { describe, expect, test } from 'vitest'
 
 import { HLC_LOGICAL_MAX } from '../../../src/clock/hlc.ts'
-import { BULK_ROWS } from '../../../src/store/statements.ts'
-import type { Change } from '../../../src/sync/types.ts'
+import { BULK_ROWS } from '../../../src/store/file/statements.ts'
+import type { Change } from '../../../src/model/types.ts'
 import { EVERYTHING, type Fixture, open, shown } from './fixture.ts'
 
 const ACTOR = 'a1'.repeat(16)

@@ -3,8 +3,8 @@
  */
 import { describe, expect, test } from 'vitest'
 
-import type { DeltaQuery } from '../../../src/store/types.ts'
 import { open, record } from './fixture.ts'
+import { type DeltaQuery } from '../../../src/store/feed/types.ts'
 
 const COUNT = 20_000
 

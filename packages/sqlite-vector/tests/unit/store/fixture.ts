@@ -8,9 +8,11 @@ import { join } from 'node:path'
 
 import { utf8ToBytes } from '../../../src/bytes.ts'
 import type { Clock } from '../../../src/clock/types.ts'
-import type { Machine } from '../../../src/store/identity.ts'
-import type { ApplyResult, DeltaQuery, RecordInput, StoreEvent } from '../../../src/store/types.ts'
+import type { Machine } from '../../../src/store/replica/identity.ts'
+import type { RecordInput, StoreEvent } from '../../../src/store/types.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../../src/store/vector-db.ts'
+import { type ApplyResult } from '../../../src/store/replica/types.ts'
+import { type DeltaQuery } from '../../../src/store/feed/types.ts'
 
 /** Physical time that a test moves. */
 export class TestClock implements Clock {

@@ -8,7 +8,7 @@ import { DatabaseSync } from 'node:sqlite'
 
 import { afterEach, beforeEach, expect, test } from 'vitest'
 
-import { DeferredFlush } from '../../../src/store/flush.ts'
+import { DeferredFlush } from '../../../src/store/file/flush.ts'
 import { createVectorDB } from '../../../src/store/vector-db.ts'
 
 let folder: string

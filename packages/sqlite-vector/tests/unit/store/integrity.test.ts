@@ -6,7 +6,7 @@ import { closeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { checkIntegrity } from '../../../src/store/integrity.ts'
+import { checkIntegrity } from '../../../src/store/file/integrity.ts'
 import { createVectorDB } from '../../../src/store/vector-db.ts'
 
 let folder: string

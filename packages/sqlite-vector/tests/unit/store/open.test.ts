@@ -1,6 +1,7 @@
 /**
  * Opening and closing files: ours, others’, newer, damaged, read-only.
  */
+import { flushShard } from '../../../src/store/feed/shards.ts'
 import { copyFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 
@@ -8,14 +9,14 @@ import { describe, expect, test } from 'vitest'
 
 import xxhash from 'xxhash-wasm'
 
-import { insertBatch } from '../../../src/store/batch.ts'
-import { StoreCore } from '../../../src/store/core.ts'
+import { insertBatch } from '../../../src/store/local/batch.ts'
+import { StoreCore } from '../../../src/store/file/transaction.ts'
 import { prepareRecord } from '../../../src/store/input.ts'
-import { APPLICATION_ID, SCHEMA_VERSION, STEPS } from '../../../src/store/schema.ts'
-import { loadShard, type ShardRow, shardRow } from '../../../src/store/shards.ts'
-import { openSqlite, sqliteFailure } from '../../../src/store/sqlite.ts'
+import { APPLICATION_ID, SCHEMA_VERSION, STEPS } from '../../../src/store/file/schema.ts'
+import { loadShard, type ShardRow, shardRow } from '../../../src/store/feed/shards.ts'
+import { openSqlite, sqliteFailure } from '../../../src/store/file/sqlite.ts'
 import { createVectorDB } from '../../../src/store/vector-db.ts'
-import { insertRecord } from '../../../src/store/writes.ts'
+import { insertRecord } from '../../../src/store/local/writes.ts'
 import { folder, open, record, shown, TestClock } from './fixture.ts'
 
 describe('a file', () => {
@@ -301,6 +302,7 @@ function writeFirstRelease(path: string): void {
 async function coreOf(path: string): Promise<StoreCore> {
   const hasher = await xxhash()
   return new StoreCore({
+    flushShard,
     db: openSqlite({ path, durability: 'normal', busyTimeoutMs: 0 }),
     path,
     clock: new TestClock(),

@@ -4,11 +4,11 @@
 import { expect, test } from 'vitest'
 
 import { RECENT_WRITES_BYTES_MAX, TEXT_BYTES_MAX } from '../../../src/limits.ts'
-import type { DeltaQuery, DeltaRead } from '../../../src/store/types.ts'
 import type { SQLiteVectorDB } from '../../../src/store/vector-db.ts'
-import { contextOf } from '../../../src/sync/conflict.ts'
+import { contextOf } from '../../../src/model/merge.ts'
 import { encodeDelta } from '../../../src/sync/delta.ts'
 import { type Fixture, folder, open, pull, record } from './fixture.ts'
+import { type DeltaQuery, type DeltaRead } from '../../../src/store/feed/types.ts'
 
 const EMPTY = new Map<string, number>()
 

@@ -3,8 +3,8 @@
  */
 import { describe, expect, test } from 'vitest'
 
-import type { CommitNotice } from '../../../src/store/types.ts'
 import { folder, open, record } from './fixture.ts'
+import { type CommitNotice } from '../../../src/store/file/open-shard.ts'
 
 describe('transaction()', () => {
   test('commits everything at once and returns what its function returns', async () => {

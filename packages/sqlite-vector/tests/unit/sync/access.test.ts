@@ -3,7 +3,7 @@
  */
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { accessOf, allows, type Grant, withGrant } from '../../../src/sync/access.ts'
+import { accessOf, allows, type Grant, withGrant } from '../../../src/sync/access/rules.ts'
 
 const BOB = { fingerprint: 'b'.repeat(64), nodeId: 'bob' }
 const EVE = { fingerprint: 'e'.repeat(64) }

@@ -1,7 +1,7 @@
 /**
  * Changes for tests, in short form. No tests here.
  */
-import type { Change, Dot, RecordValue, Sibling, VersionVector } from '../../../src/sync/types.ts'
+import type { Change, Dot, RecordValue, Sibling, VersionVector } from '../../../src/model/types.ts'
 
 export const ACTOR_A: string = 'a1'.repeat(16)
 export const ACTOR_B: string = 'b2'.repeat(16)

@@ -4,11 +4,11 @@
 import { expect, test } from 'vitest'
 
 import { COMPARE_ROWS_BURST, COMPARE_ROWS_PER_SECOND } from '../../../src/limits.ts'
-import { inOneGo } from '../../../src/store/sliced.ts'
-import type { IdRange, RangeAnswer } from '../../../src/store/types.ts'
-import type { SessionStore } from '../../../src/sync/driver.ts'
-import { CompareBudget } from '../../../src/sync/shell/compare-budget.ts'
+import { inOneGo } from '../../../src/store/file/sliced.ts'
+import type { SessionStore } from '../../../src/sync/session/driver.ts'
+import { CompareBudget } from '../../../src/sync/access/compare-budget.ts'
 import { open, record, TestClock } from '../store/fixture.ts'
+import { type IdRange, type RangeAnswer } from '../../../src/store/replica/types.ts'
 
 const WHOLE: IdRange = { from: '', to: null }
 

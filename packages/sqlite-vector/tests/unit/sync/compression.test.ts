@@ -9,16 +9,16 @@ import { describe, expect, test } from 'vitest'
 
 import { SqliteVectorError } from '../../../src/errors.ts'
 import { FRAME_BYTES_MAX } from '../../../src/limits.ts'
-import { CODEC_NUMBERS, codecs } from '../../../src/sync/codecs.ts'
+import { CODEC_NUMBERS, codecs } from '../../../src/sync/wire/codecs.ts'
 import {
   type Compression,
   expandFrame,
   FrameCompressor,
   offeredCodecs,
-} from '../../../src/sync/compression.ts'
-import { decodeDelta } from '../../../src/sync/delta-decode.ts'
+} from '../../../src/sync/wire/compression.ts'
+import { decodeDelta } from '../../../src/sync/wire/delta-decode.ts'
 import { encodeDelta } from '../../../src/sync/delta.ts'
-import { sealFrame } from '../../../src/sync/frame.ts'
+import { sealFrame } from '../../../src/sync/wire/frame.ts'
 import { delta, DIMENSION } from '../../property/sync/arbitraries.ts'
 import { ACTOR_A, changeOf, dotOf, put } from './changes.ts'
 

@@ -6,10 +6,10 @@ import { crc32 } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 
 import { CHANGES_PER_DELTA_MAX, SIBLINGS_MAX } from '../../../src/limits.ts'
-import { decodeDelta } from '../../../src/sync/delta-decode.ts'
+import { decodeDelta } from '../../../src/sync/wire/delta-decode.ts'
 import { type Delta, encodeDelta } from '../../../src/sync/delta.ts'
-import { FRAME_HEAD_BYTES, sealFrame } from '../../../src/sync/frame.ts'
-import { binary, encodeArray } from '../../../src/sync/messagepack.ts'
+import { FRAME_HEAD_BYTES, sealFrame } from '../../../src/sync/wire/frame.ts'
+import { binary, encodeArray } from '../../../src/sync/wire/messagepack.ts'
 import { ACTOR_A, ACTOR_B, changeOf, dotOf, put, tombstone } from './changes.ts'
 
 const corrupt = (reason: RegExp): unknown =>

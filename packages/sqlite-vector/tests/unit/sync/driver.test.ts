@@ -9,10 +9,10 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
 import { createVectorDB, type SQLiteVectorDB } from '../../../src/store/vector-db.ts'
-import { type ChannelEffect, SessionDriver } from '../../../src/sync/driver.ts'
-import { createPuller } from '../../../src/sync/session-puller.ts'
-import { createSender } from '../../../src/sync/session-sender.ts'
-import type { PullSession, SendSession } from '../../../src/sync/session-types.ts'
+import { type ChannelEffect, SessionDriver } from '../../../src/sync/session/driver.ts'
+import { createPuller } from '../../../src/sync/session/puller.ts'
+import { createSender } from '../../../src/sync/session/sender.ts'
+import type { PullSession, SendSession } from '../../../src/sync/session/types.ts'
 
 const SHARD = 'notes'
 

@@ -10,7 +10,11 @@ import {
   PEER_RECORD_SHARDS_MAX,
   PEER_RECORDS_PER_FRAME_MAX,
 } from '../../../src/limits.ts'
-import { decodeMembers, encodeMembers, isMembersFrame } from '../../../src/sync/members-frame.ts'
+import {
+  decodeMembers,
+  encodeMembers,
+  isMembersFrame,
+} from '../../../src/sync/wire/members-frame.ts'
 import {
   decodeRecord,
   decodeStatement,
@@ -19,10 +23,10 @@ import {
   PEER_RECORD_CONTEXT,
   type PeerStatement,
   shardTag,
-} from '../../../src/sync/peer-record.ts'
-import { decodeFrame } from '../../../src/sync/protocol.ts'
-import { createIdentity } from '../../../src/transport/identity.ts'
-import { statementSigner } from '../../../src/transport/statement.ts'
+} from '../../../src/sync/wire/peer-record.ts'
+import { decodeFrame } from '../../../src/sync/wire/control-frames.ts'
+import { createIdentity } from '../../../src/transport/identity/identity.ts'
+import { statementSigner } from '../../../src/transport/identity/signed-statement.ts'
 import { X509Certificate } from 'node:crypto'
 
 const STATEMENT: PeerStatement = {

@@ -5,15 +5,15 @@ import { describe, expect, test } from 'vitest'
 
 import { SqliteVectorError } from '../../../src/errors.ts'
 import { CONTROL_FRAME_BYTES_MAX, SOURCES_MAX } from '../../../src/limits.ts'
-import { FRAME_HEAD_BYTES, sealFrame, type FrameType } from '../../../src/sync/frame.ts'
-import { binary, encodeArray, type HeaderValue } from '../../../src/sync/messagepack.ts'
+import { FRAME_HEAD_BYTES, sealFrame, type FrameType } from '../../../src/sync/wire/frame.ts'
+import { binary, encodeArray, type HeaderValue } from '../../../src/sync/wire/messagepack.ts'
 import {
   decodeFrame,
   encodeFrame,
   errorToFrame,
   frameToError,
   WIRE_ERROR_NUMBERS,
-} from '../../../src/sync/protocol.ts'
+} from '../../../src/sync/wire/control-frames.ts'
 import { ACTOR_A } from './changes.ts'
 
 const ACTOR = binary(Buffer.from(ACTOR_A, 'hex'))

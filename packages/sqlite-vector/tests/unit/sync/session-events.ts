@@ -1,10 +1,9 @@
 /**
  * Sessions in every phase, and an event of every type, for the tests of the tables. No tests here.
  */
-import type { ApplyResult, ShardState } from '../../../src/store/types.ts'
-import { step } from '../../../src/sync/session.ts'
-import { createPuller } from '../../../src/sync/session-puller.ts'
-import { createSender } from '../../../src/sync/session-sender.ts'
+import { step } from '../../../src/sync/session/step.ts'
+import { createPuller } from '../../../src/sync/session/puller.ts'
+import { createSender } from '../../../src/sync/session/sender.ts'
 import type {
   BatchRead,
   LocalReplica,
@@ -15,8 +14,10 @@ import type {
   SessionEffect,
   SessionEvent,
   SessionEventType,
-} from '../../../src/sync/session-types.ts'
+} from '../../../src/sync/session/types.ts'
 import { ACTOR_A, ACTOR_B } from './changes.ts'
+import { type ApplyResult } from '../../../src/store/replica/types.ts'
+import { type ShardState } from '../../../src/model/records.ts'
 
 export const PEER: string = 'f'.repeat(64)
 export const LOG_OURS: string = '01'.repeat(16)

@@ -10,8 +10,8 @@
 import { describe, expect, test } from 'vitest'
 
 import { AssertionError } from '../../../src/assert.ts'
-import { step } from '../../../src/sync/session.ts'
-import type { Session, SessionEventType } from '../../../src/sync/session-types.ts'
+import { step } from '../../../src/sync/session/step.ts'
+import type { Session, SessionEventType } from '../../../src/sync/session/types.ts'
 import { EVENTS, PULLERS, SENDERS } from './session-events.ts'
 
 type Expectations = Record<SessionEventType, string>

@@ -5,8 +5,8 @@ import { describe, expect, test } from 'vitest'
 
 import { SqliteVectorError } from '../../../src/errors.ts'
 import { UNACKED_BATCHES_MAX } from '../../../src/limits.ts'
-import { step } from '../../../src/sync/session.ts'
-import type { PullSession, SendSession } from '../../../src/sync/session-types.ts'
+import { step } from '../../../src/sync/session/step.ts'
+import type { PullSession, SendSession } from '../../../src/sync/session/types.ts'
 import { ACTOR_A, ACTOR_B, changeOf, dotOf, put } from './changes.ts'
 import {
   after,

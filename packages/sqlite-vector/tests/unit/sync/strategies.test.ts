@@ -3,9 +3,9 @@
  */
 import { describe, expect, test } from 'vitest'
 
-import { mergeKnown } from '../../../src/sync/conflict.ts'
-import { CONFLICT_STRATEGIES, mergeMetadata, viewOf } from '../../../src/sync/strategies.ts'
-import type { RecordState, Sibling } from '../../../src/sync/types.ts'
+import { mergeKnown } from '../../../src/model/merge.ts'
+import { CONFLICT_STRATEGIES, mergeMetadata, viewOf } from '../../../src/model/strategies.ts'
+import type { RecordState, Sibling } from '../../../src/model/types.ts'
 import { ACTOR_A, ACTOR_B, dotOf, put, tombstone } from './changes.ts'
 
 const ACTOR_C = 'c3'.repeat(16)

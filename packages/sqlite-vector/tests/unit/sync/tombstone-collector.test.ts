@@ -5,8 +5,8 @@ import { expect, test } from 'vitest'
 
 import { SqliteVectorError } from '../../../src/errors.ts'
 import { COLLECT_FIRST_MS } from '../../../src/limits.ts'
-import { TombstoneCollector } from '../../../src/sync/shell/tombstone-collector.ts'
-import type { SyncEvent } from '../../../src/sync/shell/types.ts'
+import { TombstoneCollector } from '../../../src/sync/node/tombstone-collector.ts'
+import type { SyncEvent } from '../../../src/sync/types.ts'
 import { VirtualClock, VirtualTime } from '../../simulation/virtual-clock.ts'
 import { type Fixture, open, record } from '../store/fixture.ts'
 

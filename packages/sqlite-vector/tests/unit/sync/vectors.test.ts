@@ -7,9 +7,13 @@ import { join } from 'node:path'
 
 import { describe, expect, test } from 'vitest'
 
-import { decodeDelta } from '../../../src/sync/delta-decode.ts'
+import { decodeDelta } from '../../../src/sync/wire/delta-decode.ts'
 import { type Delta, encodeDelta } from '../../../src/sync/delta.ts'
-import { type ControlFrame, decodeFrame, encodeFrame } from '../../../src/sync/protocol.ts'
+import {
+  type ControlFrame,
+  decodeFrame,
+  encodeFrame,
+} from '../../../src/sync/wire/control-frames.ts'
 import { ACTOR_A, ACTOR_B, changeOf, dotOf, put, tombstone } from './changes.ts'
 
 const FOLDER = join(import.meta.dirname, '../../vectors/v1')

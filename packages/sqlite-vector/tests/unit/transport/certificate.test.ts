@@ -10,7 +10,7 @@ import {
   issueCertificate,
   newPrivateKey,
   NODE_SERVER_NAME,
-} from '../../../src/transport/certificate.ts'
+} from '../../../src/transport/identity/certificate.ts'
 import {
   derBitString,
   derOid,
@@ -18,7 +18,7 @@ import {
   derTime,
   derUnsigned,
   derUtf8String,
-} from '../../../src/transport/der.ts'
+} from '../../../src/transport/identity/der.ts'
 
 const notBeforeMs = Date.UTC(2026, 0, 2, 3, 4, 5)
 const notAfterMs = Date.UTC(2051, 5, 7, 8, 9, 10)

@@ -8,11 +8,11 @@ import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { INVITES_MAX } from '../../../src/limits.ts'
-import { ClusterAuthority } from '../../../src/transport/cluster.ts'
-import { decodeAnswer, decodeRequest } from '../../../src/transport/cluster-messages.ts'
-import { createToken, readToken } from '../../../src/transport/cluster-token.ts'
-import { createIdentity } from '../../../src/transport/identity.ts'
-import { TrustList } from '../../../src/transport/trust.ts'
+import { ClusterAuthority } from '../../../src/transport/identity/authority.ts'
+import { decodeAnswer, decodeRequest } from '../../../src/transport/cluster/messages.ts'
+import { createToken, readToken } from '../../../src/transport/cluster/token.ts'
+import { createIdentity } from '../../../src/transport/identity/identity.ts'
+import { TrustList } from '../../../src/transport/identity/trust.ts'
 
 const HOUR_MS = 3_600_000
 const NOW_MS = Date.now()

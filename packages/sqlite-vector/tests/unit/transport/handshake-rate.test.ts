@@ -7,7 +7,7 @@ import {
   HANDSHAKES_PER_SECOND_PER_ADDRESS,
   RATED_ADDRESSES_MAX,
 } from '../../../src/limits.ts'
-import { HandshakeRate, sourceOf } from '../../../src/transport/handshake-rate.ts'
+import { HandshakeRate, sourceOf } from '../../../src/transport/quic/handshake-rate.ts'
 
 function taken(rate: HandshakeRate, host: string, nowMs: number, attempts: number): number {
   let count = 0

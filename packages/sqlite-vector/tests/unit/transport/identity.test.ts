@@ -21,7 +21,7 @@ import {
   createIdentity,
   openIdentity,
   replaceCertificate,
-} from '../../../src/transport/identity.ts'
+} from '../../../src/transport/identity/identity.ts'
 
 let root: string
 beforeAll(() => {

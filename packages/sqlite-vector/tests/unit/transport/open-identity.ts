@@ -2,7 +2,7 @@
  * Opens one identity folder from several threads at the same moment and prints what each got.
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { openIdentity } from '../../../src/transport/identity.ts'
+import { openIdentity } from '../../../src/transport/identity/identity.ts'
 
 interface Race {
   readonly folder: string

@@ -3,7 +3,7 @@
  */
 import { expect, test } from 'vitest'
 import { SqliteVectorError } from '../../../src/errors.ts'
-import { loadQuicBinding, QUIC_PACKAGES } from '../../../src/transport/quic-binding.ts'
+import { loadQuicBinding, QUIC_PACKAGES } from '../../../src/transport/quic/binding.ts'
 
 function failureOf(platform: string): SqliteVectorError {
   try {

@@ -2,7 +2,7 @@
  * Pacing: what a connection may send when, told by a path and a clock that the test makes.
  */
 import { expect, test } from 'vitest'
-import { QuicPacer } from '../../../src/transport/quic-pacer.ts'
+import { QuicPacer } from '../../../src/transport/quic/pacer.ts'
 
 const DATAGRAM_BYTES = 1_000
 const BURST_BYTES = 20 * DATAGRAM_BYTES

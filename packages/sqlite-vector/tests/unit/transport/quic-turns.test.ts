@@ -2,7 +2,7 @@
  * Turns of streams: who wants much does not keep the others waiting, and many small ones starve nobody.
  */
 import { expect, test } from 'vitest'
-import { StreamTurns } from '../../../src/transport/quic-turns.ts'
+import { StreamTurns } from '../../../src/transport/quic/turns.ts'
 
 /** One round in which `credit` streams get something; those in `greedy` always want more. */
 function round(turns: StreamTurns<string>, credit: number, greedy: readonly string[]): string[] {

@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { TRUST_ENTRIES_MAX } from '../../../src/limits.ts'
-import { certificateToPem } from '../../../src/transport/certificate.ts'
-import { createIdentity } from '../../../src/transport/identity.ts'
-import { TrustList } from '../../../src/transport/trust.ts'
+import { certificateToPem } from '../../../src/transport/identity/certificate.ts'
+import { createIdentity } from '../../../src/transport/identity/identity.ts'
+import { TrustList } from '../../../src/transport/identity/trust.ts'
 
 const peer = createIdentity({ nodeId: 'peer' })
 const other = createIdentity({ nodeId: 'other' })

@@ -3,7 +3,7 @@
  */
 import { expect, test } from 'vitest'
 
-import { Backoff, RetryBudget } from '../../../../src/sync/shell/backoff.ts'
+import { Backoff, RetryBudget } from '../../../../src/clock/backoff.ts'
 
 test('delays double up to the last one, and start over after a success', () => {
   const backoff = new Backoff({ firstMs: 100, lastMs: 1_000 })

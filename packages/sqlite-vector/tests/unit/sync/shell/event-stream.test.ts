@@ -3,7 +3,7 @@
  */
 import { expect, test } from 'vitest'
 
-import { EventHub } from '../../../../src/sync/shell/event-stream.ts'
+import { EventHub } from '../../../../src/sync/node/event-stream.ts'
 
 test('a reader sees what is emitted from its beginning on, in order, waiting or not', async () => {
   const hub = new EventHub<number>()

@@ -5,8 +5,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 
 import { MEMBER_SILENT_MS, MEMBERS_MAX, MEMBERS_UNTRUSTED_MAX } from '../../../../src/limits.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../../../src/store/vector-db.ts'
-import { encodeRecord, encodeStatement } from '../../../../src/sync/peer-record.ts'
-import { type CheckedRecord, MemberBook } from '../../../../src/sync/shell/member-book.ts'
+import { encodeRecord, encodeStatement } from '../../../../src/sync/wire/peer-record.ts'
+import { type CheckedRecord, MemberBook } from '../../../../src/sync/members/member-book.ts'
 import { VirtualClock, VirtualTime } from '../../../simulation/virtual-clock.ts'
 
 const DAY_MS = 86_400_000

@@ -7,8 +7,8 @@ import { beforeEach, expect, test } from 'vitest'
 
 import { SqliteVectorError } from '../../../../src/errors.ts'
 import { RETRY_BUDGET, RETRY_DELAY_MS, RETRY_REFILL_MS } from '../../../../src/limits.ts'
-import { PeerGate } from '../../../../src/sync/shell/peer-gate.ts'
-import { MemoryNetwork } from '../../../../src/transport/memory.ts'
+import { PeerGate } from '../../../../src/sync/node/peer-gate.ts'
+import { MemoryNetwork } from '../../../../src/transport/memory/network.ts'
 import type { Connection } from '../../../../src/transport/types.ts'
 import { VirtualClock, VirtualTime } from '../../../simulation/virtual-clock.ts'
 

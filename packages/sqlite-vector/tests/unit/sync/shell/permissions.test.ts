@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { GRANTS_MAX } from '../../../../src/limits.ts'
-import { Permissions } from '../../../../src/sync/shell/permissions.ts'
+import { Permissions } from '../../../../src/sync/access/permissions.ts'
 
 const BOB = { fingerprint: 'b'.repeat(64), nodeId: 'bob' }
 

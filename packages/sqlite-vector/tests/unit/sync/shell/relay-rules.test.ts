@@ -8,8 +8,8 @@ import {
   RELAY_PATIENCE_MS,
   RELAY_PATIENCE_MS_MAX,
 } from '../../../../src/limits.ts'
-import { createSender } from '../../../../src/sync/session-sender.ts'
-import type { SendSession, Unacked } from '../../../../src/sync/session-types.ts'
+import { createSender } from '../../../../src/sync/session/sender.ts'
+import type { SendSession, Unacked } from '../../../../src/sync/session/types.ts'
 import {
   begunAnew,
   decideRelay,
@@ -21,7 +21,7 @@ import {
   progressOf,
   type RelayNode,
   type RelayView,
-} from '../../../../src/sync/shell/relay-rules.ts'
+} from '../../../../src/sync/live/relay-rules.ts'
 import { stateOf } from '../session-events.ts'
 
 const DELAY_MS = 100

@@ -1,0 +1,384 @@
+/**
+ * One record as it lies in the tables: reading its replicated state, and replacing it together with
+ * everything that follows from it (visible row, changelog row, conflicts, counts, fingerprint).
+ *
+ * Not here: which state to write (writes.ts for our own, apply.ts for what peers sent).
+ *
+ * Invariants, kept by {@link replaceRecord} and {@link addRecord}, the only ways to write a record:
+ *   I1  One changelog row per record; a write gives it the shard's next change_id.
+ *   I2  The row in `vectors` and `embeddings` is the strategy's view of the siblings; without one, the
+ *       id is in `tombstones`.
+ *   I3  `vector_conflicts` holds the siblings of a record exactly when it has more than one.
+ */
+import { must } from '../../assert.ts'
+import { bytesToFloat32, viewToBytes } from '../../bytes.ts'
+import { lastWrite } from '../../model/merge.ts'
+import type { Dot, RecordState, RecordValue, Sibling } from '../../model/types.ts'
+import { compareDots } from '../../model/version-vector.ts'
+import { decodeContext, encodeContext } from './context.ts'
+import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import { exchange, recordHash } from './fingerprint.ts'
+import type { ChangelogRow, ConflictRow, PayloadRow, Statements } from '../file/statements.ts'
+import { visibleValue } from './visible.ts'
+import { type OpenShard } from '../file/open-shard.ts'
+
+/** How `vector_changelog.operation` is coded. */
+export const OPERATION = { put: 1, delete: 2, conflict: 3 } as const
+
+/** A record that the shard holds. */
+export interface StoredRecord {
+  readonly record: number
+  /** The record's place in the feed. */
+  readonly changeId: number
+  /** Whether it has a row in `vectors`. */
+  readonly visible: boolean
+  readonly operation: number
+  /**
+   * Without payloads where `operation` is a put: see {@link withPayload}. The embedding of such a
+   * value is null.
+   */
+  readonly state: RecordState
+}
+
+/** The record `id`, or null when the shard has none, not even a tombstone. */
+export function findRecord(core: StoreCore, shard: OpenShard, id: string): StoredRecord | null {
+  const visible = core.sql.findVisible.get(shard.shard, id)
+  if (visible !== undefined) return stored(core, visible as unknown as ChangelogRow, true)
+  return findHidden(core, shard, id)
+}
+
+/** The tombstone `id`, or null. Costs nothing where the shard has no tombstones. */
+export function findHidden(core: StoreCore, shard: OpenShard, id: string): StoredRecord | null {
+  return shard.tombstoneCount === 0 ? null : hiddenIn(core, shard.shard, id)
+}
+
+/** {@link findRecord} for a reader, who has no open shard. */
+export function findStored(core: StoreCore, shard: number, id: string): StoredRecord | null {
+  const visible = core.sql.findVisible.get(shard, id)
+  if (visible !== undefined) return stored(core, visible as unknown as ChangelogRow, true)
+  return hiddenIn(core, shard, id)
+}
+
+function hiddenIn(core: StoreCore, shard: number, id: string): StoredRecord | null {
+  const hidden = core.sql.findHidden.get(shard, id)
+  return hidden === undefined ? null : stored(core, hidden as unknown as ChangelogRow, false)
+}
+
+/** The record with what its siblings wrote. */
+export function withPayload(core: StoreCore, record: StoredRecord): StoredRecord {
+  const [sibling] = record.state.siblings
+  if (record.operation !== OPERATION.put || sibling === undefined) return record
+  const payload = must(core.sql.getPayload.get(record.record), 'the row of a visible record')
+  const value = payloadToValue(
+    payload as unknown as PayloadRow,
+    must(sibling.value, 'a put').embeddingDot,
+  )
+  return { ...record, state: { ...record.state, siblings: [{ ...sibling, value }] } }
+}
+
+/** The replicated state that a changelog row stands for; see {@link StoredRecord.state}. */
+export function rowToState(core: StoreCore, row: ChangelogRow): RecordState {
+  const context = decodeContext(core, row.context)
+  if (row.operation === OPERATION.conflict) {
+    return { siblings: conflictSiblings(core, row.record), context }
+  }
+  const dot = { actor: core.actorOf(row.actor), counter: row.counter }
+  const value = row.operation === OPERATION.put ? unread(embeddingDotOf(core, row, dot)) : null
+  return { siblings: [{ dot, stamp: { ms: row.ms, logical: row.logical }, value }], context }
+}
+
+/** The siblings of a record that has more than one, in the order of their dots. */
+export function conflictSiblings(core: StoreCore, record: number): readonly Sibling[] {
+  const rows = core.sql.getConflicts.all(record) as unknown as ConflictRow[]
+  return rows
+    .map((conflict) => conflictToSibling(core, conflict))
+    .toSorted((a, b) => compareDots(a.dot, b.dot))
+}
+
+/** What a row of a visible record carries; its embedding is a view of the row's bytes. */
+export function payloadToValue(row: PayloadRow, embeddingDot: Dot): RecordValue {
+  return {
+    embedding: bytesToFloat32(row.embedding),
+    embeddingDot,
+    metadata: row.metadata,
+    text: row.document,
+  }
+}
+
+/**
+ * Adds a record that the shard has no tombstone of. False, and nothing written, when it is visible
+ * already: the insert is the look-up, which spares a new record one search of the index.
+ */
+export function addRecord(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  state: RecordState,
+): boolean {
+  const { core } = transaction
+  const { sql } = core
+  const value = visibleOf(transaction, shard, id, state)
+  const record = transaction.lastRecord + 1
+  if (value === null) {
+    sql.addTombstone.run(record, shard.shard, id, shard.head + 1)
+    shard.tombstoneCount += 1
+  } else {
+    const { metadata, text } = value
+    const added = sql.addVector.run(record, shard.shard, id, shard.head + 1, metadata, text)
+    if (added.changes === 0) return false
+    sql.addEmbedding.run(record, embeddingBytes(value))
+    if (text !== null) sql.addText.run(record, text)
+    shard.recordCount += 1
+  }
+  transaction.lastRecord = record
+  writeConflicts(core, record, state)
+  if (state.siblings.length > 1) shard.conflictCount += 1
+  shard.head += 1
+  sql.addChange.run(shard.shard, shard.head, record, ...changelogColumns(core, state))
+  shard.fingerprint = exchange(shard.fingerprint, 0n, recordHash(core.hash64, id, state.siblings))
+  return true
+}
+
+/** Replaces the state of a record. Siblings of `state` carry payloads, but for an unchanged embedding. */
+export function replaceRecord(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  before: StoredRecord,
+  state: RecordState,
+): void {
+  const { core } = transaction
+  if (before.operation === OPERATION.conflict) {
+    core.sql.dropConflicts.run(before.record)
+    shard.conflictCount -= 1
+  }
+  writeConflicts(core, before.record, state)
+  if (state.siblings.length > 1) shard.conflictCount += 1
+  shard.head += 1
+  core.sql.dropChange.run(shard.shard, before.changeId)
+  core.sql.addChange.run(shard.shard, shard.head, before.record, ...changelogColumns(core, state))
+  const value = visibleOf(transaction, shard, id, state)
+  showRecord(transaction, shard, id, { ...before, changeId: shard.head }, value)
+  shard.fingerprint = exchange(
+    shard.fingerprint,
+    recordHash(core.hash64, id, before.state.siblings),
+    recordHash(core.hash64, id, state.siblings),
+  )
+}
+
+/**
+ * Shows `value` of a record whose replicated state stays as it is. Takes a new place in the feed, so that
+ * readers of the feed in this file see it; peers know its writes and skip it.
+ */
+export function reshowRecord(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  before: StoredRecord,
+  value: RecordValue | null,
+): void {
+  const { core } = transaction
+  shard.head += 1
+  core.sql.dropChange.run(shard.shard, before.changeId)
+  core.sql.addChange.run(
+    shard.shard,
+    shard.head,
+    before.record,
+    ...changelogColumns(core, before.state),
+  )
+  showRecord(transaction, shard, id, { ...before, changeId: shard.head }, value)
+}
+
+/**
+ * Forgets a record, tombstone and changelog row included, as if it had never been here. Readers of the feed
+ * cannot see that: the caller moves `collected_through`.
+ */
+export function removeRecord(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  before: StoredRecord,
+): void {
+  const { sql, hash64 } = transaction.core
+  if (before.operation === OPERATION.conflict) {
+    sql.dropConflicts.run(before.record)
+    shard.conflictCount -= 1
+  }
+  sql.dropChange.run(shard.shard, before.changeId)
+  if (before.visible) {
+    indexText(sql, before.record, null)
+    sql.dropVector.run(before.record)
+    sql.dropEmbedding.run(before.record)
+    shard.recordCount -= 1
+  } else {
+    sql.dropTombstone.run(before.record)
+    shard.tombstoneCount -= 1
+  }
+  shard.fingerprint = exchange(shard.fingerprint, recordHash(hash64, id, before.state.siblings), 0n)
+  shard.hasMoved = true
+  shard.touched = true
+}
+
+/** The id of any record, visible or not. */
+export function idOf(core: StoreCore, record: number): string {
+  const row = core.sql.getVisibleId.get(record) ?? core.sql.getHiddenId.get(record)
+  return String(must(row, 'an id for every changelog row')['vector_id'])
+}
+
+/** Notes that `state` covers more than the record's context said; its siblings are the same. */
+export function widenContext(
+  core: StoreCore,
+  shard: OpenShard,
+  record: StoredRecord,
+  state: RecordState,
+): void {
+  core.sql.setContext.run(encodeContext(core, state), shard.shard, record.changeId)
+}
+
+/** Makes `value` the visible record, or hides it when null; `record.changeId` is its place by now. */
+export function showRecord(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  before: StoredRecord,
+  value: RecordValue | null,
+): void {
+  const { sql } = transaction.core
+  const { record, changeId } = before
+  if (before.visible) indexText(sql, record, value?.text ?? null)
+  if (before.visible && value !== null) {
+    sql.setVector.run(changeId, value.metadata, value.text, record)
+    if (value.embedding !== null) sql.setEmbedding.run(embeddingBytes(value), record)
+  } else if (before.visible) {
+    sql.dropVector.run(record)
+    sql.dropEmbedding.run(record)
+    sql.addTombstone.run(record, shard.shard, id, changeId)
+    shard.recordCount -= 1
+    shard.tombstoneCount += 1
+  } else if (value !== null) {
+    sql.dropTombstone.run(record)
+    sql.addVector.run(record, shard.shard, id, changeId, value.metadata, value.text)
+    sql.addEmbedding.run(record, embeddingBytes(value))
+    if (value.text !== null) sql.addText.run(record, value.text)
+    shard.recordCount += 1
+    shard.tombstoneCount -= 1
+  } else {
+    sql.setTombstone.run(changeId, record)
+  }
+}
+
+/** Brings the full-text index from the text that the visible row still has to `text`. */
+function indexText(sql: Statements, record: number, text: string | null): void {
+  const before = must(sql.getText.get(record), 'the row of a visible record')['document']
+  if (before === text) return
+  if (typeof before === 'string') sql.dropText.run(record, before)
+  if (text !== null) sql.addText.run(record, text)
+}
+
+function stored(core: StoreCore, row: ChangelogRow, visible: boolean): StoredRecord {
+  const { record, change_id: changeId, operation } = row
+  return { record, changeId, visible, operation, state: rowToState(core, row) }
+}
+
+/** What the record shows: its only sibling, or the strategy's view of several. */
+function visibleOf(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  id: string,
+  state: RecordState,
+): RecordValue | null {
+  const [first, second] = state.siblings
+  if (second === undefined) return must(first, 'at least one sibling').value
+  return visibleValue(transaction, shard, id, state.siblings)
+}
+
+function writeConflicts(core: StoreCore, record: number, state: RecordState): void {
+  if (state.siblings.length < 2) return
+  for (const { dot, stamp, value } of state.siblings) {
+    core.sql.addConflict.run(
+      record,
+      core.actorKey(dot.actor),
+      dot.counter,
+      stamp.ms,
+      stamp.logical,
+      value === null ? OPERATION.delete : OPERATION.put,
+      ...embeddingColumns(core, dot, value),
+      value?.metadata ?? null,
+      value?.text ?? null,
+      value === null ? null : embeddingBytes(value),
+    )
+  }
+}
+
+type ChangelogColumns = [
+  operation: number,
+  ms: number,
+  logical: number,
+  actor: number,
+  counter: number,
+  embeddingActor: number | null,
+  embeddingCounter: number | null,
+  context: Uint8Array,
+]
+
+function changelogColumns(core: StoreCore, state: RecordState): ChangelogColumns {
+  const single = state.siblings.length === 1
+  // The row of a conflict names its last write; its siblings stand in vector_conflicts.
+  const { dot, stamp, value } = single
+    ? must(state.siblings[0], 'at least one sibling')
+    : lastWrite(state.siblings)
+  const operation = single
+    ? value === null
+      ? OPERATION.delete
+      : OPERATION.put
+    : OPERATION.conflict
+  return [
+    operation,
+    stamp.ms,
+    stamp.logical,
+    core.actorKey(dot.actor),
+    dot.counter,
+    ...embeddingColumns(core, dot, value),
+    encodeContext(core, state),
+  ]
+}
+
+function embeddingColumns(
+  core: StoreCore,
+  dot: Dot,
+  value: RecordValue | null,
+): [number | null, number | null] {
+  if (value === null) return [null, null]
+  const { embeddingDot } = value
+  if (embeddingDot.counter === dot.counter && embeddingDot.actor === dot.actor) return [null, null]
+  return [core.actorKey(embeddingDot.actor), embeddingDot.counter]
+}
+
+function embeddingDotOf(
+  core: StoreCore,
+  row: { readonly embedding_actor: number | null; readonly embedding_counter: number | null },
+  dot: Dot,
+): Dot {
+  if (row.embedding_actor === null || row.embedding_counter === null) return dot
+  return { actor: core.actorOf(row.embedding_actor), counter: row.embedding_counter }
+}
+
+function conflictToSibling(core: StoreCore, row: ConflictRow): Sibling {
+  const dot = { actor: core.actorOf(row.actor), counter: row.counter }
+  const stamp = { ms: row.ms, logical: row.logical }
+  if (row.operation === OPERATION.delete) return { dot, stamp, value: null }
+  const embedding = bytesToFloat32(must(row.embedding, 'the embedding of a put'))
+  const metadata = must(row.metadata, 'the metadata of a put')
+  const embeddingDot = embeddingDotOf(core, row, dot)
+  return { dot, stamp, value: { embedding, embeddingDot, metadata, text: row.document } }
+}
+
+function unread(embeddingDot: Dot): RecordValue {
+  return { embedding: null, embeddingDot, metadata: '{}', text: null }
+}
+
+export function embeddingBytes(value: RecordValue): Uint8Array {
+  return value.embedding === null
+    ? must<Uint8Array>(null, 'a value with its embedding')
+    : viewToBytes(value.embedding)
+}

@@ -1,0 +1,264 @@
+/**
+ * Shards: their row in `shard_metadata`, as an open transaction holds it and as others see it.
+ *
+ * Not here: the records (register.ts). Invariant: counts, head, version vector and fingerprint are
+ * written in the transaction that changed what they count.
+ */
+import { must } from '../../assert.ts'
+import { bytesToHex } from '../../bytes.ts'
+import { SqliteVectorError } from '../../errors.ts'
+import { shown } from '../../options.ts'
+import type { ActorId, Dot, VersionVector } from '../../model/types.ts'
+import {
+  beyond,
+  decodeVector,
+  EMPTY_VECTOR,
+  encodeVector,
+  withDot,
+} from '../../model/version-vector.ts'
+import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import {
+  bytesToFingerprint,
+  FINGERPRINT_ZERO,
+  fingerprintToBytes,
+  fingerprintToHex,
+} from './fingerprint.ts'
+import { NOTHING_WRITTEN, type CommitNotice } from '../file/open-shard.ts'
+import { type Metric, type ShardInfo, type ShardState } from '../../model/records.ts'
+import { type OpenShard } from '../file/open-shard.ts'
+
+/** A row of `shard_metadata`. */
+export interface ShardRow {
+  readonly shard: number
+  readonly shard_id: string
+  readonly dimension: number
+  readonly metric: Metric
+  readonly model_id: string | null
+  readonly conflict_strategy: string | null
+  readonly head: number
+  readonly record_count: number
+  readonly tombstone_count: number
+  readonly conflict_count: number
+  readonly quarantine_count: number
+  readonly version_vector: Uint8Array
+  readonly ahead_vector: Uint8Array
+  readonly gc_floor: Uint8Array
+  readonly fingerprint: Uint8Array
+  readonly ms: number
+  readonly logical: number
+  readonly updated_at: number
+}
+
+/** The row of `shardId`. @throws SqliteVectorError `STORE_SHARD_UNKNOWN` */
+export function shardRow(core: StoreCore, shardId: string): ShardRow {
+  const row = findShardRow(core, shardId)
+  if (row !== null) return row
+  throw new SqliteVectorError('STORE_SHARD_UNKNOWN', `${core.path} has no shard ${shown(shardId)}`)
+}
+
+/** The row of `shardId`, or null. */
+export function findShardRow(core: StoreCore, shardId: string): ShardRow | null {
+  if (typeof shardId !== 'string') {
+    throw new TypeError(`shardId must be a string, got ${shown(shardId)}`)
+  }
+  return (core.sql.getShard.get(shardId) as unknown as ShardRow | undefined) ?? null
+}
+
+/** The shard, read in this transaction. @throws SqliteVectorError `STORE_SHARD_UNKNOWN` */
+export function loadShard(transaction: WriteTransaction, shardId: string): OpenShard {
+  const open = transaction.shards.get(shardId)
+  if (open !== undefined) return open
+  const row = shardRow(transaction.core, shardId)
+  const versionVector = storedVector(row.version_vector)
+  const aheadVector = storedVector(row.ahead_vector)
+  const ownCounter = versionVector.get(transaction.actor) ?? 0
+  const isExposed = transaction.core.exposed.has(shardId)
+  const shard: OpenShard = {
+    ...rowToInfo(row),
+    shard: row.shard,
+    head: row.head,
+    recordCount: row.record_count,
+    tombstoneCount: row.tombstone_count,
+    conflictCount: row.conflict_count,
+    quarantineCount: row.quarantine_count,
+    versionVector,
+    aheadVector,
+    forgotten: storedVector(row.gc_floor),
+    ownCounter,
+    fingerprint: bytesToFingerprint(row.fingerprint),
+    clock: { ms: row.ms, logical: row.logical },
+    strategy: row.conflict_strategy,
+    flushed: {
+      head: row.head,
+      versionVector,
+      aheadVector,
+      strategy: row.conflict_strategy,
+      quarantine: row.quarantine_count,
+    },
+    notice: false,
+    updatedAtMs: row.updated_at,
+    isExposed,
+    headBefore: row.head,
+    counterBefore: ownCounter,
+    written: isExposed ? NOTHING_WRITTEN : null,
+    hasMoved: false,
+    ownWrites: null,
+    touched: false,
+  }
+  transaction.shards.set(shardId, shard)
+  return shard
+}
+
+/** Writes the shard's row when anything changed; what listeners should hear of it, or null. */
+export function flushShard(transaction: WriteTransaction, shard: OpenShard): CommitNotice | null {
+  const { flushed } = shard
+  shard.versionVector = ownVector(shard, transaction.actor)
+  const moved = shard.head !== flushed.head || shard.versionVector !== flushed.versionVector
+  shard.notice ||= moved || shard.touched
+  shard.aheadVector = beyond(shard.aheadVector, shard.versionVector)
+  const changed =
+    moved ||
+    shard.touched ||
+    shard.aheadVector !== flushed.aheadVector ||
+    shard.strategy !== flushed.strategy ||
+    shard.quarantineCount !== flushed.quarantine
+  if (changed) {
+    transaction.core.sql.setShard.run(
+      shard.head,
+      shard.recordCount,
+      shard.tombstoneCount,
+      shard.conflictCount,
+      shard.quarantineCount,
+      encodeVector(shard.versionVector),
+      encodeVector(shard.aheadVector),
+      fingerprintToBytes(shard.fingerprint),
+      shard.clock.ms,
+      shard.clock.logical,
+      shard.strategy,
+      transaction.nowMs,
+      shard.shard,
+    )
+    shard.updatedAtMs = transaction.nowMs
+    shard.touched = false
+    shard.flushed = {
+      head: shard.head,
+      versionVector: shard.versionVector,
+      aheadVector: shard.aheadVector,
+      strategy: shard.strategy,
+      quarantine: shard.quarantineCount,
+    }
+  }
+  return shard.notice ? { shardId: shard.shardId, head: shard.head } : null
+}
+
+/** The shard's version vector, our own newest writes included. */
+export function ownVector(shard: OpenShard, actor: ActorId): VersionVector {
+  return shard.ownCounter === 0
+    ? shard.versionVector
+    : withDot(shard.versionVector, { actor, counter: shard.ownCounter })
+}
+
+/** A dot that no write of this shard had before. */
+export function nextDot(transaction: WriteTransaction, shard: OpenShard): Dot {
+  shard.ownCounter += 1
+  return { actor: transaction.actor, counter: shard.ownCounter }
+}
+
+/** Creates the shard, or checks that the one there is the same. @throws `STORE_SHARD_MISMATCH` */
+export function ensureShard(transaction: WriteTransaction, info: ShardInfo): ShardInfo {
+  const { core } = transaction
+  const row = findShardRow(core, info.shardId)
+  if (row !== null) {
+    assertSameShard(rowToInfo(row), info)
+    return rowToInfo(row)
+  }
+  core.sql.addShard.run(
+    info.shardId,
+    info.dimension,
+    info.metric,
+    info.modelId,
+    encodeVector(EMPTY_VECTOR),
+    encodeVector(EMPTY_VECTOR),
+    fingerprintToBytes(FINGERPRINT_ZERO),
+    transaction.nowMs,
+  )
+  return info
+}
+
+/**
+ * Takes the shard and everything it holds out of this file; false when there is none. The caller draws a
+ * new identity: created again, the shard would count its dots from 1.
+ */
+export function dropShard(transaction: WriteTransaction, shardId: string): boolean {
+  const { core } = transaction
+  const row = findShardRow(core, shardId)
+  if (row === null) return false
+  const records = `SELECT record FROM vector_changelog
+    WHERE position >= ?1 << 44 AND position < (?1 + 1) << 44`
+  core.db.prepare(`DELETE FROM vector_conflicts WHERE record IN (${records})`).run(row.shard)
+  core.db.prepare(`DELETE FROM embeddings WHERE record IN (${records})`).run(row.shard)
+  core.db
+    .prepare(
+      `INSERT INTO record_text (record_text, rowid, document)
+       SELECT 'delete', record, document FROM vectors WHERE shard = ? AND document IS NOT NULL`,
+    )
+    .run(row.shard)
+  for (const table of ['vectors', 'tombstones', 'sync_cursors', 'sync_quarantine', 'own_writes']) {
+    core.db.prepare(`DELETE FROM ${table} WHERE shard = ?`).run(row.shard)
+  }
+  core.db
+    .prepare(
+      'DELETE FROM vector_changelog WHERE position >= ?1 << 44 AND position < (?1 + 1) << 44',
+    )
+    .run(row.shard)
+  core.db.prepare('DELETE FROM shard_metadata WHERE shard = ?').run(row.shard)
+  transaction.shards.delete(shardId)
+  core.strategyFunctions.delete(shardId)
+  return true
+}
+
+/** What a caller may know of the row. */
+export function rowToInfo(row: ShardRow): ShardInfo {
+  return {
+    shardId: row.shard_id,
+    dimension: row.dimension,
+    metric: row.metric,
+    modelId: row.model_id,
+  }
+}
+
+/** What sync knows of the row. */
+export function rowToState(row: ShardRow, logId: string): ShardState {
+  return {
+    ...rowToInfo(row),
+    logId,
+    head: row.head,
+    versionVector: storedVector(row.version_vector),
+    ahead: storedVector(row.ahead_vector),
+    settled: storedVector(row.ahead_vector).size === 0,
+    gcFloor: storedVector(row.gc_floor),
+    fingerprint: fingerprintToHex(bytesToFingerprint(row.fingerprint)),
+    recordCount: row.record_count,
+    tombstoneCount: row.tombstone_count,
+    conflictCount: row.conflict_count,
+    quarantineCount: row.quarantine_count,
+    updatedAtMs: row.updated_at,
+  }
+}
+
+/** The vector that we wrote as `bytes`. */
+export function storedVector(bytes: Uint8Array): VersionVector {
+  return must(decodeVector(bytes), `a stored version vector, got ${bytesToHex(bytes.slice(0, 64))}`)
+}
+
+function assertSameShard(ours: ShardInfo, wanted: ShardInfo): void {
+  const differences = (['dimension', 'metric', 'modelId'] as const).filter(
+    (key) => ours[key] !== wanted[key],
+  )
+  if (differences.length === 0) return
+  const list = differences.map((key) => `${key} is ${shown(ours[key])}, not ${shown(wanted[key])}`)
+  throw new SqliteVectorError(
+    'STORE_SHARD_MISMATCH',
+    `shard ${shown(ours.shardId)} exists: ${list.join('; ')}`,
+  )
+}

@@ -1,0 +1,28 @@
+/**
+ * Whether SQLite finds a file sound: its own check of every page, index and constraint. Reads the whole file and
+ * changes nothing; other processes may use it meanwhile.
+ *
+ * Not here: whether counts and fingerprints are those of the rows (`recount()`), and whether the rows are those of peers
+ * (`verify()` of the sync).
+ */
+import { existsSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+import { SqliteVectorError } from '../../errors.ts'
+import { withSqliteErrors } from './sqlite.ts'
+
+/** Complaints that are told; a damaged file has thousands, which all mean the same. */
+const COMPLAINTS_MAX = 20
+
+/**
+ * What SQLite complains of, at most twenty lines; none when the file is sound. O(file).
+ * @throws SqliteVectorError `STORE_CORRUPT` when it is no database, `STORE_IO` when it cannot be read
+ */
+export function checkIntegrity(path: string): readonly string[] {
+  if (!existsSync(path)) throw new SqliteVectorError('STORE_IO', `there is no file ${path}`)
+  return withSqliteErrors(path, () => {
+    using db = new DatabaseSync(path, { readOnly: true })
+    const rows = db.prepare(`PRAGMA integrity_check(${COMPLAINTS_MAX})`).all()
+    const lines = rows.map((row) => String(Object.values(row)[0]))
+    return lines.length === 1 && lines[0] === 'ok' ? [] : lines
+  })
+}

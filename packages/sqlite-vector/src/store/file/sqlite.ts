@@ -1,0 +1,136 @@
+/**
+ * SQLite as the store needs it: opening a file with our settings, and what its failures mean.
+ *
+ * Not here: tables (schema.ts) and transactions (core.ts). The rest of the library names SQLite only
+ * through store/types.ts.
+ *
+ * Settings: WAL, so that readers never wait for the writer; `synchronous` FULL by default, because a
+ * commit that power loss can undo must never have been sent to a peer; pages of 8 KiB, because rows
+ * carry embeddings. Result codes: https://www.sqlite.org/rescode.html
+ */
+import { existsSync, statSync } from 'node:fs'
+import { endianness } from 'node:os'
+import { DatabaseSync } from 'node:sqlite'
+
+import { assert } from '../../assert.ts'
+import { SqliteVectorError, type ErrorCode } from '../../errors.ts'
+
+/** Whether a commit survives power loss (`full`) or only a killed process (`normal`). */
+export type Durability = 'full' | 'normal'
+
+/** How to open a file. */
+export interface SqliteSettings {
+  readonly path: string
+  readonly durability: Durability
+  readonly busyTimeoutMs: number
+}
+
+/** The first release without the WAL-reset bug, which could corrupt a file. */
+const SQLITE_VERSION_MIN = [3, 51, 3] as const
+
+/** Opens `path`, creating it when missing, with the settings of this module. */
+export function openSqlite(settings: SqliteSettings): DatabaseSync {
+  assert(endianness() === 'LE', 'embeddings are little-endian on disk and in memory')
+  return withSqliteErrors(settings.path, () => {
+    const db = new DatabaseSync(settings.path, { timeout: settings.busyTimeoutMs })
+    try {
+      assertSqliteVersion(db)
+      assertWhole(db, settings.path)
+      // Both take effect only in a file without tables: a big delete must be able to shrink the file.
+      db.exec('PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL')
+      enterWal(db, settings)
+      db.exec(`PRAGMA synchronous = ${settings.durability === 'full' ? 'FULL' : 'NORMAL'}`)
+      return db
+    } catch (error) {
+      db.close()
+      throw error
+    }
+  })
+}
+
+/** Runs `fn`; what SQLite throws becomes a {@link SqliteVectorError} with the cause kept. */
+export function withSqliteErrors<T>(path: string, fn: () => T): T {
+  try {
+    return fn()
+  } catch (error) {
+    throw sqliteFailure(path, error)
+  }
+}
+
+/** The coded error for what SQLite threw, or `error` itself when SQLite had no part in it. */
+export function sqliteFailure(path: string, error: unknown): unknown {
+  const resultCode = resultCodeOf(error)
+  if (resultCode === null) return error
+  const code = CODES.get(resultCode & 0xff)
+  if (code === undefined) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  return new SqliteVectorError(code, `${path}: ${reason}`, { cause: error })
+}
+
+/** SQLite's extended result code, or null when `error` is none of SQLite's. */
+export function resultCodeOf(error: unknown): number | null {
+  if (!(error instanceof Error) || !('errcode' in error)) return null
+  return typeof error.errcode === 'number' ? error.errcode : null
+}
+
+// Primary result codes: BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB.
+const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
+  [5, 'STORE_BUSY'],
+  [6, 'STORE_BUSY'],
+  [8, 'STORE_READ_ONLY'],
+  [10, 'STORE_IO'],
+  [11, 'STORE_CORRUPT'],
+  [13, 'STORE_FULL'],
+  [14, 'STORE_IO'],
+  [26, 'STORE_CORRUPT'],
+])
+
+function assertSqliteVersion(db: DatabaseSync): void {
+  const row = db.prepare('SELECT sqlite_version() AS version').get()
+  const version = String(row?.['version'])
+  const parts = version.split('.').map(Number)
+  for (const [index, least] of SQLITE_VERSION_MIN.entries()) {
+    const part = parts[index] ?? 0
+    if (part > least) return
+    assert(part === least, `SQLite ${SQLITE_VERSION_MIN.join('.')} or newer, this is ${version}`)
+  }
+}
+
+/** True when pages of the database may lie in a log beside it. */
+export function hasLog(path: string): boolean {
+  return existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0
+}
+
+/** SQLite reads what was cut off as zeros, and would find out late. */
+function assertWhole(db: DatabaseSync, path: string): void {
+  if (!existsSync(path)) return
+  // Pages may still lie in the log; without one, the file holds them all.
+  if (hasLog(path)) return
+  const pragma = (name: string): number => Number(db.prepare(`PRAGMA ${name}`).get()?.[name])
+  const wanted = pragma('page_count') * pragma('page_size')
+  const { size } = statSync(path)
+  if (size >= wanted) return
+  throw new SqliteVectorError(
+    'STORE_CORRUPT',
+    `${path} was cut off: ${size} bytes of at least ${wanted}`,
+  )
+}
+
+function enterWal(db: DatabaseSync, settings: SqliteSettings): void {
+  // Read first: changing the mode needs the file for itself, and nearly every open finds it changed.
+  if (journalMode(db, 'PRAGMA journal_mode') === 'wal') return
+  const mode = journalMode(db, 'PRAGMA journal_mode = WAL')
+  if (mode === 'wal' || mode === 'memory') return
+  throw new SqliteVectorError(
+    'STORE_IO',
+    `${settings.path}: write-ahead logging is not possible here (journal mode ${mode}); ` +
+      'the file system must support shared memory',
+  )
+}
+
+function journalMode(db: DatabaseSync, sql: string): string {
+  return String(db.prepare(sql).get()?.['journal_mode'])
+}
+
+/** The SQL function that `$regex` becomes: (pattern, flags, text) → 1 or 0. */
+export const REGEX_FUNCTION = 'sqlite_vector_regex'

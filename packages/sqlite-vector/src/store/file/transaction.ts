@@ -1,0 +1,398 @@
+/**
+ * The open file: its connection, its prepared statements, and the transactions around everything.
+ *
+ * Not here: what is written (register.ts) or asked (queries.ts). There is one writer at a time, in
+ * this process and among all processes on the file.
+ *
+ * Invariants:
+ *   I1  A write transaction commits whole or not at all; what memory knows of it (shard rows, keys of
+ *       actors and peers, cursors) is dropped with it.
+ *   I2  Shard rows and the writing identity are read inside the transaction that uses them: another
+ *       process may have written since the last one.
+ *   I3  Listeners hear of a commit after it, never of one that failed.
+ */
+import type { DatabaseSync } from 'node:sqlite'
+
+import { must } from '../../assert.ts'
+import { bytesToHex, hexToBytes } from '../../bytes.ts'
+import type { Clock } from '../../clock/types.ts'
+import { SqliteVectorError } from '../../errors.ts'
+import type { ActorId } from '../../model/types.ts'
+import { resultCodeOf, sqliteFailure } from './sqlite.ts'
+import { prepareStatements, type Statements } from './statements.ts'
+import type { ConflictFunction, StoreEvent } from '../types.ts'
+import { type CommitNotice, type OpenShard } from './open-shard.ts'
+import { type ReplicaIdentity } from '../../model/records.ts'
+
+/** What a core is made of. */
+export interface CoreParts {
+  readonly db: DatabaseSync
+  readonly path: string
+  readonly clock: Clock
+  readonly hash64: Hash64
+  readonly randomBytes: (count: number) => Uint8Array
+  readonly onEvent: (event: StoreEvent) => void
+  /** Writes a shard's row back at the end of a transaction (feed/shards.ts). */
+  readonly flushShard: (transaction: WriteTransaction, shard: OpenShard) => CommitNotice | null
+  /** Rows that are hashed in one slice; see sliced.ts. */
+  readonly sliceRows: number
+}
+
+/** What a write transaction knows until it ends. */
+export interface WriteTransaction {
+  readonly core: StoreCore
+  readonly shards: Map<string, OpenShard>
+  /** Physical time of the transaction: one reading, so that its stamps rise one by one. */
+  readonly nowMs: number
+  actor: ActorId
+  logId: string
+  /** The largest record key given out. */
+  lastRecord: number
+  /** What to tell {@link CoreParts.onEvent} once the transaction stands. */
+  events: StoreEvent[]
+  /** Set when a write broke off half-way; the transaction can then only roll back. */
+  failure: { readonly error: unknown } | null
+}
+
+/** How far a peer's feed was read, and when that was written down. */
+export interface PulledNote {
+  readonly logId: string
+  readonly cursor: number
+  readonly atMs: number
+}
+
+interface IdentityRow {
+  readonly log_id: Uint8Array
+  readonly actor: number
+  readonly actor_id: Uint8Array
+}
+
+/** One open file. Owned by `SQLiteVectorDB`. */
+export class StoreCore {
+  readonly db: DatabaseSync
+  readonly sql: Statements
+  readonly path: string
+  readonly clock: Clock
+  readonly hash64: Hash64
+  readonly randomBytes: (count: number) => Uint8Array
+  readonly onEvent: (event: StoreEvent) => void
+  readonly sliceRows: number
+  readonly #flushShard: CoreParts['flushShard']
+  /** Strategies that are functions, by shard id. */
+  readonly strategyFunctions: Map<string, ConflictFunction> = new Map()
+  /** Shards whose new writes go out as soon as they are committed, and to how many sessions. */
+  readonly exposed: Map<string, number> = new Map()
+  /** Called before a transaction that writes begins. */
+  beforeBegin: (() => void) | null = null
+  /** Called for every shard of a transaction before it commits. */
+  beforeCommit: ((transaction: WriteTransaction, shard: OpenShard) => void) | null = null
+  /** Called once it is committed, before anybody hears of it. */
+  afterCommit: ((transaction: WriteTransaction) => void) | null = null
+  #transaction: WriteTransaction | null = null
+  #reading = false
+  #open = true
+  #actorByKey = new Map<number, ActorId>()
+  #keyByActor = new Map<ActorId, number>()
+  #keyByPeer = new Map<string, number>()
+  #pulledNoted = new Map<string, PulledNote>()
+  readonly #listeners = new Set<(notice: CommitNotice) => void>()
+  readonly #headsSeen = new Map<string, number>()
+
+  constructor(parts: CoreParts) {
+    this.db = parts.db
+    this.sql = prepareStatements(parts.db)
+    this.path = parts.path
+    this.clock = parts.clock
+    this.hash64 = parts.hash64
+    this.randomBytes = parts.randomBytes
+    this.onEvent = parts.onEvent
+    this.sliceRows = parts.sliceRows
+    this.#flushShard = parts.flushShard
+  }
+
+  get open(): boolean {
+    return this.#open
+  }
+
+  /** True inside {@link write}. */
+  get writing(): boolean {
+    return this.#transaction !== null
+  }
+
+  /** Runs `fn` in the running write transaction, or in one of its own that commits when it returns. */
+  write<T>(fn: (transaction: WriteTransaction) => T): T {
+    this.assertOpen()
+    if (this.#transaction !== null) return this.#join(this.#transaction, fn)
+    const notices: CommitNotice[] = []
+    let events: readonly StoreEvent[] = []
+    const result = this.#translated(() => {
+      this.beforeBegin?.()
+      this.sql.begin.run()
+      try {
+        const transaction = this.#begin()
+        const value = fn(transaction)
+        if (transaction.failure !== null) throw transaction.failure.error
+        for (const shard of transaction.shards.values()) {
+          this.beforeCommit?.(transaction, shard)
+          const notice = this.#flushShard(transaction, shard)
+          if (notice !== null) notices.push(notice)
+        }
+        this.sql.commit.run()
+        this.afterCommit?.(transaction)
+        events = transaction.events
+        return value
+      } catch (error) {
+        this.#abandon(error)
+        throw error
+      } finally {
+        this.#transaction = null
+      }
+    })
+    for (const event of events) this.#tell(this.onEvent, event)
+    this.#notify(notices)
+    return result
+  }
+
+  /** Runs `fn` in a transaction of its own, or as a part of the running one that can fail alone. */
+  atomically<T>(fn: () => T): T {
+    this.assertOpen()
+    const running = this.#transaction
+    if (running === null) return this.write(fn)
+    return this.#translated(() => this.savepoint(running, fn))
+  }
+
+  /** Runs `fn` so that it leaves nothing behind when it throws, while the rest of the transaction goes on. */
+  savepoint<T>(transaction: WriteTransaction, fn: () => T): T {
+    const before = {
+      shards: [...transaction.shards].map(([id, shard]) => [id, { ...shard }] as const),
+      actor: transaction.actor,
+      logId: transaction.logId,
+      lastRecord: transaction.lastRecord,
+      events: transaction.events,
+      eventCount: transaction.events.length,
+    }
+    this.sql.savepoint.run()
+    try {
+      const value = fn()
+      if (transaction.failure !== null) throw transaction.failure.error
+      this.sql.release.run()
+      return value
+    } catch (error) {
+      if (!this.db.isTransaction) {
+        // SQLite has rolled everything back by itself (disk full, I/O error): nobody may go on.
+        transaction.failure ??= { error }
+        throw error
+      }
+      this.sql.rollbackTo.run()
+      this.sql.release.run()
+      transaction.shards.clear()
+      for (const [id, shard] of before.shards) transaction.shards.set(id, shard)
+      transaction.actor = before.actor
+      transaction.logId = before.logId
+      transaction.lastRecord = before.lastRecord
+      transaction.events = before.events.slice(0, before.eventCount)
+      transaction.failure = null
+      this.#forgetKeys()
+      throw error
+    }
+  }
+
+  /** Runs `fn` over one consistent state of the file. */
+  read<T>(fn: () => T): T {
+    this.assertOpen()
+    return this.#translated(() => {
+      if (this.#transaction !== null) {
+        for (const shard of this.#transaction.shards.values())
+          this.#flushShard(this.#transaction, shard)
+        return fn()
+      }
+      if (this.#reading) return fn()
+      this.sql.beginRead.run()
+      this.#reading = true
+      try {
+        return fn()
+      } finally {
+        this.#reading = false
+        if (this.db.isTransaction) this.sql.commit.run()
+      }
+    })
+  }
+
+  /** The identity under which the file writes now. */
+  identity(): ReplicaIdentity {
+    const row = this.#identityRow()
+    return { actor: bytesToHex(row.actor_id), logId: bytesToHex(row.log_id) }
+  }
+
+  /** The small integer under which the file keeps `actor`; made when missing. Inside {@link write} only. */
+  actorKey(actor: ActorId): number {
+    const known = this.#keyByActor.get(actor)
+    if (known !== undefined) return known
+    const bytes = hexToBytes(actor)
+    const row = this.sql.findActor.get(bytes) ?? this.sql.addActor.get(bytes)
+    const key = Number(must(row, 'an actor row')['actor'])
+    this.#remember(key, actor)
+    return key
+  }
+
+  /** The actor that the file keeps under `key`. */
+  actorOf(key: number): ActorId {
+    const known = this.#actorByKey.get(key)
+    if (known !== undefined) return known
+    const row = must(this.sql.getActor.get(key), `actor ${key}`)
+    const actor = bytesToHex(row['actor_id'] as Uint8Array)
+    this.#remember(key, actor)
+    return actor
+  }
+
+  /** The small integer under which the file keeps a peer's fingerprint; made when missing. Inside {@link write} only. */
+  peerKey(fingerprint: string): number {
+    const known = this.#keyByPeer.get(fingerprint)
+    if (known !== undefined) return known
+    const key = Number(must(this.sql.addPeer.get(fingerprint), 'a row of peers')['peer'])
+    this.#keyByPeer.set(fingerprint, key)
+    return key
+  }
+
+  /** How far this connection last noted that it read the peer's feed of the shard, unless that was undone. */
+  pulledNote(peer: number, shard: number): PulledNote | undefined {
+    return this.#pulledNoted.get(`${peer} ${shard}`)
+  }
+
+  /** Remembers what the running transaction notes. */
+  notePulled(peer: number, shard: number, note: PulledNote): void {
+    this.#pulledNoted.set(`${peer} ${shard}`, note)
+  }
+
+  /** Cursors in the file may be others than were noted: under a new identity some begin anew. */
+  forgetPulled(): void {
+    this.#pulledNoted = new Map()
+  }
+
+  onCommit(listener: (notice: CommitNotice) => void): () => void {
+    // A wrapper, so that one function given twice is two subscriptions.
+    const own = (notice: CommitNotice): void => listener(notice)
+    this.#listeners.add(own)
+    return () => this.#listeners.delete(own)
+  }
+
+  /** Tells listeners of shards that other connections moved since this one last looked. */
+  notifyForeign(shards: readonly { readonly shardId: string; readonly head: number }[]): number {
+    const notices = shards.filter(({ shardId, head }) => this.#headsSeen.get(shardId) !== head)
+    this.#notify(notices.map(({ shardId, head }) => ({ shardId, head })))
+    return notices.length
+  }
+
+  assertOpen(): void {
+    if (!this.#open) throw new SqliteVectorError('STORE_CLOSED', `${this.path} is closed`)
+  }
+
+  /** Closes the connection. Idempotent. */
+  close(): void {
+    if (!this.#open) return
+    this.#open = false
+    this.#listeners.clear()
+    this.db.close()
+  }
+
+  #begin(): WriteTransaction {
+    const row = must(this.sql.beginning.get(), 'a row of database_metadata')
+    const identity = row as unknown as IdentityRow & { readonly record: number }
+    const actor = bytesToHex(identity.actor_id)
+    this.#transaction = {
+      core: this,
+      shards: new Map(),
+      nowMs: this.clock.nowMs(),
+      actor,
+      logId: bytesToHex(identity.log_id),
+      lastRecord: identity.record,
+      events: [],
+      failure: null,
+    }
+    return this.#transaction
+  }
+
+  #join<T>(transaction: WriteTransaction, fn: (transaction: WriteTransaction) => T): T {
+    if (transaction.failure !== null) throw transaction.failure.error
+    try {
+      return fn(transaction)
+    } catch (error) {
+      // Refusals come before the first statement that writes; anything else broke off half-way.
+      if (!isRefusal(error)) transaction.failure = { error }
+      throw sqliteFailure(this.path, error)
+    }
+  }
+
+  #abandon(error: unknown): void {
+    this.#forgetKeys()
+    if (!this.db.isTransaction) return
+    try {
+      this.sql.rollback.run()
+    } catch (rollbackError) {
+      throw new AggregateError([error, rollbackError], `${this.path}: rollback failed`, {
+        cause: rollbackError,
+      })
+    }
+  }
+
+  #translated<T>(fn: () => T): T {
+    try {
+      return fn()
+    } catch (error) {
+      throw sqliteFailure(this.path, error)
+    }
+  }
+
+  #identityRow(): IdentityRow {
+    return must(this.sql.database.get(), 'a row of database_metadata') as unknown as IdentityRow
+  }
+
+  #remember(key: number, actor: ActorId): void {
+    this.#actorByKey.set(key, actor)
+    this.#keyByActor.set(actor, key)
+  }
+
+  /** What was undone may have made them. */
+  #forgetKeys(): void {
+    this.#actorByKey = new Map()
+    this.#keyByActor = new Map()
+    this.#keyByPeer = new Map()
+    this.#pulledNoted = new Map()
+  }
+
+  #notify(notices: readonly CommitNotice[]): void {
+    for (const notice of notices) {
+      this.#headsSeen.set(notice.shardId, notice.head)
+      for (const listener of this.#listeners) this.#tell(listener, notice)
+    }
+  }
+
+  #tell<T>(listener: (value: T) => void, value: T): void {
+    try {
+      listener(value)
+    } catch (error) {
+      // The commit stands, so its caller must not see a failure; the error still must not be lost.
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
+}
+
+/** True for errors thrown before anything was written: the caller may catch them and go on. */
+function isRefusal(error: unknown): boolean {
+  if (error instanceof TypeError || error instanceof RangeError) return resultCodeOf(error) === null
+  return (
+    error instanceof SqliteVectorError &&
+    (error.code === 'STORE_SHARD_UNKNOWN' ||
+      error.code === 'STORE_SHARD_MISMATCH' ||
+      error.code === 'STORE_DIMENSION_MISMATCH' ||
+      error.code === 'STORE_RECORD_EXISTS' ||
+      error.code === 'STORE_QUARANTINE_UNKNOWN' ||
+      error.code === 'STORE_RECORD_UNKNOWN' ||
+      error.code === 'STORE_CONFLICT_UNKNOWN')
+  )
+}
+
+/** xxHash64 of bytes, seed 0. */
+export type Hash64 = (bytes: Uint8Array) => bigint

@@ -1,0 +1,47 @@
+/**
+ * Reads of visible records by id: get and list.
+ *
+ * Not here: search (searcher.ts) and the replicated state (register.ts). Every function runs
+ * inside one read transaction of its caller, so its answer is one state of the file.
+ */
+import { must } from '../../assert.ts'
+import { bytesToFloat32 } from '../../bytes.ts'
+import type { StoreCore } from '../file/transaction.ts'
+import type { ResolvedListOptions } from '../options.ts'
+import type { ShardRow } from '../feed/shards.ts'
+import type { ListPage, VectorRecord } from '../types.ts'
+import { type Metadata } from '../../model/records.ts'
+
+interface RecordRow {
+  readonly vector_id: string
+  readonly metadata: string
+  readonly document: string | null
+  readonly embedding?: Uint8Array
+}
+
+/** The visible record `id`, or null. */
+export function getRecord(core: StoreCore, shard: ShardRow, id: string): VectorRecord | null {
+  const row = core.sql.getRecord.get(shard.shard, id)
+  return row === undefined ? null : rowToRecord(row as unknown as RecordRow)
+}
+
+/** Visible records above the cursor, in the order of the bytes of their ids. */
+export function listRecords(
+  core: StoreCore,
+  shard: ShardRow,
+  options: ResolvedListOptions,
+): ListPage {
+  const { cursor, limit, includeVectors } = options
+  const statement = includeVectors ? core.sql.listRecordsWithVectors : core.sql.listRecords
+  // One more than asked for tells whether a page follows.
+  const rows = statement.all(shard.shard, cursor ?? '', limit + 1) as unknown as RecordRow[]
+  const records = rows.slice(0, limit).map(rowToRecord)
+  const nextCursor = rows.length > limit ? must(records.at(-1), 'a full page').id : null
+  return { records, nextCursor }
+}
+
+function rowToRecord(row: RecordRow): VectorRecord {
+  const { vector_id: id, document: text, embedding } = row
+  const record = { id, metadata: JSON.parse(row.metadata) as Metadata, text }
+  return embedding === undefined ? record : { ...record, embedding: bytesToFloat32(embedding) }
+}

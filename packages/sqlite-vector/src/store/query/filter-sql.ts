@@ -1,0 +1,245 @@
+/**
+ * From a checked filter to a condition of SQL over a column of JSON text. Pure: text and parameters.
+ *
+ * A condition is true, or false, or null where it is false: SQL's three values are two here, because `not` is
+ * written `IS NOT TRUE` and `and`, `or` of null and false are never true. So a record matches or it does
+ * not, and a filter and its `$not` split the records in two.
+ *
+ * Paths are literals in the text, never parameters: an expression index on `json_extract(metadata, '$.lang')` is
+ * used only where the same text is written. Operands are parameters. JSON's types are kept apart by json_type(),
+ * since json_extract() gives 1 for true and text for an array. Numbers with a fraction are read by SQLite from the
+ * same decimal text on both sides, so that its rounding cannot make them differ.
+ *
+ * `$regex` calls the SQL function {@link REGEX_FUNCTION}(pattern, flags, text), which the store registers.
+ */
+import { REGEX_FUNCTION } from '../file/sqlite.ts'
+import { unreachable } from '../../assert.ts'
+import type { Condition, FilterPath } from '../../search/filter.ts'
+import { type JsonValue } from '../../model/records.ts'
+
+/** A condition to stand behind WHERE, with the values of its question marks in order. */
+export interface FilterSql {
+  readonly sql: string
+  readonly params: readonly (string | number)[]
+}
+
+/** Where a value is found: its JSON type (null when missing), itself, and the document it can be entered by. */
+interface Place {
+  readonly type: string
+  readonly value: string
+  /** A JSON document and a path in it; the value is a whole array or object there. */
+  readonly document: string
+  readonly path: string
+}
+
+/** What paths of a condition start from. */
+interface Scope {
+  /** An expression of JSON text, or null. */
+  readonly document: string
+  /** The element itself, where the scope is one. */
+  readonly self: Place | null
+  readonly params: (string | number)[]
+  readonly aliases: { next: number }
+}
+
+/** Compiles `condition` over `column`, an SQL expression of JSON text such as `v.metadata`. */
+export function filterToSql(condition: Condition, column: string): FilterSql {
+  const params: (string | number)[] = []
+  const scope = { document: column, self: null, params, aliases: { next: 0 } }
+  return { sql: compile(condition, scope), params }
+}
+
+/** The SQL expression for the value at a path, as conditions on that path write it; digits are keys. */
+export function indexExpression(path: FilterPath, column: string): string {
+  return `json_extract(${column}, ${literal(jsonPath(path))})`
+}
+
+/** The expressions that an index on `path` must be over: with them it answers conditions without the rows. */
+export function indexExpressions(path: FilterPath, column: string): readonly string[] {
+  return [indexExpression(path, column), `json_type(${column}, ${literal(jsonPath(path))})`]
+}
+
+function compile(condition: Condition, scope: Scope): string {
+  switch (condition.type) {
+    case 'and':
+    case 'or': {
+      const parts = condition.parts.map((part) => compile(part, scope))
+      if (parts.length === 0) return condition.type === 'and' ? '1' : '0'
+      return `(${parts.join(condition.type === 'and' ? ' AND ' : ' OR ')})`
+    }
+    case 'not':
+      return `(${compile(condition.part, scope)} IS NOT TRUE)`
+    case 'in':
+      return compileIn(place(condition.path, scope), condition.values, scope)
+    case 'compare':
+      return compileComparison(condition, scope)
+    case 'exists':
+      return `(${place(condition.path, scope).type} IS NOT NULL)`
+    case 'contains':
+      return compileContains(place(condition.path, scope), condition.value, scope)
+    case 'all': {
+      const at = place(condition.path, scope)
+      const each = condition.values.map((value) => ` AND ${someElement(at, value, scope)}`)
+      return `(${at.type} = 'array'${each.join('')})`
+    }
+    case 'regex': {
+      const at = place(condition.path, scope)
+      scope.params.push(condition.pattern, condition.flags)
+      return `(${at.type} = 'text' AND ${REGEX_FUNCTION}(?, ?, ${at.value}))`
+    }
+    case 'element': {
+      const at = place(condition.path, scope)
+      const { from, element } = elementOf(at, scope)
+      const inner = { ...scope, document: element.document, self: element }
+      const sql = compile(condition.part, inner)
+      return `(${at.type} = 'array' AND EXISTS (SELECT 1 FROM ${from} WHERE ${sql}))`
+    }
+    default:
+      return unreachable(condition)
+  }
+}
+
+function compileComparison(
+  condition: Extract<Condition, { readonly type: 'compare' }>,
+  scope: Scope,
+): string {
+  const at = place(condition.path, scope)
+  const { operator, value } = condition
+  const types = typeof value === 'number' ? `IN ('integer', 'real')` : `= 'text'`
+  return `(${at.value} ${operator} ${operand(value, scope)} AND ${at.type} ${types})`
+}
+
+/** One of several values: strings and numbers by a list each, the others one by one. */
+function compileIn(at: Place, values: readonly JsonValue[], scope: Scope): string {
+  const strings = values.filter((value) => typeof value === 'string')
+  const numbers = values.filter((value) => typeof value === 'number')
+  const others = values.filter((value) => typeof value !== 'string' && typeof value !== 'number')
+  const choices = [strings, numbers].flatMap((list) => {
+    const [first] = list
+    if (first === undefined) return []
+    if (list.length === 1) return [equal(at, first, scope)]
+    const types = typeof first === 'string' ? `= 'text'` : `IN ('integer', 'real')`
+    scope.params.push(JSON.stringify(list))
+    return [`(${at.value} IN (SELECT value FROM json_each(?)) AND ${at.type} ${types})`]
+  })
+  for (const value of others) {
+    choices.push(value === null ? `(IFNULL(${at.type}, 'null') = 'null')` : equal(at, value, scope))
+  }
+  if (choices.length === 0) return '0'
+  return choices.length === 1 ? (choices[0] ?? '0') : `(${choices.join(' OR ')})`
+}
+
+function compileContains(at: Place, value: JsonValue, scope: Scope): string {
+  const element = `(${at.type} = 'array' AND ${someElement(at, value, scope)})`
+  if (typeof value !== 'string') return element
+  scope.params.push(value)
+  return `(${element} OR (${at.type} = 'text' AND instr(${at.value}, ?) > 0))`
+}
+
+function someElement(at: Place, value: JsonValue, scope: Scope): string {
+  const { from, element } = elementOf(at, scope)
+  return `EXISTS (SELECT 1 FROM ${from} WHERE ${equal(element, value, scope)})`
+}
+
+/** The elements of the array at a place, under a name of their own. */
+function elementOf(at: Place, scope: Scope): { readonly from: string; readonly element: Place } {
+  const name = `e${scope.aliases.next}`
+  scope.aliases.next += 1
+  // A scalar element is no JSON document: entering it would be an error, not a miss.
+  const document = `CASE WHEN ${name}.type IN ('array', 'object') THEN ${name}.value END`
+  const element = { type: `${name}.type`, value: `${name}.value`, document, path: `'$'` }
+  return { from: `json_each(${at.document}, ${at.path}) AS ${name}`, element }
+}
+
+/** Equality of JSON values, where null is only null. */
+function equal(at: Place, value: JsonValue, scope: Scope): string {
+  if (value === null) return `(${at.type} = 'null')`
+  if (typeof value === 'boolean') return `(${at.type} = '${value}')`
+  if (typeof value === 'string') {
+    return `(${at.value} = ${operand(value, scope)} AND ${at.type} = 'text')`
+  }
+  if (typeof value === 'number') {
+    return `(${at.value} = ${operand(value, scope)} AND ${at.type} IN ('integer', 'real'))`
+  }
+  // The operator -> gives JSON of any value, where json_extract() would give a string as bare text.
+  const inside = { ...scope, document: `(${at.document} -> ${at.path})`, self: null }
+  if (isList(value)) {
+    const length = `json_array_length(${at.document}, ${at.path}) = ${value.length}`
+    const each = value.map((part, i) => equal(placeAt(`$[${i}]`, inside), part, inside))
+    return `(${[`${at.type} = 'array'`, length, ...each].join(' AND ')})`
+  }
+  const entries = Object.entries(value)
+  const count = `(SELECT count(*) FROM json_each(${at.document}, ${at.path})) = ${entries.length}`
+  const each = entries.map(([key, part]) => {
+    return equal(placeAt(`$.${label(key)}`, inside), part, inside)
+  })
+  return `(${[`${at.type} = 'object'`, count, ...each].join(' AND ')})`
+}
+
+function isList(value: JsonValue): value is readonly JsonValue[] {
+  return Array.isArray(value)
+}
+
+function operand(value: string | number, scope: Scope): string {
+  if (typeof value === 'number' && !Number.isSafeInteger(value)) {
+    scope.params.push(JSON.stringify(value))
+    return `json_extract(?, '$')`
+  }
+  scope.params.push(value)
+  return '?'
+}
+
+function place(path: FilterPath, scope: Scope): Place {
+  if (path.length === 0 && scope.self !== null) return scope.self
+  const variants = jsonPaths(path)
+  const [only] = variants
+  if (variants.length === 1 && only !== undefined) return placeAt(only, scope)
+  // At most one of them exists: an array has no keys and an object no indexes.
+  const places = variants.map((variant) => placeAt(variant, scope))
+  const types = places.map((each) => each.type).join(', ')
+  const values = places.map((each) => each.value).join(', ')
+  const cases = places.map((each) => `WHEN ${each.type} IS NOT NULL THEN ${each.path}`).join(' ')
+  return {
+    type: `COALESCE(${types})`,
+    value: `COALESCE(${values})`,
+    document: scope.document,
+    path: `CASE ${cases} ELSE '$' END`,
+  }
+}
+
+function placeAt(path: string, scope: Scope): Place {
+  const { document } = scope
+  const quoted = literal(path)
+  return {
+    type: `json_type(${document}, ${quoted})`,
+    value: `json_extract(${document}, ${quoted})`,
+    document,
+    path: quoted,
+  }
+}
+
+/** The path with every segment a key. */
+function jsonPath(path: FilterPath): string {
+  return ['$', ...path.map(label)].join('.')
+}
+
+/** The path, and where a segment is of digits also the path with an index in its place. */
+function jsonPaths(path: FilterPath): string[] {
+  return path.reduce<string[]>(
+    (prefixes, segment) => {
+      const keyed = prefixes.map((prefix) => `${prefix}.${label(segment)}`)
+      if (!/^(0|[1-9]\d{0,8})$/.test(segment)) return keyed
+      return [...keyed, ...prefixes.map((prefix) => `${prefix}[${segment}]`)]
+    },
+    ['$'],
+  )
+}
+
+/** A key as a step of SQLite's JSON path. */
+function label(key: string): string {
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(key) ? key : JSON.stringify(key)
+}
+
+function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}

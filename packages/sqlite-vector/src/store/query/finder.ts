@@ -1,0 +1,174 @@
+/**
+ * Everything `SQLiteVectorDB` finds: checks what callers give, opens the read transaction, and lets searcher.ts search.
+ *
+ * Not here: reads by id (queries.ts) and anything that writes records.
+ */
+import { SqliteVectorError } from '../../errors.ts'
+import { objectGiven, shown } from '../../options.ts'
+import { parseFilter, parsePath } from '../../search/filter.ts'
+import { indexExpression } from './filter-sql.ts'
+import type { StoreCore } from '../file/transaction.ts'
+import { prepareVector } from '../input.ts'
+import type { ResolvedVectorDBOptions } from '../options.ts'
+import type { FindOptions } from './query-builder.ts'
+import { compileShardFilter, countMatching, matchingIds } from './record-filter.ts'
+import { SearchIndexes } from '../search-index/indexes.ts'
+import { resolveHybrid, resolveRecall, resolveSearch, resolveTextSearch } from './search-options.ts'
+import { SearchStatements } from '../search-index/statements.ts'
+import type {
+  Embedder,
+  Filter,
+  HybridOptions,
+  HybridResult,
+  IndexInfo,
+  RecallOptions,
+  RecallReport,
+  SearchPlan,
+  TextResult,
+  TextSearchOptions,
+} from './types.ts'
+import { Searcher } from './searcher.ts'
+import { rowToInfo, type ShardRow, shardRow } from '../feed/shards.ts'
+import type { VectorRecord } from '../types.ts'
+import { type SearchOptions, type SearchResult } from './types.ts'
+import { type VectorInput } from '../../model/records.ts'
+
+export class Finder {
+  readonly #core: StoreCore
+  readonly #statements: SearchStatements
+  readonly #indexes: SearchIndexes
+  readonly #searcher: Searcher
+
+  constructor(
+    core: StoreCore,
+    options: Pick<ResolvedVectorDBOptions, 'searchMemoryBytes' | 'saveIndex'>,
+  ) {
+    this.#core = core
+    this.#statements = new SearchStatements(core.db)
+    this.#indexes = new SearchIndexes(core, this.#statements, options)
+    this.#searcher = new Searcher(this.#statements, this.#indexes)
+  }
+
+  search(shardId: string, vector: VectorInput, options: SearchOptions): readonly SearchResult[] {
+    const resolved = resolveSearch(options)
+    return this.#read(shardId, (shard) => {
+      const query = queryOf(shard, vector, 'vector')
+      return this.#searcher.search(shard, [query], resolved)[0] ?? []
+    })
+  }
+
+  searchBatch(
+    shardId: string,
+    vectors: readonly VectorInput[],
+    options: SearchOptions,
+  ): readonly (readonly SearchResult[])[] {
+    const resolved = resolveSearch(options, 'searchBatch')
+    return this.#read(shardId, (shard) => {
+      return this.#searcher.search(shard, queriesOf(shard, vectors, 'vectors'), resolved)
+    })
+  }
+
+  searchText(shardId: string, text: string, options: TextSearchOptions): readonly TextResult[] {
+    const { k, condition } = resolveTextSearch(options)
+    if (typeof text !== 'string') throw new TypeError(`text must be a string, got ${shown(text)}`)
+    const filter = condition === null ? null : compileShardFilter(condition)
+    return this.#read(shardId, (shard) => this.#searcher.searchText(shard, text, k, filter))
+  }
+
+  hybrid(shardId: string, options: HybridOptions): readonly HybridResult[] {
+    const resolved = resolveHybrid(options)
+    return this.#read(shardId, (shard) => {
+      const query = queryOf(shard, resolved.vector, 'vector')
+      return this.#searcher.hybrid(shard, query, resolved)
+    })
+  }
+
+  indexInfo(shardId: string): IndexInfo {
+    return this.#read(shardId, ({ shard_id }) => this.#searcher.indexInfo(shard_id))
+  }
+
+  explain(shardId: string, options: SearchOptions): SearchPlan {
+    const resolved = resolveSearch(options, 'explain')
+    return this.#read(shardId, (shard) => this.#searcher.explain(shard, resolved))
+  }
+
+  recall(shardId: string, options: RecallOptions): RecallReport {
+    const { queries, sample, search } = resolveRecall(options)
+    return this.#read(shardId, (shard) => {
+      const given = queries === null ? null : queriesOf(shard, queries, 'queries')
+      return this.#searcher.recall(shard, given, sample, search)
+    })
+  }
+
+  count(shardId: string, filter: Filter | undefined): number {
+    if (filter === undefined) return this.#read(shardId, (shard) => shard.record_count)
+    const compiled = compileShardFilter(parseFilter(filter))
+    return this.#read(shardId, (shard) => countMatching(this.#statements, shard, compiled))
+  }
+
+  /** Ids of the records that pass, by their bytes. */
+  idsWhere(shardId: string, filter: Filter): readonly string[] {
+    const compiled = compileShardFilter(parseFilter(filter))
+    return this.#read(shardId, (shard) => matchingIds(this.#statements, shard, compiled))
+  }
+
+  find(shardId: string, options: FindOptions): readonly VectorRecord[] {
+    const { filter, orderBy, direction, limit, offset, includeVectors } = options
+    const compiled = filter === undefined ? null : compileShardFilter(parseFilter(filter))
+    const where = compiled === null ? '' : ` AND ${compiled.sql}`
+    const order =
+      orderBy === null ? '' : `${indexExpression(parsePath(orderBy), 'v.metadata')} ${direction}, `
+    const sql = `SELECT v.record FROM vectors v WHERE v.shard = ?${where}
+      ORDER BY ${order}v.vector_id ${orderBy === null ? direction : 'asc'} LIMIT ? OFFSET ?`
+    return this.#read(shardId, (shard) => {
+      const params = [shard.shard, ...(compiled?.params ?? []), limit, offset]
+      const rows = this.#statements.prepared(sql).all(...params)
+      return rows.map((row) => this.#searcher.read(Number(row['record']), includeVectors))
+    })
+  }
+
+  /** Checks that an embedder makes vectors of the shard's kind. @throws `STORE_SHARD_MISMATCH` */
+  checkEmbedder(shardId: string, embedder: Embedder): void {
+    objectGiven('embedder', embedder)
+    const { modelId, dimension } = this.#read(shardId, rowToInfo)
+    if (modelId !== null && modelId !== embedder.modelId) {
+      throw new SqliteVectorError(
+        'STORE_SHARD_MISMATCH',
+        `shard ${shown(shardId)} holds vectors of model ${shown(modelId)}, ` +
+          `the embedder makes those of ${shown(embedder.modelId)}`,
+      )
+    }
+    if (dimension !== embedder.dimension) {
+      throw new SqliteVectorError(
+        'STORE_SHARD_MISMATCH',
+        `shard ${shown(shardId)} has dimension ${dimension}, ` +
+          `embedder ${shown(embedder.modelId)} makes ${embedder.dimension} components`,
+      )
+    }
+  }
+
+  /** Builds the index of the shard and calibrates it, as far as memory and size want it. */
+  async warm(shardId: string): Promise<void> {
+    this.#read(shardId, () => undefined)
+    await this.#indexes.warm(shardId)
+  }
+
+  close(): void {
+    this.#indexes.close()
+  }
+
+  #read<T>(shardId: string, fn: (shard: ShardRow) => T): T {
+    return this.#core.read(() => fn(shardRow(this.#core, shardId)))
+  }
+}
+
+function queryOf(shard: ShardRow, vector: unknown, name: string): Float32Array {
+  return prepareVector(rowToInfo(shard), vector, name)
+}
+
+function queriesOf(shard: ShardRow, vectors: unknown, name: string): Float32Array[] {
+  if (!Array.isArray(vectors)) {
+    throw new TypeError(`${name} must be an array of vectors, got ${shown(vectors)}`)
+  }
+  return vectors.map((vector, i) => queryOf(shard, vector, `${name}[${i}]`))
+}

@@ -1,0 +1,164 @@
+/**
+ * A fluent way to say what `search()` and filters say: `db.query('docs').where('lang', 'en').similarTo(v).limit(5).all()`.
+ *
+ * Every step returns a new query, so that one can be kept and refined in two ways. Nothing runs before `all()`, `first()`
+ * or `count()`. Conditions are all to hold. It can say nothing that the methods it calls cannot.
+ */
+import { integerIn, oneOf, shown } from '../../options.ts'
+import type { Filter } from '../../search/filter.ts'
+import type { VectorRecord } from '../types.ts'
+import { type SearchOptions, type SearchResult } from './types.ts'
+import { type JsonValue, type VectorInput } from '../../model/records.ts'
+
+/** How a query without a vector is ordered and cut. */
+export interface FindOptions {
+  readonly filter?: Filter
+  /** A path of the metadata; null orders by id. */
+  readonly orderBy: string | null
+  readonly direction: 'asc' | 'desc'
+  readonly limit: number
+  readonly offset: number
+  readonly includeVectors: boolean
+}
+
+/** What a query runs on. */
+export interface QueryTarget {
+  readonly search: (vector: VectorInput, options: SearchOptions) => readonly SearchResult[]
+  readonly find: (options: FindOptions) => readonly VectorRecord[]
+  readonly count: (filter: Filter | undefined) => number
+}
+
+/** An operator of {@link VectorQuery.where}, as in SQL; `=` means `$eq`, and so on. */
+export type WhereOperator = '=' | '!=' | '>' | '>=' | '<' | '<=' | 'contains' | 'matches'
+
+const OPERATORS: { readonly [name in WhereOperator]: string } = {
+  '=': '$eq',
+  '!=': '$ne',
+  '>': '$gt',
+  '>=': '$gte',
+  '<': '$lt',
+  '<=': '$lte',
+  contains: '$contains',
+  matches: '$regex',
+}
+
+/** Largest limit and offset: with a vector their sum is the `k` of a search. */
+const ROWS_MAX = 10_000
+
+interface Parts {
+  readonly filters: readonly Filter[]
+  readonly vector: VectorInput | null
+  readonly search: SearchOptions
+  readonly orderBy: string | null
+  readonly direction: 'asc' | 'desc'
+  readonly limit: number
+  readonly offset: number
+}
+
+const NOTHING: Parts = {
+  filters: [],
+  vector: null,
+  search: {},
+  orderBy: null,
+  direction: 'asc',
+  limit: 10,
+  offset: 0,
+}
+
+/** A query under construction. Made by `db.query()`. */
+export class VectorQuery {
+  readonly #target: QueryTarget
+  readonly #parts: Parts
+
+  /** @internal */
+  constructor(target: QueryTarget, parts: Parts = NOTHING) {
+    this.#target = target
+    this.#parts = parts
+  }
+
+  /** The nearest to `vector`, nearest first. Options are those of `search()` but `k` and `filter`. */
+  similarTo(vector: VectorInput, options: Omit<SearchOptions, 'k' | 'filter'> = {}): VectorQuery {
+    return this.#with({ vector, search: options })
+  }
+
+  /** Records whose metadata passes a filter, or whose value at a path equals or compares with another. */
+  where(filter: Filter): VectorQuery
+  where(path: string, value: JsonValue): VectorQuery
+  where(path: string, operator: WhereOperator, value: JsonValue): VectorQuery
+  where(...given: readonly unknown[]): VectorQuery {
+    const [first, second, third] = given
+    if (given.length === 1) return this.#filtered(first as Filter)
+    if (typeof first !== 'string') throw new TypeError(`path must be a string, got ${shown(first)}`)
+    if (given.length === 2) return this.#filtered({ [first]: { $eq: second as JsonValue } })
+    oneOf('operator', second, Object.keys(OPERATORS))
+    const operator = OPERATORS[second as WhereOperator]
+    return this.#filtered({ [first]: { [operator]: third as JsonValue } })
+  }
+
+  /** Records whose value at a path is one of `values`. */
+  whereIn(path: string, values: readonly JsonValue[]): VectorQuery {
+    return this.#filtered({ [path]: { $in: values } })
+  }
+
+  /** Records whose value at a path is from `low` to `high`, both included. */
+  whereBetween(path: string, low: number | string, high: number | string): VectorQuery {
+    return this.#filtered({ [path]: { $gte: low, $lte: high } })
+  }
+
+  /** Orders by a path of the metadata: missing and null, numbers and booleans, strings; ties by id. */
+  orderBy(path: string, direction: 'asc' | 'desc' = 'asc'): VectorQuery {
+    oneOf('direction', direction, ['asc', 'desc'])
+    return this.#with({ orderBy: path, direction })
+  }
+
+  /** Most records. @defaultValue 10 */
+  limit(count: number): VectorQuery {
+    integerIn('limit', count, 1, ROWS_MAX)
+    return this.#with({ limit: count })
+  }
+
+  /** Records left out at the beginning. @defaultValue 0 */
+  offset(count: number): VectorQuery {
+    integerIn('offset', count, 0, ROWS_MAX)
+    return this.#with({ offset: count })
+  }
+
+  /** The records; with `distance` and `score` when {@link similarTo} was said. */
+  all(): readonly (VectorRecord | SearchResult)[] {
+    const { vector, search, orderBy, direction, limit, offset } = this.#parts
+    const filter = this.#filter()
+    const filtered = filter === undefined ? {} : { filter }
+    if (vector === null) {
+      const includeVectors = false
+      const order = { orderBy, direction, limit, offset, includeVectors }
+      return this.#target.find({ ...filtered, ...order })
+    }
+    if (orderBy !== null) {
+      throw new TypeError('orderBy() and similarTo() exclude each other: the nearest come first')
+    }
+    return this.#target.search(vector, { ...search, ...filtered, k: limit + offset }).slice(offset)
+  }
+
+  /** The first record, or null. */
+  first(): VectorRecord | SearchResult | null {
+    return this.limit(1).all()[0] ?? null
+  }
+
+  /** How many records pass the conditions; vector, order and limit do not matter. */
+  count(): number {
+    return this.#target.count(this.#filter())
+  }
+
+  #filter(): Filter | undefined {
+    const { filters } = this.#parts
+    return filters.length <= 1 ? filters[0] : { $and: filters }
+  }
+
+  #filtered(filter: Filter): VectorQuery {
+    return this.#with({ filters: [...this.#parts.filters, filter] })
+  }
+
+  #with(change: Partial<Parts>): VectorQuery {
+    return new VectorQuery(this.#target, { ...this.#parts, ...change })
+  }
+}

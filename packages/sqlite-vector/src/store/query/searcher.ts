@@ -1,0 +1,343 @@
+/**
+ * Searches of one open file: exact and approximate, filtered, by text, fused, varied, explained, measured.
+ *
+ * Puts together what others do: which index there is (search-index.ts), how to run (search/planner.ts), kernels and
+ * ranking (search/). Every method runs inside one read transaction of its caller, so an answer is one state of the file.
+ */
+import { assert, must } from '../../assert.ts'
+import { bytesToFloat32, compareUtf8 } from '../../bytes.ts'
+import { type RowDistances, nearestApproximate } from '../../search/approximate.ts'
+import { isTame } from '../../search/arena.ts'
+import { type DistanceTo, distanceFrom, distanceToScore } from '../../search/distance.ts'
+import { exactSearch } from '../../search/exact.ts'
+import { type RankedRecord, type Ranking, nearestInArena } from '../../search/exact-arena.ts'
+import { fuseRankings } from '../../search/fusion.ts'
+import { pickByMmr } from '../../search/mmr.ts'
+import { type Plan, planSearch } from '../../search/planner.ts'
+import { norm } from '../../search/quantizer.ts'
+import { countRecalled, recallOf } from '../../search/recall.ts'
+import { EVERYTHING, type Selection, emptyMask, loadQuery } from '../../search/scan.ts'
+import {
+  type ShardFilter,
+  compileShardFilter,
+  explainFilter,
+  matchingRecords,
+} from './record-filter.ts'
+import type { SearchIndexes } from '../search-index/indexes.ts'
+import type { ResolvedHybrid, ResolvedSearch } from './search-options.ts'
+import type { SearchStatements } from '../search-index/statements.ts'
+import type { HybridResult, IndexInfo, RecallReport, SearchPlan, TextResult } from './types.ts'
+import type { FilteredSlots, ShardIndex } from '../search-index/shard-index.ts'
+import type { ShardRow } from '../feed/shards.ts'
+import { searchText } from './text-index.ts'
+import type { VectorRecord } from '../types.ts'
+import { type Metadata } from '../../model/records.ts'
+import { type SearchResult } from './types.ts'
+
+/** A filter that passes at least this share of the records is visited in order, as a mask. */
+const MASK_SHARE_MIN = 0.1
+
+/** What runs where there is no index in step: always right, never fast. */
+const TABLE_SCAN: Plan = {
+  mode: 'exact',
+  depths: { bits: null, int8: null },
+  recall: 1,
+  source: 'table',
+  reason: 'no index in memory is in step with the file',
+}
+
+/** How one search is about to run. */
+interface Prepared {
+  readonly plan: Plan
+  readonly index: ShardIndex | null
+  readonly selection: Selection
+  readonly selected: number
+  readonly filter: ShardFilter | null
+}
+
+export class Searcher {
+  readonly #statements: SearchStatements
+  readonly #indexes: SearchIndexes
+
+  constructor(statements: SearchStatements, indexes: SearchIndexes) {
+    this.#statements = statements
+    this.#indexes = indexes
+  }
+
+  /** The nearest records to each query; the filter is applied once. */
+  search(
+    shard: ShardRow,
+    queries: readonly Float32Array[],
+    options: ResolvedSearch,
+  ): (readonly SearchResult[])[] {
+    const wanted = options.mmr?.candidates ?? options.k
+    const prepared = this.#prepare(shard, options, wanted)
+    return queries.map((query) => {
+      const near = this.#nearest(shard, query, options, wanted, prepared)
+      const picked = options.mmr === null ? near : this.#varied(shard, near, options)
+      return picked.map(({ record, distance }) => ({
+        ...this.read(record, options.includeVectors),
+        distance,
+        score: distanceToScore(shard.metric, distance),
+      }))
+    })
+  }
+
+  /** The records whose texts fit best. */
+  searchText(shard: ShardRow, text: string, k: number, filter: ShardFilter | null): TextResult[] {
+    return searchText(this.#statements, shard, text, k, filter).map(({ record, score }) => ({
+      ...this.read(record, false),
+      score,
+    }))
+  }
+
+  /** Both rankings fused by reciprocal ranks. */
+  hybrid(shard: ShardRow, query: Float32Array, options: ResolvedHybrid): HybridResult[] {
+    const { search, weights } = options
+    const prepared = this.#prepare(shard, search, search.k)
+    const byVector = this.#nearest(shard, query, search, search.k, prepared)
+    const byText = searchText(this.#statements, shard, options.text, search.k, prepared.filter)
+    const ids = new Map<string, number>()
+    const idsOf = (found: readonly { readonly record: number }[]): string[] =>
+      found.map(({ record }) => {
+        const id = this.#idOf(record)
+        ids.set(id, record)
+        return id
+      })
+    const vectorIds = idsOf(byVector)
+    const textIds = idsOf(byText)
+    const fused = fuseRankings([
+      { ids: vectorIds, weight: weights.vector },
+      { ids: textIds, weight: weights.text },
+    ])
+    return fused.slice(0, options.k).map(({ id, score }) => {
+      const vectorIndex = vectorIds.indexOf(id)
+      const textIndex = textIds.indexOf(id)
+      return {
+        ...this.read(must(ids.get(id), 'a fused record'), search.includeVectors),
+        score,
+        vectorRank: vectorIndex < 0 ? null : vectorIndex + 1,
+        distance: byVector[vectorIndex]?.distance ?? null,
+        textRank: textIndex < 0 ? null : textIndex + 1,
+        textScore: byText[textIndex]?.score ?? null,
+      }
+    })
+  }
+
+  /** What there is of the index of a shard; builds nothing. */
+  indexInfo(shardId: string): IndexInfo {
+    const { state, index, reason } = this.#indexes.state(shardId)
+    const kinds = ['float32', 'int8', 'bits'] as const
+    return {
+      state,
+      reason,
+      rows: index === null ? null : kinds.filter((kind) => index.arena.rows[kind]),
+      bytes: index?.arena.bytes ?? 0,
+      calibration: index?.calibration ?? null,
+    }
+  }
+
+  /** How a search with these options would run now. */
+  explain(shard: ShardRow, options: ResolvedSearch): SearchPlan {
+    const prepared = this.#prepare(shard, options, options.mmr?.candidates ?? options.k)
+    const { plan, selection, selected, filter } = prepared
+    return {
+      mode: plan.mode,
+      source: plan.source,
+      reason: plan.reason,
+      expectedRecall: plan.recall,
+      depths: plan.depths,
+      count: shard.record_count,
+      selected,
+      visit: selection.type === 'list' ? 'gather' : selection.type,
+      filter: filter === null ? null : explainFilter(this.#statements, shard, filter),
+      index: this.indexInfo(shard.shard_id),
+    }
+  }
+
+  /** The default search against exact search, on the same state of the file. */
+  recall(
+    shard: ShardRow,
+    given: readonly Float32Array[] | null,
+    sample: number,
+    options: ResolvedSearch,
+  ): RecallReport {
+    const prepared = this.#prepare(shard, options, options.k)
+    const exact = this.#prepare(shard, { ...options, exact: true }, options.k)
+    const queries = given ?? this.#sampleRows(shard, sample)
+    const counts = queries.map((query) => {
+      const found = this.#nearest(shard, query, options, options.k, prepared)
+      const truth = this.#nearest(shard, query, options, options.k, exact)
+      return countRecalled(distancesOf(found), distancesOf(truth))
+    })
+    const missed = counts.reduce((sum, { found, possible }) => sum + possible - found, 0)
+    const { k } = options
+    return {
+      recall: recallOf(counts),
+      k,
+      queries: queries.length,
+      missed,
+      mode: prepared.plan.mode,
+    }
+  }
+
+  #prepare(shard: ShardRow, options: ResolvedSearch, k: number): Prepared {
+    const filter = options.condition === null ? null : compileShardFilter(options.condition)
+    const index = this.#indexes.current(shard, options.exact)
+    const { selection, selected } = this.#select(shard, index, filter)
+    if (index === null) return { plan: TABLE_SCAN, index, selection, selected, filter }
+    const plan = planSearch({
+      dimension: shard.dimension,
+      count: shard.record_count,
+      selected,
+      k,
+      rows: index.arena.rows,
+      calibration: index.calibration,
+      tame: index.arena.wildCount === 0,
+      exact: options.exact,
+      rescore: options.rescore,
+    })
+    return { plan, index, selection, selected, filter }
+  }
+
+  /** Which slots of the arena pass the filter. */
+  #select(shard: ShardRow, index: ShardIndex | null, filter: ShardFilter | null): FilteredSlots {
+    if (filter === null) return { selection: EVERYTHING, selected: shard.record_count }
+    // Without an index the filter becomes part of the scan; how many pass is known only after it.
+    if (index === null) return { selection: EVERYTHING, selected: shard.record_count }
+    const key = JSON.stringify([filter.sql, filter.params])
+    return index.filteredBy(key, () => this.#slotsWhere(shard, index, filter))
+  }
+
+  #slotsWhere(shard: ShardRow, { arena }: ShardIndex, filter: ShardFilter): FilteredSlots {
+    const records = matchingRecords(this.#statements, shard, filter)
+    const slots = new Uint32Array(records.length)
+    for (let i = 0; i < records.length; i += 1) {
+      const slot = arena.slotOf(records[i] ?? 0)
+      assert(slot >= 0, 'an index in step holds every record of its shard')
+      slots[i] = slot
+    }
+    if (slots.length < MASK_SHARE_MIN * arena.count) {
+      return { selection: { type: 'list', slots }, selected: slots.length }
+    }
+    const words = emptyMask(arena)
+    for (const slot of slots) words[slot >>> 5] = (words[slot >>> 5] ?? 0) | (1 << (slot & 31))
+    return { selection: { type: 'mask', words, count: slots.length }, selected: slots.length }
+  }
+
+  #nearest(
+    shard: ShardRow,
+    query: Float32Array,
+    options: ResolvedSearch,
+    k: number,
+    prepared: Prepared,
+  ): readonly RankedRecord[] {
+    const { plan, index, selection } = prepared
+    const distanceTo = distanceFrom(shard.metric, query)
+    const ranking: Ranking = {
+      distanceTo,
+      compareIds: (a, b) => compareUtf8(this.#idOf(a), this.#idOf(b)),
+    }
+    // Codes are made for queries of the range that float32 sums can hold.
+    const exact = plan.mode === 'exact' || !isTame(norm(query), shard.metric)
+    let near: readonly RankedRecord[]
+    if (index === null || (exact && !index.arena.rows.float32)) {
+      return this.#scanTable(shard, distanceTo, k, options.threshold, prepared.filter)
+    }
+    const loaded = loadQuery(index.arena, query)
+    if (exact) near = nearestInArena(index.arena, loaded, selection, k, ranking)
+    else {
+      const fromTable = this.#fromTable(distanceTo)
+      const { depths } = plan
+      near = nearestApproximate(index.arena, loaded, selection, k, depths, ranking, fromTable)
+    }
+    return near.filter(({ distance }) => distance <= options.threshold)
+  }
+
+  /** Exact search of the rows themselves. */
+  #scanTable(
+    shard: ShardRow,
+    distanceTo: DistanceTo,
+    k: number,
+    threshold: number,
+    filter: ShardFilter | null,
+  ): RankedRecord[] {
+    const where = filter === null ? '' : ` AND ${filter.sql}`
+    const statement = this.#statements.prepared(
+      `SELECT v.record, v.vector_id, e.embedding
+       FROM vectors v CROSS JOIN embeddings e ON e.record = v.record WHERE v.shard = ?${where}`,
+    )
+    const rows = statement.iterate(shard.shard, ...(filter?.params ?? []))
+    return exactSearch(candidates(rows), distanceTo, k, threshold)
+  }
+
+  #fromTable(distanceTo: DistanceTo): RowDistances {
+    return (records) =>
+      Float64Array.from(records, (record) => {
+        const row = this.#statements.embedding.get(record)
+        if (row === undefined) return Number.NaN
+        return distanceTo(bytesToFloat32(row['embedding'] as Uint8Array))
+      })
+  }
+
+  #varied(shard: ShardRow, near: readonly RankedRecord[], options: ResolvedSearch): RankedRecord[] {
+    const { lambda } = must(options.mmr, 'options of mmr')
+    const score = (distance: number): number => distanceToScore(shard.metric, distance)
+    const from = near.map(({ record, distance }) => ({
+      embedding: this.#embeddingOf(record),
+      score: score(distance),
+    }))
+    const picked = pickByMmr(from, options.k, lambda, (a, b) =>
+      score(distanceFrom(shard.metric, a)(b)),
+    )
+    return picked.map((index) => must(near[index], 'a picked candidate'))
+  }
+
+  #sampleRows(shard: ShardRow, sample: number): Float32Array[] {
+    const wanted = Math.min(sample, shard.record_count)
+    return Array.from({ length: wanted }, (_, i) => {
+      const after = Math.floor((i * shard.head) / wanted)
+      return this.#statements.embeddingAt.get(shard.shard, after)
+    }).flatMap((row) => {
+      return row === undefined ? [] : [bytesToFloat32(row['embedding'] as Uint8Array)]
+    })
+  }
+
+  /** A record by its rowid. */
+  read(record: number, includeVectors: boolean): VectorRecord {
+    const row = must(this.#statements.record.get(record), 'the row of a record just found')
+    const [id, metadata, text] = row as unknown as RecordRow
+    const found = { id, metadata: JSON.parse(metadata) as Metadata, text }
+    return includeVectors ? { ...found, embedding: this.#embeddingOf(record) } : found
+  }
+
+  #embeddingOf(record: number): Float32Array {
+    const row = must(this.#statements.embedding.get(record), 'the embedding of a record just found')
+    return bytesToFloat32(row['embedding'] as Uint8Array)
+  }
+
+  #idOf(record: number): string {
+    return String(must(this.#statements.idOf.get(record), 'the id of a record')['vector_id'])
+  }
+}
+
+function distancesOf(ranked: readonly RankedRecord[]): number[] {
+  return ranked.map(({ distance }) => distance)
+}
+
+type RecordRow = readonly [id: string, metadata: string, text: string | null]
+
+interface ScanRow {
+  readonly record: number
+  readonly vector_id: string
+  readonly embedding: Uint8Array
+}
+
+function* candidates(
+  rows: Iterable<unknown>,
+): Iterable<{ readonly record: number; readonly id: string; readonly embedding: Float32Array }> {
+  for (const row of rows) {
+    const { record, vector_id: id, embedding } = row as ScanRow
+    yield { record, id, embedding: bytesToFloat32(embedding) }
+  }
+}

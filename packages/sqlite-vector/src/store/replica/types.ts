@@ -1,0 +1,277 @@
+/**
+ * What sync needs of the store: the feed read from a cursor, what peers send applied, rows compared. Types only.
+ */
+import { type ActorId, type Change, type VersionVector } from '../../model/types.ts'
+import { type CommitNotice } from '../file/open-shard.ts'
+import { type DeltaQuery, type DeltaRead } from '../feed/types.ts'
+import { type Recount } from '../types.ts'
+import { type ReplicaIdentity, type ShardInfo, type ShardState } from '../../model/records.ts'
+import { type Sliced } from '../file/sliced.ts'
+
+/** Where a batch of changes came from; the cursor moves in the same transaction. */
+export interface DeltaSource {
+  /** Fingerprint of the sending peer. */
+  readonly peer: string
+  /** The sender's feed. */
+  readonly logId: string
+  /** The sender's change_id up to which this batch reaches. */
+  readonly cursor: number
+  /**
+   * Our own actor when the session began. When it is another by now, what the sender was told we hold is
+   * void: `SYNC_IDENTITY_RENEWED`. @defaultValue not checked
+   */
+  readonly reader?: ActorId
+  /**
+   * True when the sender was told no more than {@link ReplicaStore.claimedVector} before it sent this: then what
+   * it holds under our name has all been held against ours. @defaultValue false
+   */
+  readonly verified?: boolean
+}
+
+/** What applying a batch did; counts only what was committed. */
+export interface ApplyResult {
+  /** Records whose replicated state changed. */
+  readonly applied: number
+  /** Records that we had already, or newer. */
+  readonly redundant: number
+  /** Records that have more than one sibling since this batch and had one or none before. */
+  readonly conflicts: number
+  /** Changes put aside with their reason. */
+  readonly quarantined: number
+  /** Largest lead of a stamp over the local clock, in milliseconds; 0 when none leads. */
+  readonly skewMsMax: number
+  /**
+   * Records whose embedding was left out and is not here: to be asked for whole. While there is one, neither
+   * the cursor moves nor the vector is joined; applying the batch again then does both.
+   */
+  readonly lacking: readonly string[]
+}
+
+/** Ids from `from` (included) to `to` (not included; null: to the end), in the order of their bytes. */
+export interface IdRange {
+  readonly from: string
+  readonly to: string | null
+}
+
+/** A part of a range, from where the part before it ended. Fingerprints as in {@link ShardState}. */
+export interface RangePart {
+  readonly to: string | null
+  readonly count: number
+  readonly fingerprint: string
+}
+
+/** A record by its id and what it adds to the fingerprint. */
+export interface ListedRecord {
+  readonly id: string
+  readonly hash: string
+}
+
+/** What a replica holds of a range: few records one by one, many as sums over parts. */
+export type RangeAnswer =
+  | { readonly type: 'parts'; readonly parts: readonly RangePart[] }
+  | { readonly type: 'list'; readonly records: readonly ListedRecord[] }
+
+/**
+ * Why rows are compared. `payloads`: what bears the same name on both sides must be the same, and nothing is changed where it is
+ * not. `floor`: the peer forgot deletes that we never saw, and what it covers and lacks is
+ * dropped. `equal`: equal version vectors with different rows, and what either side has is restored.
+ */
+export type CompareMode = 'floor' | 'equal' | 'payloads'
+
+/** What a comparison of some ranges found. */
+export interface Comparison {
+  /** Parts that differ and hold many records: to be asked about next. */
+  readonly descend: readonly IdRange[]
+  /** Records to be asked for. */
+  readonly need: readonly string[]
+  /** Records that only we have, and keep. */
+  readonly extra: number
+}
+
+/** What merging records that a comparison asked for did. */
+export interface RepairResult extends ApplyResult {
+  /** Records that were dropped, whole or in part, because the peer had deleted them. */
+  readonly dropped: number
+  /** Records of which we hold more than the peer, and keep it. */
+  readonly extra: number
+}
+
+/** Whole records by id. */
+export interface RecordsRead {
+  readonly changes: readonly Change[]
+  readonly dimension: number
+}
+
+/** What is known of one peer's copy of one shard, durable. */
+export interface PeerCursor {
+  readonly peer: string
+  readonly shardId: string
+  /** The feed we read from the peer, and how far; null before the first batch. */
+  readonly pulled: { readonly logId: string; readonly cursor: number } | null
+  /** What the peer last said it holds; null before it said so. */
+  readonly versionVector: VersionVector | null
+  /** How far the peer has read our feed, as it acknowledged. */
+  readonly ackedCursor: number
+  readonly lastContactMs: number
+}
+
+/** Records that must be asked for before a vector is joined, and the head of our feed by then. */
+export interface Doubtful {
+  readonly doubtful: readonly string[]
+  readonly head: number
+}
+
+/**
+ * What sync needs of the store. `SQLiteVectorDB.replica` implements it; nothing else in sync/ knows
+ * SQLite. Each method is one transaction.
+ */
+export interface ReplicaStore {
+  readonly path: string
+  identity(): ReplicaIdentity
+  shards(): readonly ShardInfo[]
+  /** @throws SqliteVectorError `STORE_SHARD_UNKNOWN` */
+  shardState(shardId: string): ShardState
+  /** Of all shards, as one consistent read. */
+  shardStates(): readonly ShardState[]
+  /** Creates the shard as a peer describes it, or checks that ours is the same. @throws `STORE_SHARD_MISMATCH` */
+  ensureShard(info: ShardInfo): void
+  readDelta(shardId: string, query: DeltaQuery): DeltaRead
+  /**
+   * From now on what peers send is committed without waiting for the disk; the result ends that. Whoever tells a peer
+   * anything of this file awaits {@link whenDurable} before.
+   */
+  deferFlush(): () => Promise<void>
+  /** Resolves once everything committed so far, also by other processes, would survive power loss. @throws `STORE_IO` */
+  whenDurable(): Promise<void>
+  /**
+   * From now on every write of the shard is noted as sent in its own transaction, because a session sends it at
+   * once; the result ends that. Only after a read that exposed the whole feed: what was written before must have been noted.
+   */
+  expose(shardId: string): () => void
+  /**
+   * Merges `changes` and moves the cursor, in one transaction. The version vector is joined with
+   * `join` only: what the sender vouches for once these changes are in.
+   */
+  applyDelta(
+    shardId: string,
+    changes: readonly Change[],
+    source: DeltaSource,
+    join?: VersionVector | null,
+  ): ApplyResult
+  /**
+   * At CAUGHT_UP: joins the sender's vector, moves the cursor, and returns the state after. `gcFloor` is the
+   * sender's; where we were behind it, ours is raised, too: call {@link behindFloor} first.
+   */
+  joinVector(
+    shardId: string,
+    source: DeltaSource,
+    versionVector: VersionVector,
+    gcFloor?: VersionVector,
+  ): ShardState
+  /**
+   * The same after rows were compared because we were behind the floor, from when the head of our feed was `since`. Nothing
+   * is joined when somebody else's batch meanwhile brought writes that `versionVector` covers: the sender may have deleted
+   * them and forgotten it, and is asked for these records first.
+   */
+  joinCompared(
+    shardId: string,
+    source: DeltaSource,
+    versionVector: VersionVector,
+    gcFloor: VersionVector,
+    since: number,
+  ): ShardState | Doubtful
+  /**
+   * True when a sender with this floor forgot deletes that we may have missed, so that rows must be compared
+   * before its vector is joined. False when `fingerprint` shows that the rows are equal.
+   */
+  behindFloor(shardId: string, gcFloor: VersionVector, fingerprint: string | null): boolean
+  /** What we hold of these ranges, for a peer that compares: names of writes, with `payloads` what they wrote as well. */
+  summarizeRanges(
+    shardId: string,
+    ranges: readonly IdRange[],
+    payloads?: boolean,
+  ): Sliced<readonly RangeAnswer[]>
+  /** Holds our rows against a peer's answers. */
+  compareRanges(
+    shardId: string,
+    ranges: readonly IdRange[],
+    answers: readonly RangeAnswer[],
+    mode: CompareMode,
+  ): Sliced<Comparison>
+  /** Whole records, as many as fit, at least one of those there are; in the order of `ids`. */
+  readRecords(shardId: string, ids: readonly string[], bytesMax: number): RecordsRead
+  /**
+   * Merges records that a comparison asked for; `gone` are those that the peer has no trace of: in mode
+   * `floor`, what its vector `theirs` covers of them is dropped. In mode `equal`, what was lost is restored, unless our
+   * floor has risen above `floor` since the comparison began: then it may be what we have forgotten meanwhile.
+   */
+  repairRecords(
+    shardId: string,
+    changes: readonly Change[],
+    gone: readonly string[],
+    mode: CompareMode,
+    theirs: VersionVector,
+    peer: string,
+    floor: VersionVector,
+  ): RepairResult
+  /** Ids of `changes` of which a write is here as well, and is another one by what it wrote: one of the two is damaged. */
+  comparePayloads(shardId: string, changes: readonly Change[]): readonly string[]
+  /** Counts the shard anew from its rows and puts right what was kept wrongly. */
+  recount(shardId: string): Recount
+  /** The same in slices; null when the shard was written to for as long as they took, several times over. */
+  recountInSlices(shardId: string): Sliced<Recount | null>
+  /**
+   * The same a slice per turn of the event loop, and in one go where the shard does not stand still. Rejects with the
+   * reason of `signal`.
+   */
+  recountInTurns(shardId: string, signal?: AbortSignal): Promise<Recount>
+  /** What we may say to a peer that we hold: without own writes that somebody else may have made, too. */
+  claimedVector(shardId: string): VersionVector
+  /** Writes that we hold and the version vector does not cover yet: a transfer has not come to its end. */
+  aheadVector(shardId: string): VersionVector
+  /**
+   * A peer introduces itself: its writing identity, what it says it holds, and what it holds beyond that. Draws
+   * a new identity for this file when they show that it was restored or cloned; true then.
+   */
+  meet(shardId: string, actor: ActorId, versionVector: VersionVector, ahead: VersionVector): boolean
+  /** Notes what a peer calls itself, for {@link nodeOf}. */
+  nameActor(actor: ActorId, nodeId: string): void
+  /** What the node that wrote as `actor` last called itself to us; null when it never did. */
+  nodeOf(actor: ActorId): string | null
+  /**
+   * Notes in the file and in the folder beside it, once there is one, that they belong together: see
+   * {@link StoreEvent}, `file-replaced`.
+   */
+  keepToken(): void
+  /** Forgets deletes that every known replica has; how many. */
+  collectTombstones(shardId: string, replicaRetentionMs: number): number
+  /**
+   * Calls `listener` when a peer said what it durably holds of a shard, in this process; returns the
+   * unsubscriber. What another process heard is in {@link peerCursors}.
+   */
+  onReport(listener: (shardId: string, peer: string) => void): () => void
+  /** A peer says what it durably holds. */
+  recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void
+  /**
+   * The peer has said that it does not come back, or that it is here again. While it has left, deletes are forgotten without
+   * waiting for it; when it comes back all the same, it compares rows.
+   */
+  notePeerLeft(peer: string, hasLeft: boolean): void
+  peerCursor(shardId: string, peer: string): PeerCursor | null
+  peerCursors(): readonly PeerCursor[]
+  /**
+   * Calls `listener` after every commit that moved a feed or a version vector, local or applied;
+   * returns the unsubscriber. Commits of other processes are heard of by {@link poll}.
+   */
+  onCommit(listener: (notice: CommitNotice) => void): () => void
+  /** Looks for commits of other processes, tells listeners, and returns how many shards moved. */
+  poll(): number
+  /** The fingerprint counted anew from the rows; differs from the kept one only by a fault. O(records). */
+  recomputeFingerprint(shardId: string): string
+  /** Draws a new actor and a new log together, as a restored or cloned file needs. */
+  renewIdentity(): ReplicaIdentity
+  /** What sync keeps under `key` across restarts; null when there is nothing. */
+  syncState(key: string): string | null
+  /** Keeps `value` under `key`; null removes it. */
+  saveSyncState(key: string, value: string | null): void
+}

@@ -1,0 +1,414 @@
+/**
+ * The indexes of one open file: when they are loaded, built, brought in step, calibrated, saved, rebuilt and given up.
+ *
+ * A search asks for the index in step with the file, inside its read transaction, and gets it, or null: then it scans the
+ * table, which is always right. Little to read is read at once; much is read in the background, slice by slice, while
+ * searches scan. Because the head of the feed is read in the transaction of the search, commits of other processes are
+ * seen at once.
+ *
+ * Codes of large shards are kept beside the file (index-files.ts) and are what the first search after an open uses, while
+ * their float32 rows, where those are to be in memory, are read in the background. Nothing here is the truth: giving an
+ * index up, or the file of its codes, costs time only.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+
+import { must } from '../../assert.ts'
+import { bytesToFloat32, bytesToHex } from '../../bytes.ts'
+import { SqliteVectorError } from '../../errors.ts'
+import { Arena } from '../../search/arena.ts'
+import { calibrate, rowsOfArena, sampleRecords } from '../../search/calibrate.ts'
+import { type ArenaRows, fittingRows, memoryLayout } from '../../search/memory-layout.ts'
+import { EXACT_COMPONENTS_MAX } from '../../search/planner.ts'
+import { type Quantizer, TRAINING_ROWS_MAX, trainQuantizer } from '../../search/quantizer.ts'
+import type { StoreCore } from '../file/transaction.ts'
+import { IndexFiles } from './index-files.ts'
+import type { SearchStatements } from './statements.ts'
+import { type IndexBasis, ShardIndex } from './shard-index.ts'
+import { findShardRow, type ShardRow } from '../feed/shards.ts'
+import { rowsOfTable } from './table-rows.ts'
+
+/** Components that a search reads into its index before it answers: about half a second. */
+const CATCH_UP_COMPONENTS_MAX = 48_000_000
+
+/** Components read at once in the background: about twenty milliseconds. */
+const SLICE_COMPONENTS = 2_000_000
+
+/** Rows used as queries by a calibration. */
+const CALIBRATION_QUERIES = 48
+
+/** A shard that grew by this factor since its calibration is built and calibrated anew. */
+const GROWTH_MAX = 2
+
+/**
+ * Codes on disk are written anew once the feed has moved beyond them by this share of the records: reading that share again is
+ * then still a small part of building all. At a close a smaller share will do.
+ */
+const SAVE_SHARE = { running: 0.25, closing: 0.05 } as const
+
+/** What there is of an index. */
+export type IndexState = 'ready' | 'building' | 'unavailable'
+
+interface Entry {
+  index: ShardIndex | null
+  /** Whether the codes on disk were asked for. */
+  loaded: boolean
+  /** The running background work; null when there is none. */
+  work: Promise<void> | null
+  /** Why there is no index; null when there is nothing to say. */
+  unavailable: string | null
+}
+
+export class SearchIndexes {
+  readonly #core: StoreCore
+  readonly #statements: SearchStatements
+  readonly #memoryBytesMax: number
+  /** Null where codes are not kept. */
+  readonly #files: IndexFiles | null
+  readonly #entries = new Map<string, Entry>()
+  #uses = 0
+  #closed = false
+
+  constructor(
+    core: StoreCore,
+    statements: SearchStatements,
+    options: { readonly searchMemoryBytes: number; readonly saveIndex: boolean },
+  ) {
+    this.#core = core
+    this.#statements = statements
+    this.#memoryBytesMax = options.searchMemoryBytes
+    this.#files = options.saveIndex && core.path !== ':memory:' ? new IndexFiles(core) : null
+  }
+
+  /**
+   * The index of the shard in step with the file, or null: scan the table. Inside a read transaction. `exact`: an exact
+   * search is to follow, which wants float32 rows where there is memory for them.
+   */
+  current(shard: ShardRow, exact: boolean): ShardIndex | null {
+    // What a write transaction sees may be undone, and the feed would not say so.
+    if (this.#core.writing || this.#memoryBytesMax === 0) return null
+    const entry = this.#entry(shard.shard_id)
+    const { basis, collectedThrough } = this.#feed(shard)
+    if (entry.index !== null && !entry.index.validFor(basis, collectedThrough)) {
+      entry.index = null
+      entry.unavailable = null
+    }
+    entry.index ??= this.#load(basis, collectedThrough, shard, entry)
+    const wanted = entry.index === null || (exact && entry.index.provisional)
+    if (wanted && entry.unavailable === null && !this.#large(shard, shard.head)) {
+      entry.index = this.#create(basis, shard, entry, entry.index)
+    }
+    const { index } = entry
+    if (index === null || this.#large(shard, index.pending(shard))) {
+      this.#start(shard.shard_id, entry)
+      return null
+    }
+    this.#uses += 1
+    index.usedAt = this.#uses
+    if (index.cursor < shard.head) this.#catchUp(shard, entry, index)
+    if (!this.#proven(shard, entry)) return null
+    if (entry.index !== null && this.#wantsWork(entry.index)) this.#start(shard.shard_id, entry)
+    return entry.index
+  }
+
+  /** Brings the index in step and calibrates it; resolves when there is nothing left to do. */
+  async warm(shardId: string): Promise<void> {
+    for (;;) {
+      if (this.#closed) return
+      const shard = this.#core.read(() => findShardRow(this.#core, shardId))
+      if (shard === null) return
+      this.#core.read(() => this.current(shard, false))
+      const entry = this.#entry(shardId)
+      const { work } = entry
+      if (work === null) return
+      // The work alone does not keep a process alive; whoever waits for it does.
+      while (entry.work === work) await nextTurn()
+      await work
+    }
+  }
+
+  /** What there is of the shard's index, without changing it. */
+  state(shardId: string): { state: IndexState; index: ShardIndex | null; reason: string | null } {
+    const { index, work, unavailable } = this.#entry(shardId)
+    if (unavailable !== null) return { state: 'unavailable', index, reason: unavailable }
+    return { state: index === null || work !== null ? 'building' : 'ready', index, reason: null }
+  }
+
+  /** Keeps what is worth keeping, and lets everything go. */
+  close(): void {
+    this.#closed = true
+    const entries = [...this.#entries]
+    this.#entries.clear()
+    if (this.#core.writing) return
+    for (const [shardId, { index }] of entries) {
+      if (index === null || !this.#wantsSave(index, SAVE_SHARE.closing)) continue
+      const steps = this.#save(shardId, index)
+      while (steps.next().done !== true);
+    }
+  }
+
+  #entry(shardId: string): Entry {
+    let entry = this.#entries.get(shardId)
+    if (entry === undefined) {
+      entry = { index: null, loaded: false, work: null, unavailable: null }
+      this.#entries.set(shardId, entry)
+    }
+    return entry
+  }
+
+  /** What an index of the shard is made from now, and up to where the feed no longer tells of every delete. */
+  #feed(shard: ShardRow): { readonly basis: IndexBasis; readonly collectedThrough: number } {
+    const row = must(this.#statements.feed.get(shard.shard), 'the row of an open shard')
+    return {
+      basis: { shard: shard.shard, logId: bytesToHex(row['log_id'] as Uint8Array) },
+      collectedThrough: Number(row['collected_through']),
+    }
+  }
+
+  #large(shard: ShardRow, rows: number): boolean {
+    return (
+      Math.min(rows, shard.record_count + shard.tombstone_count) * shard.dimension >
+      CATCH_UP_COMPONENTS_MAX
+    )
+  }
+
+  /** The index that the codes on disk make, not yet in step; null when there are none to be used. */
+  #load(
+    basis: IndexBasis,
+    collectedThrough: number,
+    shard: ShardRow,
+    entry: Entry,
+  ): ShardIndex | null {
+    if (entry.loaded || entry.unavailable !== null || this.#files === null) return null
+    entry.loaded = true
+    const rows = fittingRows(
+      shard.record_count,
+      shard.dimension,
+      shard.metric,
+      this.#memoryBytesMax,
+    )
+    if (rows === null) return null
+    const loaded = this.#files.load(shard, ({ logId, cursor, dimension, metric, int8 }) => {
+      if (logId !== basis.logId) return 'it follows the feed of another file'
+      if (dimension !== shard.dimension || metric !== shard.metric) return 'it is of another shard'
+      if (cursor > shard.head || cursor < collectedThrough) return 'the feed has no way on from it'
+      return rows.float32 || rows.int8 === int8 ? null : 'it was made for other memory'
+    })
+    if (loaded === null) return null
+    this.#makeRoom(shard, rows)
+    const index = new ShardIndex(basis, loaded.arena)
+    index.cursor = loaded.about.cursor
+    index.savedAt = index.cursor
+    index.calibration = loaded.about.calibration
+    index.provisional = rows.float32
+    index.unproven = true
+    return index
+  }
+
+  /** Whether an index in step may answer; one that came from disk and is not what the rows give is given up. */
+  #proven(shard: ShardRow, entry: Entry): boolean {
+    if (entry.index === null || entry.index.isProven(shard, this.#statements)) return true
+    entry.index = null
+    this.#files?.refused(shard.shard_id, 'saved codes are not those of the rows')
+    return false
+  }
+
+  /**
+   * An empty index with room for the shard, or null when memory does not suffice for any kind of row. What was learnt
+   * for the one `before` still holds, if that was proven.
+   */
+  #create(
+    basis: IndexBasis,
+    shard: ShardRow,
+    entry: Entry,
+    before: ShardIndex | null,
+  ): ShardIndex | null {
+    const learnt = before?.unproven === true ? null : before
+    const rows = fittingRows(
+      shard.record_count,
+      shard.dimension,
+      shard.metric,
+      this.#memoryBytesMax,
+    )
+    if (rows === null) {
+      entry.unavailable = `bits of ${shard.record_count} records exceed searchMemoryBytes`
+      return null
+    }
+    this.#makeRoom(shard, rows)
+    const { dimension, metric } = shard
+    const index = new ShardIndex(basis, new Arena({ dimension, metric, rows }))
+    // Codes that are remade from float32 rows can wait until those are there.
+    const quantizer = learnt?.arena.quantizer ?? (rows.float32 ? null : this.#train(shard))
+    if (quantizer !== null) index.arena.quantize(quantizer)
+    index.calibration = learnt?.calibration ?? null
+    index.savedAt = learnt?.savedAt ?? -1
+    return index
+  }
+
+  /** Gives up the least recently used indexes of other shards until these rows fit beside the rest. */
+  #makeRoom(shard: ShardRow, rows: ArenaRows): void {
+    const bytes = shard.record_count * memoryLayout(shard.dimension, shard.metric, rows).slotBytes
+    const others = [...this.#entries]
+      .filter(([id, { index }]) => id !== shard.shard_id && index !== null)
+      .toSorted(([, a], [, b]) => (a.index?.usedAt ?? 0) - (b.index?.usedAt ?? 0))
+    let held = others.reduce((sum, [, { index }]) => sum + (index?.arena.bytes ?? 0), 0)
+    for (const [id, entry] of others) {
+      if (held + bytes <= this.#memoryBytesMax) return
+      held -= entry.index?.arena.bytes ?? 0
+      this.#entries.delete(id)
+    }
+  }
+
+  #train(shard: ShardRow): Quantizer | null {
+    const sample: Float32Array[] = []
+    for (let i = 0; i < TRAINING_ROWS_MAX; i += 1) {
+      const after = Math.floor((i * shard.head) / TRAINING_ROWS_MAX)
+      const row = this.#statements.embeddingAt.get(shard.shard, after)
+      if (row !== undefined) sample.push(bytesToFloat32(row['embedding'] as Uint8Array))
+    }
+    return sample.length === 0 ? null : trainQuantizer(sample, shard.dimension, shard.metric)
+  }
+
+  /** Reads what is pending; an arena that cannot grow is given up, and false. */
+  #catchUp(shard: ShardRow, entry: Entry, index: ShardIndex, limit = 2 ** 31): boolean {
+    try {
+      index.readTail(this.#statements.readTail, shard, limit)
+      return true
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      if (entry.index !== null && entry.index !== index) {
+        // What is in use without float32 rows goes on without them.
+        entry.index.provisional = false
+        return false
+      }
+      entry.index = null
+      entry.unavailable = `memory for ${index.arena.count + 1} records was refused: ${error.message}`
+      return false
+    }
+  }
+
+  #wantsWork(index: ShardIndex): boolean {
+    const { arena } = index
+    return (
+      index.provisional ||
+      this.#outgrown(index) ||
+      (needsCodes(arena) && index.calibration === null) ||
+      this.#wantsSave(index, SAVE_SHARE.running)
+    )
+  }
+
+  /** Whether its codes are worth keeping, and the feed has moved that far beyond those on disk. */
+  #wantsSave(index: ShardIndex, share: number): boolean {
+    const { arena, calibration, cursor, savedAt } = index
+    if (this.#files === null || calibration === null || !needsCodes(arena)) return false
+    // Rows beyond the range of codes are counted in memory only.
+    if (index.unproven || arena.wildCount > 0) return false
+    return savedAt < 0 || cursor - savedAt > share * arena.count
+  }
+
+  *#save(shardId: string, index: ShardIndex): Generator<void> {
+    const { cursor } = index
+    yield* must(this.#files, 'files to save to').save(shardId, index)
+    // Also where it failed, which was reported: tried again after as many changes.
+    index.savedAt = cursor
+  }
+
+  /** Memory exceeded, or a calibration that says nothing any more: to be built anew. */
+  #outgrown({ arena, calibration }: ShardIndex): boolean {
+    if (arena.count * arena.layout.slotBytes > this.#memoryBytesMax) return true
+    return calibration !== null && arena.count > GROWTH_MAX * calibration.count
+  }
+
+  #start(shardId: string, entry: Entry): void {
+    if (entry.work !== null || entry.unavailable !== null || this.#closed) return
+    entry.work = this.#work(shardId, entry)
+      .catch((error: unknown) => {
+        // The file failed; the next search scans the table and meets the same. Anything else is a bug.
+        if (!(error instanceof SqliteVectorError)) throw error
+        entry.index = null
+        entry.unavailable = error.message
+      })
+      .finally(() => {
+        entry.work = null
+      })
+  }
+
+  /** Builds what is missing in slices, letting the process do other work in between. */
+  async #work(shardId: string, entry: Entry): Promise<void> {
+    const { index: before } = entry
+    const outgrown = before !== null && this.#outgrown(before)
+    let built = outgrown || before?.provisional === true ? null : before
+    let refused = false
+    for (let done = false; !done;) {
+      await nextTurn(undefined, { ref: false })
+      if (!this.#alive(shardId, entry)) return
+      done = this.#core.read(() => {
+        const shard = findShardRow(this.#core, shardId)
+        if (shard === null) return true
+        const { basis, collectedThrough } = this.#feed(shard)
+        if (built === null || !built.validFor(basis, collectedThrough)) {
+          built = this.#create(basis, shard, entry, outgrown ? null : before)
+        }
+        if (built === null) return true
+        const rows = Math.ceil(SLICE_COMPONENTS / shard.dimension)
+        if (this.#catchUp(shard, entry, built, rows)) return built.cursor >= shard.head
+        refused = true
+        return true
+      })
+    }
+    if (refused) return
+    if (built === null) entry.index = null
+    else if (await this.#calibrate(shardId, entry, built)) {
+      entry.index = built
+      await this.#keep(shardId, entry, built)
+    }
+  }
+
+  /** Saves the codes in slices when it is time. */
+  async #keep(shardId: string, entry: Entry, index: ShardIndex): Promise<void> {
+    if (!this.#wantsSave(index, SAVE_SHARE.running)) return
+    const steps = this.#save(shardId, index)
+    for (;;) {
+      await nextTurn(undefined, { ref: false })
+      if (!this.#alive(shardId, entry)) {
+        steps.return(undefined)
+        return
+      }
+      if (steps.next().done === true) return
+    }
+  }
+
+  /** Fills and measures codes where the shard is large enough for them; false when nobody waits any more. */
+  async #calibrate(shardId: string, entry: Entry, index: ShardIndex): Promise<boolean> {
+    const { arena } = index
+    if (!needsCodes(arena) || (index.calibration !== null && !this.#outgrown(index))) return true
+    if (arena.rows.float32) this.#quantizeFromArena(index)
+    const from = arena.rows.float32 ? rowsOfArena(arena) : rowsOfTable(arena, this.#statements)
+    const steps = calibrate(arena, sampleRecords(arena, CALIBRATION_QUERIES), from)
+    for (;;) {
+      await nextTurn(undefined, { ref: false })
+      if (!this.#alive(shardId, entry)) return false
+      const step = this.#core.read(() => steps.next())
+      if (step.done !== true) continue
+      index.calibration = step.value
+      return true
+    }
+  }
+
+  #alive(shardId: string, entry: Entry): boolean {
+    return !this.#closed && this.#entries.get(shardId) === entry
+  }
+
+  #quantizeFromArena(index: ShardIndex): void {
+    const { arena } = index
+    const rows = sampleRecords(arena, TRAINING_ROWS_MAX).map((record) =>
+      arena.float32At(arena.slotOf(record)),
+    )
+    arena.quantize(trainQuantizer(rows, arena.dimension, arena.metric))
+  }
+}
+
+/** Whether the planner uses codes: where float32 rows are many, or not in memory. */
+function needsCodes(arena: Arena): boolean {
+  if (!arena.rows.float32) return arena.count > 0
+  return arena.count * arena.dimension > EXACT_COMPONENTS_MAX
+}

@@ -1,0 +1,155 @@
+/**
+ * The arena of one shard, kept in step with its table through the change feed.
+ *
+ * A reader of the feed like any other (cursor: change_id, valid for one log_id). Building and keeping in step are one
+ * thing: read from 0, the feed is the whole shard. Nothing here decides when to read (search-index.ts).
+ *
+ * Invariants:
+ *   I1  The arena holds exactly the visible records as of change_id `cursor`, when `cursor` is the head of the feed.
+ *   I2  It is void when what it was made from ({@link IndexBasis}) is no longer what the file says, or when
+ *       tombstones above the cursor were collected: their deletes can no longer be read from the feed.
+ *   I3  Slots kept for a filter are those of the state at `cursor`: any later change voids them all.
+ *   I4  What came from disk answers nothing before it is in step, holds as many records as the shard, and a sample of its
+ *       codes is what the rows give.
+ */
+import type { StatementSync } from 'node:sqlite'
+
+import { bytesEqual } from '../../bytes.ts'
+import type { Arena } from '../../search/arena.ts'
+import { type Calibration, sampleRecords } from '../../search/calibrate.ts'
+import type { Selection } from '../../search/scan.ts'
+import type { SearchStatements } from './statements.ts'
+import type { ShardRow } from '../feed/shards.ts'
+
+/** What an index was made from. */
+export interface IndexBasis {
+  readonly shard: number
+  readonly logId: string
+}
+
+/** Which slots pass a filter, and how many. */
+export interface FilteredSlots {
+  readonly selection: Selection
+  readonly selected: number
+}
+
+/** Bytes that slots kept for filters take, for each record: two hundred filters that a fiftieth of the records pass. */
+const KEPT_BYTES_PER_RECORD = 16
+
+/** Bytes that may be kept in a small shard all the same. */
+const KEPT_BYTES_MIN = 65_536
+
+/** What a filter is taken to need beside its slots. */
+const FILTER_BYTES = 512
+
+/** Rows whose codes are made again to prove those that came from disk. */
+const PROOF_ROWS = 16
+
+type TailRow = readonly [record: number, changeId: number, embedding: Uint8Array | null]
+
+export class ShardIndex {
+  readonly basis: IndexBasis
+  readonly arena: Arena
+  /** Everything up to this change_id is in the arena. */
+  cursor = 0
+  calibration: Calibration | null = null
+  /** The cursor of the codes on disk; −1 when there are none. */
+  savedAt = -1
+  /** Came from disk without float32 rows, for which there is memory: to be built with them. */
+  provisional = false
+  /** Came from disk and is still to be compared with the rows (I4). */
+  unproven = false
+  /** Rises with every use, over all indexes of a file: the smallest gives way first. */
+  usedAt = 0
+
+  /** By filter; all of them as of {@link #filteredAt}. The feed moves with every change of metadata. */
+  readonly #filtered = new Map<string, FilteredSlots>()
+  #filteredBytes = 0
+  #filteredAt = 0
+
+  constructor(basis: IndexBasis, arena: Arena) {
+    this.basis = basis
+    this.arena = arena
+  }
+
+  /** Whether this may still be brought in step with the file (I2). */
+  validFor(basis: IndexBasis, collectedThrough: number): boolean {
+    return (
+      this.basis.shard === basis.shard &&
+      this.basis.logId === basis.logId &&
+      (this.cursor === 0 || this.cursor >= collectedThrough)
+    )
+  }
+
+  /**
+   * Whether this may answer (I4), which is found out once. In step with the file, inside a read transaction.
+   */
+  isProven(shard: ShardRow, statements: SearchStatements): boolean {
+    if (!this.unproven) return true
+    const { arena } = this
+    const sound =
+      arena.count === shard.record_count &&
+      sampleRecords(arena, PROOF_ROWS).every((record) => {
+        const row = statements.embedding.get(record)
+        if (row === undefined) return false
+        const codes = arena.codesOf(record)
+        arena.set(record, row['embedding'] as Uint8Array)
+        return bytesEqual(codes, arena.codesOf(record))
+      })
+    this.unproven = !sound
+    return sound
+  }
+
+  /** Rows of the feed that are not in the arena yet, at most. */
+  pending(shard: ShardRow): number {
+    const records = shard.record_count + shard.tombstone_count
+    return Math.min(shard.head - this.cursor, records)
+  }
+
+  /** The slots that pass the filter named `key`: kept from before while nothing has changed, else found anew. */
+  filteredBy(key: string, find: () => FilteredSlots): FilteredSlots {
+    if (this.#filteredAt !== this.cursor) {
+      this.#filtered.clear()
+      this.#filteredBytes = 0
+      this.#filteredAt = this.cursor
+    }
+    const kept = this.#filtered.get(key)
+    const found = kept ?? find()
+    if (kept === undefined) this.#filteredBytes += bytesOf(key, found)
+    // Taken out and put back, the first in the map is the least recently used.
+    this.#filtered.delete(key)
+    this.#filtered.set(key, found)
+    const bytesMax = Math.max(KEPT_BYTES_MIN, KEPT_BYTES_PER_RECORD * this.arena.count)
+    for (const [oldest, slots] of this.#filtered) {
+      if (this.#filteredBytes <= bytesMax) break
+      this.#filtered.delete(oldest)
+      this.#filteredBytes -= bytesOf(oldest, slots)
+    }
+    return found
+  }
+
+  /** Reads at most `limit` rows of the feed into the arena. Inside a read transaction. */
+  readTail(statement: StatementSync, shard: ShardRow, limit: number): void {
+    this.arena.reserve(Math.min(this.arena.count + limit, shard.record_count))
+    let read = 0
+    for (const row of statement.iterate(shard.shard, this.cursor, limit)) {
+      const [record, changeId, embedding] = row as unknown as TailRow
+      if (embedding === null) this.arena.delete(record)
+      else this.arena.set(record, embedding)
+      this.cursor = changeId
+      read += 1
+    }
+    // Fewer rows than asked for were left, so what lies above the last one is known to be empty.
+    if (read < limit) this.cursor = shard.head
+  }
+}
+
+function bytesOf(key: string, { selection }: FilteredSlots): number {
+  const slots =
+    selection.type === 'list'
+      ? selection.slots.byteLength
+      : selection.type === 'mask'
+        ? selection.words.byteLength
+        : 0
+  return FILTER_BYTES + 2 * key.length + slots
+}

@@ -1,0 +1,88 @@
+/**
+ * The statements of search, prepared once per open file and kept; those that filters make are kept while they are in use.
+ *
+ * Not here: statements that write (statements.ts).
+ */
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { REGEX_FUNCTION } from '../file/sqlite.ts'
+
+const SQL = {
+  // By position (shard << 44 | change_id), the changelog's key: shard and change_id are derived columns.
+  readTail: `SELECT c.record, c.change_id, e.embedding
+    FROM vector_changelog c LEFT JOIN embeddings e ON e.record = c.record
+    WHERE c.position > ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
+    ORDER BY c.position LIMIT ?3`,
+  feed: `SELECT d.log_id, s.collected_through FROM shard_metadata s, database_metadata d
+    WHERE s.shard = ?`,
+  embeddingAt: `SELECT e.embedding FROM vector_changelog c JOIN embeddings e ON e.record = c.record
+    WHERE c.position >= ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
+    ORDER BY c.position LIMIT 1`,
+  embedding: 'SELECT embedding FROM embeddings WHERE record = ?',
+  idOf: 'SELECT vector_id FROM vectors WHERE record = ?',
+  record: 'SELECT vector_id, metadata, document FROM vectors WHERE record = ?',
+} as const
+
+/** Statements that filters made, at most; the least recently used gives way. */
+const FILTER_STATEMENTS_MAX = 64
+
+/** Regular expressions kept compiled, at most. */
+const REGEXES_MAX = 64
+
+/** The prepared statements of search on one open file. */
+export class SearchStatements {
+  readonly readTail: StatementSync
+  readonly feed: StatementSync
+  readonly embeddingAt: StatementSync
+  readonly embedding: StatementSync
+  readonly idOf: StatementSync
+  readonly record: StatementSync
+  readonly #db: DatabaseSync
+  readonly #filters = new Map<string, StatementSync>()
+
+  constructor(db: DatabaseSync) {
+    this.#db = db
+    this.readTail = db.prepare(SQL.readTail)
+    // Rows as arrays: this statement reads every row of a shard.
+    this.readTail.setReturnArrays(true)
+    this.feed = db.prepare(SQL.feed)
+    this.embeddingAt = db.prepare(SQL.embeddingAt)
+    this.embedding = db.prepare(SQL.embedding)
+    this.idOf = db.prepare(SQL.idOf)
+    this.record = db.prepare(SQL.record)
+    // A search runs it for each result.
+    this.record.setReturnArrays(true)
+    db.function(REGEX_FUNCTION, { deterministic: true }, matchesRegex(new Map()))
+  }
+
+  /** A statement made from a filter, prepared anew or kept from before. */
+  prepared(sql: string): StatementSync {
+    const known = this.#filters.get(sql)
+    const statement = known ?? this.#db.prepare(sql)
+    // Taken out and put back, the oldest in the map is the least recently used.
+    this.#filters.delete(sql)
+    this.#filters.set(sql, statement)
+    const [oldest] = this.#filters.keys()
+    if (this.#filters.size > FILTER_STATEMENTS_MAX && oldest !== undefined) {
+      this.#filters.delete(oldest)
+    }
+    return statement
+  }
+}
+
+type SqlValue = null | number | bigint | string | Uint8Array
+
+/** The SQL function behind `$regex`. A new one starts to fill `compiled`; it is emptied when full. */
+function matchesRegex(compiled: Map<string, RegExp>): (...values: SqlValue[]) => number {
+  return (pattern, flags, text) => {
+    if (typeof pattern !== 'string' || typeof flags !== 'string' || typeof text !== 'string')
+      return 0
+    const key = `${flags}/${pattern}`
+    let regex = compiled.get(key)
+    if (regex === undefined) {
+      if (compiled.size >= REGEXES_MAX) compiled.clear()
+      regex = new RegExp(pattern, flags)
+      compiled.set(key, regex)
+    }
+    return regex.test(text) ? 1 : 0
+  }
+}

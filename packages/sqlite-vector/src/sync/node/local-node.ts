@@ -1,0 +1,54 @@
+/**
+ * What lies beside a database file, in the folder `<path>-node/`: the node's key and certificate, whom it trusts, what they
+ * may, its session tickets and its cluster. Opened here, kept by their own files; a database in memory has none of it on disk.
+ */
+import { basename, dirname, join } from 'node:path'
+import { ClusterService, type ClusterServiceSetup } from '../../transport/cluster/service.ts'
+import {
+  createIdentity,
+  type NodeIdentity,
+  openIdentity,
+} from '../../transport/identity/identity.ts'
+import { TicketStore } from '../../transport/quic/tickets.ts'
+import { TrustList } from '../../transport/identity/trust.ts'
+import { Permissions } from '../access/permissions.ts'
+
+/** Key pair, certificate and trust list of a node, and what lets it resume its sessions with peers. */
+export interface LocalNode {
+  readonly identity: NodeIdentity
+  readonly trust: TrustList
+  readonly tickets: TicketStore
+}
+
+/** A database in memory has no folder: its identity and trust live as long as it does. */
+export function openNode(path: string, nodeId: string): LocalNode {
+  if (path === ':memory:') {
+    const identity = createIdentity({ nodeId })
+    return { identity, trust: TrustList.inMemory(), tickets: TicketStore.inMemory() }
+  }
+  const folder = folderOf(path)
+  return {
+    identity: openIdentity(folder, { nodeId }),
+    trust: TrustList.open(folder),
+    tickets: TicketStore.open(folder),
+  }
+}
+
+/** Kept beside the key; where the keys are somebody else's, grants are, too. */
+export function openPermissions(node: LocalNode | null, path: string): Permissions {
+  return node === null || path === ':memory:'
+    ? Permissions.inMemory()
+    : Permissions.open(folderOf(path))
+}
+
+function folderOf(path: string): string {
+  return join(dirname(path), `${basename(path)}-node`)
+}
+
+/** The upkeep of the node's cluster; null where there is no folder in which one could be noted. */
+export function openClusterService(
+  path: string,
+  setup: Omit<ClusterServiceSetup, 'folder'>,
+): ClusterService | null {
+  return path === ':memory:' ? null : new ClusterService({ ...setup, folder: folderOf(path) })
+}

@@ -1,0 +1,379 @@
+/**
+ * The sessions of one node, whoever begins them: pulls and pushes of ours, and the channels that peers
+ * open. Chooses the role that a channel's first frame asks for, and tells of every end.
+ *
+ * Not here: connections (connections.ts), and how a session runs (session-runner.ts).
+ */
+import type { Clock } from '../../clock/types.ts'
+import { SqliteVectorError } from '../../errors.ts'
+import { CLOCK_DRIFT_MS_MAX } from '../../limits.ts'
+import { isLoopback, parseAddress } from '../../transport/address.ts'
+import type { Channel, Connection } from '../../transport/types.ts'
+import type { Compression } from '../wire/compression.ts'
+import { isMembersFrame } from '../wire/members-frame.ts'
+import {
+  type ControlFrame,
+  decodeFrame,
+  encodeFrame,
+  errorToFrame,
+} from '../wire/control-frames.ts'
+import { violationError } from '../session/endings.ts'
+import { createPuller, type PullRequest } from '../session/puller.ts'
+import { createSender } from '../session/sender.ts'
+import type { PullSession, PullTally, SendSession, Session } from '../session/types.ts'
+import type { Access } from '../access/rules.ts'
+import { CompareBudget } from '../access/compare-budget.ts'
+import { type AccessRule, guardedStore, requireAccess } from '../access/guarded-store.ts'
+import type { LiveHub } from '../live/live-hub.ts'
+import type { PeerSession, SyncDirection, SyncEvent } from '../types.ts'
+import { changesCommitted, type RunResult, runSession } from './session-runner.ts'
+import { type ReplicaStore } from '../../store/replica/types.ts'
+import { type Running } from '../session/types.ts'
+
+/** What all sessions of a node have in common. */
+export interface NodeSetup {
+  readonly store: ReplicaStore
+  readonly nodeId: string
+  /** What peers may do with shards. */
+  readonly access: AccessRule
+  readonly batchSize: number
+  readonly compression: Compression
+  readonly clock: Clock
+  readonly hub: LiveHub
+  /** Ends everything when the node closes. */
+  readonly signal: AbortSignal
+  readonly emit: (event: SyncEvent) => void
+  /** Called with every shard that a session worked on, after it. */
+  readonly onShard: (shardId: string) => void
+  /** Serves a channel that begins with peer records. */
+  readonly onMembers: (channel: Channel, connection: Connection, first: Uint8Array) => Promise<void>
+}
+
+/** What came of both directions; null where permission was missing. */
+export interface BothWays {
+  readonly pulled: RunResult<PullSession> | null
+  readonly pushed: RunResult<SendSession> | null
+}
+
+/** What a session runs over. */
+interface Line {
+  readonly connection: Connection
+  readonly channel: Channel
+}
+
+/** Runs sessions and counts those under way. */
+export class NodeSessions {
+  readonly #setup: NodeSetup
+  readonly #budget: CompareBudget
+  readonly #skews = new Map<string, number>()
+  #active = 0
+
+  constructor(setup: NodeSetup) {
+    this.#setup = setup
+    this.#budget = new CompareBudget(setup.clock)
+  }
+
+  /** What is known of peers' copies, and of their clocks. */
+  peers(): readonly PeerSession[] {
+    const cursors = this.#setup.store.peerCursors()
+    return cursors.map((cursor) => ({ ...cursor, skewMs: this.#skews.get(cursor.peer) ?? null }))
+  }
+
+  get active(): number {
+    return this.#active
+  }
+
+  /** What the peer may do with the shard here. */
+  accessOf({ peer }: Connection, shardId: string): Access {
+    return this.#setup.access.accessOf(peer, shardId)
+  }
+
+  /**
+   * First what the peer has, then what we have. At once would be a round trip shorter, but the peer may claim its
+   * latest writes only after it has sent them, so we would send it some of them back.
+   * @throws what ended either; `SYNC_FORBIDDEN` when neither direction is allowed
+   */
+  async bothWays(connection: Connection, shardId: string, signal: AbortSignal): Promise<BothWays> {
+    const access = this.accessOf(connection, shardId)
+    const pulled = access === 'read' ? null : await this.pull(connection, shardId, signal)
+    try {
+      return { pulled, pushed: await this.push(connection, shardId, signal) }
+    } catch (error) {
+      const isForbidden = error instanceof SqliteVectorError && error.code === 'SYNC_FORBIDDEN'
+      // The peer hides from us what we may not even read: then there was nothing to pull either.
+      if (!isForbidden || pulled === null || pulled.session.caughtUp === null) throw error
+      return { pulled, pushed: null }
+    }
+  }
+
+  /** Takes from the peer what we lack of the shard. @throws what ended the session */
+  async pull(
+    connection: Connection,
+    shardId: string,
+    signal: AbortSignal,
+    check: Pick<PullRequest, 'verify' | 'payloads'> = {},
+  ): Promise<RunResult<PullSession>> {
+    requireAccess(this.#setup.access, connection.peer, shardId, 'write')
+    // HELLO and SUBSCRIBE ask for something and change nothing: they may be repeated by anybody.
+    const channel = await connection.openChannel({ signal, early: true })
+    const peer = connection.peer.fingerprint
+    const session = createPuller({ peer, shardId, live: false, ...check })
+    return orThrow(await this.#run(session, { connection, channel }, signal, null))
+  }
+
+  /** Has the peer take what it lacks of the shard. @throws what ended the session */
+  async push(
+    connection: Connection,
+    shardId: string,
+    signal: AbortSignal,
+  ): Promise<RunResult<SendSession>> {
+    // The invitation alone would name the shard.
+    requireAccess(this.#setup.access, connection.peer, shardId, 'read')
+    const channel = await connection.openChannel({ signal })
+    const invitation = encodeFrame({ type: 'invite', shardId, live: false })
+    await channel.send(invitation, { signal })
+    const session = createSender({ peer: connection.peer.fingerprint, shardId })
+    const result = orThrow(await this.#run(session, { connection, channel }, signal, null))
+    if (!result.session.complete) {
+      throw new SqliteVectorError(
+        'SYNC_REMOTE_FAILED',
+        `the peer left before it had all of shard ${JSON.stringify(shardId)}`,
+      )
+    }
+    return { ...result, bytesSent: result.bytesSent + invitation.byteLength }
+  }
+
+  /** Pulls until the signal or the peer ends it; resolves with the session as it ended. */
+  async pullLive(
+    connection: Connection,
+    shardId: string,
+    signal: AbortSignal,
+    onStep: (running: Running) => void,
+  ): Promise<RunResult<PullSession>> {
+    requireAccess(this.#setup.access, connection.peer, shardId, 'write')
+    const channel = await connection.openChannel({ signal })
+    const peer = connection.peer.fingerprint
+    if (this.#setup.hub.find(shardId, peer, 'puller') !== null) {
+      // The peer invited us while the channel was being opened.
+      channel.abort('the shard is pulled live already')
+      throw alreadyLive(shardId)
+    }
+    const session = createPuller({ peer, shardId, live: true })
+    return this.#run(session, { connection, channel }, signal, null, onStep)
+  }
+
+  /** Has the peer pull until the signal or the peer ends it; resolves with the session as it ended. */
+  async pushLive(
+    connection: Connection,
+    shardId: string,
+    signal: AbortSignal,
+    onStep: (running: Running) => void,
+  ): Promise<RunResult<SendSession>> {
+    requireAccess(this.#setup.access, connection.peer, shardId, 'read')
+    const channel = await connection.openChannel({ signal })
+    await channel.send(encodeFrame({ type: 'invite', shardId, live: true }), { signal })
+    const session = createSender({ peer: connection.peer.fingerprint, shardId })
+    return this.#run(session, { connection, channel }, signal, null, onStep)
+  }
+
+  /** Serves a channel that the peer opened, in the role that its first frame asks for. */
+  async serve(channel: Channel, connection: Connection): Promise<void> {
+    const { signal } = this.#setup
+    const peer = connection.peer.fingerprint
+    try {
+      const bytes = await channel.receive({ signal })
+      if (bytes === null) {
+        await channel.finish()
+        return
+      }
+      if (isMembersFrame(bytes)) {
+        await this.#setup.onMembers(channel, connection, bytes)
+        return
+      }
+      const frame = decodeFrame(bytes)
+      if (frame.type === 'hello') {
+        await this.#run(
+          createSender({ peer, shardId: null }),
+          { connection, channel },
+          signal,
+          bytes,
+        )
+      } else if (frame.type === 'invite') {
+        const { shardId, live } = frame
+        this.#checkInvitation(connection, shardId)
+        if (live && this.#setup.hub.find(shardId, peer, 'puller') !== null) {
+          throw alreadyLive(shardId)
+        }
+        const session = createPuller({ peer, shardId, live })
+        await this.#run(session, { connection, channel }, signal, null)
+      } else {
+        await answerOnce(channel, frame)
+      }
+    } catch (error) {
+      // The peer's doing, or the connection's end: it costs this channel and nothing else.
+      if (!(error instanceof SqliteVectorError)) throw error
+      await giveUp(channel, error)
+    }
+  }
+
+  /** The answer depends on what is granted alone, so it tells nobody whether there is such a shard. */
+  #checkInvitation({ peer }: Connection, shardId: string): void {
+    try {
+      requireAccess(this.#setup.access, peer, shardId, 'write')
+    } catch (error) {
+      if (!(error instanceof SqliteVectorError)) throw error
+      const { fingerprint } = peer
+      const ended = { shardId, peer: fingerprint, changes: 0, error }
+      this.#setup.emit({ type: 'session-ended', direction: 'pull', ...ended })
+      throw error
+    }
+  }
+
+  /** Says what one batch did that somebody may have to know of. */
+  #tellOfApplied({ shardId, peer, tally }: PullSession, before: PullTally): void {
+    const { emit } = this.#setup
+    const received = tally.received - before.received
+    if (received > 0) {
+      this.#skews.set(peer, tally.skewMsMax)
+      emit({ type: 'applied', shardId, peer, received, applied: tally.applied - before.applied })
+    }
+    const conflicts = tally.conflicts - before.conflicts
+    if (conflicts > 0) emit({ type: 'conflict', shardId, peer, conflicts })
+    const quarantined = tally.quarantined - before.quarantined
+    if (quarantined > 0) emit({ type: 'quarantine', shardId, peer, quarantined })
+    if (tally.skewMsMax > before.skewMsMax && tally.skewMsMax > CLOCK_DRIFT_MS_MAX) {
+      emit({ type: 'skew', shardId, peer, skewMs: tally.skewMsMax })
+    }
+  }
+
+  async #run<S extends Session>(
+    session: S,
+    { connection, channel }: Line,
+    signal: AbortSignal,
+    firstFrame: Uint8Array | null,
+    onStep?: (running: Running) => void,
+  ): Promise<RunResult<S>> {
+    const { emit, onShard, hub } = this.#setup
+    this.#active += 1
+    try {
+      const onProgress = (now: Session, changes: number): void => {
+        const shardId = shardIdOf(now)
+        if (shardId === null) return
+        emit({ type: 'progress', direction: directionOf(now), shardId, peer: now.peer, changes })
+      }
+      let tally = NOTHING_PULLED
+      const stepped = (running: Running): void => {
+        const now = running.session
+        if (now.role === 'puller' && now.tally !== tally) {
+          this.#tellOfApplied(now, tally)
+          tally = now.tally
+        }
+        hub.stepped(running, onStep !== undefined)
+        onStep?.(running)
+      }
+      const { whileApplying } = hub
+      const compression = compressionOn(connection, this.#setup.compression)
+      const setup = {
+        ...this.#setup,
+        store: this.#budget.bounded(
+          guardedStore(this.#setup.store, this.#setup.access, connection.peer),
+          connection.peer.fingerprint,
+        ),
+        compression,
+        channel,
+        signal,
+        onProgress,
+        onStep: stepped,
+        beforeSend: () => this.#setup.store.whenDurable(),
+        whileApplying,
+      }
+      const result = await runSession(session, setup, firstFrame)
+      const ended: Session = result.session
+      const shardId = shardIdOf(ended)
+      if (shardId !== null) onShard(shardId)
+      if (ended.role === 'puller') emitFindings(ended, emit)
+      emit({
+        type: 'session-ended',
+        direction: directionOf(ended),
+        shardId,
+        peer: ended.peer,
+        changes: changesCommitted(ended),
+        error: ended.error,
+      })
+      return result
+    } finally {
+      this.#active -= 1
+    }
+  }
+}
+
+/** The tally of a pull that did not take place, or has not begun. */
+export const NOTHING_PULLED: PullTally = {
+  batches: 0,
+  received: 0,
+  applied: 0,
+  redundant: 0,
+  conflicts: 0,
+  quarantined: 0,
+  skewMsMax: 0,
+  divergences: 0,
+  dropped: 0,
+  repaired: 0,
+}
+
+/** What a pull met that somebody should know of. */
+function emitFindings(
+  { peer, shardId, tally }: PullSession,
+  emit: (event: SyncEvent) => void,
+): void {
+  const { skewMsMax, divergences, dropped, repaired } = tally
+  if (skewMsMax > CLOCK_DRIFT_MS_MAX) emit({ type: 'skew', shardId, peer, skewMs: skewMsMax })
+  if (divergences > 0 || dropped > 0) {
+    emit({ type: 'repair', shardId, peer, diverged: divergences > 0, dropped, repaired })
+  }
+}
+
+/** Within one machine bytes cost less than compressing them. */
+function compressionOn({ remoteAddress }: Connection, wanted: Compression): Compression {
+  if (wanted !== 'adaptive') return wanted
+  return isLoopback(parseAddress(remoteAddress).host) ? 'none' : wanted
+}
+
+function alreadyLive(shardId: string): SqliteVectorError {
+  return new SqliteVectorError(
+    'SYNC_ALREADY_LIVE',
+    `shard ${JSON.stringify(shardId)} is pulled live already`,
+  )
+}
+
+async function answerOnce(channel: Channel, frame: ControlFrame): Promise<void> {
+  if (frame.type !== 'ping') throw violationError(`a channel that begins with ${frame.type}`)
+  await channel.send(encodeFrame({ type: 'pong', nonce: frame.nonce }))
+  await channel.finish()
+}
+
+/** Says why, if it can still be heard, and frees the channel. */
+async function giveUp(channel: Channel, error: SqliteVectorError): Promise<void> {
+  try {
+    await channel.send(encodeFrame(errorToFrame(error)))
+    await channel.finish()
+  } catch (failure) {
+    if (!(failure instanceof SqliteVectorError)) throw failure
+    channel.abort(error.message)
+  }
+}
+
+function orThrow<S extends Session>(result: RunResult<S>): RunResult<S> {
+  const { error } = result.session
+  if (error !== null) throw error
+  return result
+}
+
+function directionOf(session: Session): SyncDirection {
+  return session.role === 'puller' ? 'pull' : 'push'
+}
+
+function shardIdOf(session: Session): string | null {
+  if (session.role === 'puller') return session.shardId
+  return session.subscription?.shardId ?? session.shardId
+}

@@ -1,0 +1,521 @@
+/**
+ * One session over one store: frames in, effects on the store carried out, frames out. Synchronous,
+ * and without a network: the shell moves its frames over QUIC, the simulator over a network of chance.
+ *
+ * Decides nothing about the protocol (session.ts does). Effects are carried out in their order, one per
+ * {@link SessionDriver.advance}, or a slice of one that reads many rows, so that whoever drives can wait, crash or give
+ * up between any two.
+ *
+ * Invariant: what `advance` returns was earned; an ACK is returned only after the commit it tells of.
+ */
+import { AssertionError, must, unreachable } from '../../assert.ts'
+import { SqliteVectorError } from '../../errors.ts'
+import { FRAMES_HELD_MAX } from '../../limits.ts'
+import {
+  type Compression,
+  expandFrame,
+  FrameCompressor,
+  offeredCodecs,
+} from '../wire/compression.ts'
+import { decodeDelta } from '../wire/delta-decode.ts'
+import { encodeRecords, readBatch, readOwnBatch } from './encoded-reads.ts'
+import { FRAME_TYPES } from '../wire/frame.ts'
+import {
+  type ControlFrame,
+  decodeFrame,
+  encodeFrame,
+  type ShardDescriptor,
+} from '../wire/control-frames.ts'
+import { step } from './step.ts'
+import type { LocalReplica, Session, SessionEffect, SessionEvent } from './types.ts'
+import type { ActorId, VersionVector } from '../../model/types.ts'
+import { dominates, EMPTY_VECTOR, vectorsEqual } from '../../model/version-vector.ts'
+import { type DeltaSource, type Doubtful, type ReplicaStore } from '../../store/replica/types.ts'
+import { type ShardState } from '../../model/records.ts'
+import { type Sliced } from '../../store/file/sliced.ts'
+
+/** What sessions do with the store, and nothing else of it: guarded-store.ts stands in front of all of it. */
+export type SessionStore = Pick<
+  ReplicaStore,
+  | 'aheadVector'
+  | 'applyDelta'
+  | 'behindFloor'
+  | 'claimedVector'
+  | 'comparePayloads'
+  | 'compareRanges'
+  | 'ensureShard'
+  | 'identity'
+  | 'joinCompared'
+  | 'joinVector'
+  | 'meet'
+  | 'nameActor'
+  | 'peerCursor'
+  | 'readDelta'
+  | 'readRecords'
+  | 'recordAck'
+  | 'recountInSlices'
+  | 'repairRecords'
+  | 'shardState'
+  | 'shards'
+  | 'summarizeRanges'
+>
+
+/** What a driver works with. */
+export interface DriverSetup {
+  readonly store: SessionStore
+  readonly nodeId: string
+  /** Most records of one batch. Integer, 1 to 4,096. */
+  readonly batchSize: number
+  /** How batches that we send are compressed. @defaultValue `'none'` */
+  readonly compression?: Compression
+}
+
+/** Equal ACKs in a row of which only the first and the last are recorded. */
+const ACKS_UNRECORDED_MAX = 30
+
+/** The feed's frames: a puller that waits for an answer looks at them later. */
+const HELD_TYPES: ReadonlySet<number> = new Set([
+  FRAME_TYPES.batch,
+  FRAME_TYPES.caughtUp,
+  FRAME_TYPES.ahead,
+])
+
+/** What is to be done with the channel. */
+export type ChannelEffect =
+  | { readonly type: 'send'; readonly bytes: Uint8Array }
+  | { readonly type: 'finish' }
+  | { readonly type: 'close' }
+
+/** Runs one session; see the head of this file. */
+export class SessionDriver<S extends Session = Session> {
+  #session: S
+  readonly #setup: DriverSetup
+  #effects: SessionEffect[] = []
+  /** An effect that is carried out in slices; the effects after it wait. */
+  #task: Sliced<SessionEvent> | null = null
+  /** Frames of the feed that came while a puller waits for an answer. */
+  #held: Uint8Array[] = []
+  /** Our actor when the session began: what the peer was told holds for no other. */
+  #reader: ActorId | null = null
+  #dimension: number | null = null
+  #isRecounted = false
+  #recorded: { cursor: number; versionVector: VersionVector; repeats: number } | null = null
+  #compressor: FrameCompressor | null = null
+
+  constructor(session: S, setup: DriverSetup) {
+    this.#session = session
+    this.#setup = setup
+  }
+
+  get session(): S {
+    return this.#session
+  }
+
+  /** True while effects are left: call {@link advance}. */
+  get busy(): boolean {
+    return (
+      this.#task !== null ||
+      this.#effects.length > 0 ||
+      (this.#held.length > 0 && !this.#isAsking())
+    )
+  }
+
+  /** True while the next effect is a frame that only has to be sent. */
+  get sending(): boolean {
+    const type = this.#effects[0]?.type
+    return this.#task === null && (type === 'send' || type === 'sendBatch')
+  }
+
+  /**
+   * True when the next frame may be taken. A puller first finishes what the last one began; a sender
+   * takes ACKs at any time, or full buffers both ways would wait for each other.
+   */
+  get ready(): boolean {
+    return this.#session.phase !== 'closed' && (this.#session.role === 'sender' || !this.busy)
+  }
+
+  /** Begins a pull: our side as it is now. */
+  start(): void {
+    const { session } = this
+    if (session.role !== 'puller') throw new AssertionError('a sender waits for its puller')
+    const { store, nodeId } = this.#setup
+    this.#guarded(() => {
+      const local = localReplica(store, nodeId, session.shardId, session.peer)
+      this.#reader = local.identity.actor
+      this.tell({ type: 'start', local })
+    })
+  }
+
+  /** Takes a frame of the peer. What is wrong with it ends the session; the peer is told. */
+  take(frame: Uint8Array): void {
+    if (this.#isAsking() && HELD_TYPES.has(frame[0] ?? 0)) {
+      this.#hold(frame)
+      return
+    }
+    this.#guarded(() => {
+      this.tell(this.#decode(frame))
+    })
+  }
+
+  /** Tells the session of something that did not come over the channel. */
+  tell(event: SessionEvent): void {
+    const next = step(this.#session, event)
+    this.#session = next.session as S
+    this.#effects.push(...next.effects)
+    // Nobody is left to tell; what a task has committed stands.
+    if (next.session.phase === 'closed') this.#task = null
+  }
+
+  /**
+   * Carries out the next effect, or a slice of it. Returns what the channel is to do, or null when it was the store's
+   * task. A failure of the store ends the session; the peer is told.
+   */
+  advance(): ChannelEffect | null {
+    if (this.#task !== null) {
+      this.#guarded(() => {
+        this.#continue()
+      })
+      return null
+    }
+    const effect = this.#effects.shift()
+    if (effect === undefined) {
+      this.take(must(this.#held.shift(), 'advance() while there is something to do'))
+      return null
+    }
+    switch (effect.type) {
+      case 'send':
+        return { type: 'send', bytes: encodeFrame(withCodecs(effect.frame)) }
+      case 'sendBatch':
+        return { type: 'send', bytes: this.#compressor?.compress(effect.bytes) ?? effect.bytes }
+      case 'finish':
+      case 'close':
+        return effect
+      case 'createShard':
+      case 'apply':
+      case 'join':
+      case 'inspect':
+      case 'read':
+      case 'readOwn':
+      case 'recordAck':
+      case 'comparePayloads':
+      case 'compareRows':
+      case 'repair':
+      case 'summarize':
+      case 'readRecords':
+        this.#guarded(() => {
+          this.#work(effect)
+        })
+        return null
+      default:
+        return unreachable(effect)
+    }
+  }
+
+  #work(effect: StoreEffect): void {
+    const { store, nodeId, batchSize } = this.#setup
+    switch (effect.type) {
+      case 'createShard':
+        store.ensureShard({ shardId: effect.shardId, ...effect.shard })
+        return
+      case 'apply': {
+        const { delta, source, join } = effect
+        const result = store.applyDelta(this.#shardId(), delta.changes, this.#from(source), join)
+        this.tell({ type: 'applied', cursor: source.cursor, result })
+        return
+      }
+      case 'join':
+        this.#begin(this.#joining(effect))
+        return
+      case 'comparePayloads':
+      case 'compareRows':
+      case 'repair':
+      case 'summarize':
+      case 'readRecords':
+        this.#compare(effect)
+        return
+      case 'inspect':
+        this.#meet(effect.shardId)
+        this.tell({
+          type: 'inspected',
+          nodeId,
+          identity: store.identity(),
+          state: stateOrNull(store, effect.shardId),
+        })
+        return
+      case 'read': {
+        const batch = readBatch(store, this.#shardId(), effect, batchSize)
+        this.tell({ type: 'read', batch })
+        return
+      }
+      case 'readOwn': {
+        const batch = readOwnBatch(store, this.#shardId(), effect, batchSize)
+        this.tell({ type: 'readOwn', batch })
+        return
+      }
+      case 'recordAck':
+        this.#recordAck(effect)
+        return
+      default:
+        unreachable(effect)
+    }
+  }
+
+  #begin(task: Sliced<SessionEvent>): void {
+    this.#task = task
+    this.#continue()
+  }
+
+  #continue(): void {
+    const slice = must(this.#task, 'a task under way').next()
+    if (slice.done !== true) return
+    this.#task = null
+    this.tell(slice.value)
+  }
+
+  *#joining(effect: EffectOf<'join'>): Sliced<SessionEvent> {
+    const { store } = this.#setup
+    const { gcFloor, fingerprint, since } = effect
+    const shardId = this.#shardId()
+    if (since === null && store.behindFloor(shardId, gcFloor, fingerprint)) {
+      return { type: 'behind', head: store.shardState(shardId).head }
+    }
+    const joined = this.#join(effect)
+    if ('doubtful' in joined) return { type: 'doubtful', ids: joined.doubtful, head: joined.head }
+    return { type: 'joined', state: yield* this.#settled(joined, effect) }
+  }
+
+  /**
+   * Where rows differ over equal vectors, and only writes that we count as ahead keep them from being held against each
+   * other: are these still there? Once per session, as it costs a pass over the shard.
+   */
+  *#settled(
+    state: ShardState,
+    { versionVector, fingerprint }: EffectOf<'join'>,
+  ): Sliced<ShardState> {
+    const isSuspect =
+      !state.settled &&
+      fingerprint !== null &&
+      fingerprint !== state.fingerprint &&
+      vectorsEqual(versionVector, state.versionVector)
+    if (!isSuspect || this.#isRecounted) return state
+    this.#isRecounted = true
+    yield* this.#setup.store.recountInSlices(state.shardId)
+    return this.#setup.store.shardState(state.shardId)
+  }
+
+  /** A check of what is in step already is no reason to write. */
+  #join({ source, versionVector, gcFloor, since }: EffectOf<'join'>): ShardState | Doubtful {
+    const { store, session } = { store: this.#setup.store, session: this.#session }
+    const shardId = this.#shardId()
+    if (session.role === 'puller' && session.complete && session.cursor === source.cursor) {
+      const state = store.shardState(shardId)
+      if (dominates(state.versionVector, versionVector)) return state
+    }
+    const verified = session.role === 'puller' && !session.complete
+    if (session.peerActor !== null && session.peerNodeId !== null) {
+      store.nameActor(session.peerActor, session.peerNodeId)
+    }
+    const from = { ...this.#from(source), verified }
+    if (since === null) return store.joinVector(shardId, from, versionVector, gcFloor)
+    return store.joinCompared(shardId, from, versionVector, gcFloor, since)
+  }
+
+  #from(source: DeltaSource): DeltaSource {
+    return this.#reader === null ? source : { ...source, reader: this.#reader }
+  }
+
+  /** The puller has introduced itself: before we answer, it may show that our file is a copy. */
+  #meet(shardId: string): void {
+    const { store, session } = { store: this.#setup.store, session: this.#session }
+    if (session.role === 'puller' || session.subscription === null) return
+    if (session.peerActor === null || stateOrNull(store, shardId) === null) return
+    const { versionVector, ahead } = session.subscription
+    store.meet(shardId, session.peerActor, versionVector, ahead)
+    if (session.peerNodeId !== null) store.nameActor(session.peerActor, session.peerNodeId)
+  }
+
+  #compare(
+    effect: EffectOf<'comparePayloads' | 'compareRows' | 'repair' | 'summarize' | 'readRecords'>,
+  ): void {
+    const { store } = this.#setup
+    const shardId = this.#shardId()
+    switch (effect.type) {
+      case 'compareRows': {
+        const work = store.compareRanges(shardId, effect.ranges, effect.answers, effect.mode)
+        this.#begin(told(work, (comparison) => ({ type: 'compared', comparison })))
+        return
+      }
+      case 'repair': {
+        const { changes, gone, mode, theirs, floor } = effect
+        const { peer } = this.#session
+        const result = store.repairRecords(shardId, changes, gone, mode, theirs, peer, floor)
+        this.tell({ type: 'repaired', result })
+        return
+      }
+      case 'summarize': {
+        const work = store.summarizeRanges(shardId, effect.ranges, effect.payloads)
+        this.#begin(told(work, (answers) => ({ type: 'summarized', answers })))
+        return
+      }
+      case 'comparePayloads':
+        this.tell({
+          type: 'payloadsCompared',
+          damaged: store.comparePayloads(shardId, effect.changes),
+        })
+        return
+      case 'readRecords':
+        this.tell({ type: 'recordsRead', bytes: encodeRecords(store, shardId, effect.ids) })
+        return
+      default:
+        unreachable(effect)
+    }
+  }
+
+  /** True while a puller waits for an answer; the feed may go on meanwhile. */
+  #isAsking(): boolean {
+    const { phase } = this.#session
+    return phase === 'comparing' || phase === 'fetching'
+  }
+
+  #hold(frame: Uint8Array): void {
+    if (this.#held.length < FRAMES_HELD_MAX) {
+      this.#held.push(frame)
+      return
+    }
+    this.#guarded(() => {
+      throw new SqliteVectorError('SYNC_PROTOCOL_VIOLATION', 'the peer sends on unacknowledged')
+    })
+  }
+
+  #recordAck({ cursor, versionVector }: EffectOf<'recordAck'>): void {
+    const recorded = this.#recorded
+    const isSame =
+      recorded !== null &&
+      recorded.cursor === cursor &&
+      vectorsEqual(recorded.versionVector, versionVector)
+    // What is recorded again only renews the time of contact: now and then is enough.
+    if (isSame && recorded.repeats < ACKS_UNRECORDED_MAX) {
+      recorded.repeats += 1
+      return
+    }
+    this.#recorded = { cursor, versionVector, repeats: 0 }
+    this.#setup.store.recordAck(this.#shardId(), this.#session.peer, cursor, versionVector)
+  }
+
+  #decode(frame: Uint8Array): SessionEvent {
+    if (frame[0] !== FRAME_TYPES.batch && frame[0] !== FRAME_TYPES.records) {
+      return this.#noteCodecs(decodeFrame(frame))
+    }
+    if (this.#session.role === 'sender') {
+      throw new SqliteVectorError(
+        'SYNC_PROTOCOL_VIOLATION',
+        'the peer sent records to their sender',
+      )
+    }
+    // Of a shard that was dropped and made anew, the store refuses what this session brings.
+    this.#dimension ??= this.#setup.store.shardState(this.#shardId()).dimension
+    const dimension = this.#dimension
+    const type = frame[0] === FRAME_TYPES.batch ? 'batch' : 'records'
+    return { type, delta: decodeDelta(expandFrame(frame), dimension) }
+  }
+
+  /** What the puller can read decides how we may compress. */
+  #noteCodecs(frame: ControlFrame): ControlFrame {
+    if (frame.type === 'hello') {
+      this.#compressor = FrameCompressor.for(this.#setup.compression ?? 'none', frame.codecs ?? 0)
+    }
+    return frame
+  }
+
+  /** The world's failures end the session; ours are not caught. */
+  #guarded(fn: () => void): void {
+    try {
+      fn()
+    } catch (error) {
+      if (!(error instanceof SqliteVectorError)) throw error
+      // What was still to be done assumed that this worked. A session that is over already has said its
+      // last words: they still go out, or the peer would wait for them.
+      this.#task = null
+      const isOver = this.#session.phase === 'closed'
+      this.#effects = isOver ? this.#effects.filter(isChannelEffect) : []
+      this.tell({ type: 'failed', error })
+    }
+  }
+
+  #shardId(): string {
+    const { session } = this
+    if (session.role === 'puller') return session.shardId
+    return must(session.subscription, 'a sender that was subscribed to').shardId
+  }
+}
+
+/** Says in HELLO what we can read. */
+function withCodecs(frame: ControlFrame): ControlFrame {
+  return frame.type === 'hello' ? { ...frame, codecs: offeredCodecs() } : frame
+}
+
+function isChannelEffect({ type }: SessionEffect): boolean {
+  return type === 'send' || type === 'sendBatch' || type === 'finish' || type === 'close'
+}
+
+type StoreEffect = Exclude<
+  SessionEffect,
+  { readonly type: 'send' | 'sendBatch' | 'finish' | 'close' }
+>
+
+/** What a puller tells of its own side. */
+export function localReplica(
+  store: SessionStore,
+  nodeId: string,
+  shardId: string,
+  peer: string,
+): LocalReplica {
+  const identity = store.identity()
+  const state = stateOrNull(store, shardId)
+  if (state === null) {
+    return {
+      nodeId,
+      identity,
+      shard: null,
+      versionVector: EMPTY_VECTOR,
+      ahead: EMPTY_VECTOR,
+      pulled: null,
+    }
+  }
+  const pulled = store.peerCursor(shardId, peer)?.pulled ?? null
+  return {
+    nodeId,
+    identity,
+    shard: descriptorOf(state),
+    versionVector: store.claimedVector(shardId),
+    ahead: store.aheadVector(shardId),
+    pulled,
+  }
+}
+
+/** Work whose result the session is told as an event. */
+function* told<T>(work: Sliced<T>, event: (result: T) => SessionEvent): Sliced<SessionEvent> {
+  return event(yield* work)
+}
+
+type EffectOf<T extends SessionEffect['type']> = Extract<SessionEffect, { readonly type: T }>
+
+const ABSENT: ReadonlySet<string> = new Set(['STORE_SHARD_UNKNOWN', 'SYNC_FORBIDDEN'])
+
+/** The shard's state, or null where there is no such shard. */
+export function stateOrNull(
+  store: Pick<SessionStore, 'shardState'>,
+  shardId: string,
+): ShardState | null {
+  try {
+    return store.shardState(shardId)
+  } catch (error) {
+    // One row, also where there are thousands of shards. For whom may not read it, a shard is not there.
+    if (error instanceof SqliteVectorError && ABSENT.has(error.code)) return null
+    throw error
+  }
+}
+
+function descriptorOf({ dimension, metric, modelId }: ShardState): ShardDescriptor {
+  return { dimension, metric, modelId }
+}

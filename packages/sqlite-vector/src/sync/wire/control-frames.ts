@@ -1,0 +1,564 @@
+/**
+ * Protocol: the frames that carry no records, as bytes and back. Pure; decides nothing (session.ts does).
+ * BATCH, which carries records, is delta.ts; what all frames begin with is frame.ts.
+ *
+ * One channel serves one shard in one direction. Each body is a MessagePack array; a decoder ignores values beyond
+ * those it knows, so a later release may append some.
+ *
+ * | frame     | sent by | values                                                                         |
+ * | --------- | ------- | ------------------------------------------------------------------------------ |
+ * | HELLO     | puller  | node id, actor, codecs it can read as a sum of codecs.ts's numbers (left out: none) |
+ * | SUBSCRIBE | puller  | shard id, descriptor or nil, log id or nil, cursor, version vector, live, writes held beyond the vector (left out: none) |
+ * | WELCOME   | sender  | node id, actor, log id, descriptor or nil, cursor that the feed is read from   |
+ * | CAUGHT_UP | sender  | head, version vector, fingerprint or nil, records, floor of deletes (left out: empty) |
+ * | ACK       | puller  | cursor, version vector or nil (given in answer to CAUGHT_UP)                   |
+ * | DONE      | puller  | none: the subscription ends                                                    |
+ * | ERROR     | either  | number of the code, message; nothing follows                                   |
+ * | INVITE    | opener  | shard id, live (left out: no): "subscribe to this shard of mine on this channel" |
+ * | AHEAD     | sender  | version vector: what may be joined once the next BATCH, which is ahead of the cursor, is committed |
+ * | HOLDS     | puller  | version vector: what the puller holds by now, from whomever; join it. Actors whose writes it is sent by themselves (left out: not said) |
+ * | NEED      | puller  | ids of records: answered by RECORDS, which holds whole as many as fit, in this order |
+ * | COMPARE   | puller  | ranges of ids, each from (included) and to (not included; nil: the end)        |
+ * | RANGES    | sender  | per range: its parts (to, records, fingerprint), or its records (id, fingerprint) |
+ * | PING      | opener  | nonce; answered by PONG with the same, on a channel of its own                 |
+ *
+ * Actors and log ids are 16 bytes, fingerprints 8; version vectors as in version-vector.ts; a descriptor is the
+ * array dimension, metric (1 cosine, 2 l2, 3 dot), model id or nil. Decoding is total: any bytes give a frame
+ * or `SYNC_FRAME_CORRUPT`, `SYNC_FRAME_TOO_LARGE`, `SYNC_PROTOCOL_VERSION`, at a cost within the bytes' length.
+ */
+import { unreachable } from '../../assert.ts'
+import { bytesToHex, hexToBytes } from '../../bytes.ts'
+import { isErrorCode, SqliteVectorError, type ErrorCode } from '../../errors.ts'
+import {
+  CONTROL_FRAME_BYTES_MAX,
+  DIMENSION_MAX,
+  ID_BYTES_MAX,
+  MODEL_ID_BYTES_MAX,
+  NEED_IDS_MAX,
+  NODE_ID_BYTES_MAX,
+  RANGE_LEAF_RECORDS,
+  RANGE_PARTS,
+  RANGES_ASKED_MAX,
+  SHARD_ID_BYTES_MAX,
+  SOURCES_MAX,
+} from '../../limits.ts'
+import { corrupt, FRAME_HEAD_BYTES, openFrame, sealFrame, type FrameType } from './frame.ts'
+import {
+  binary,
+  bytesField,
+  decodeArray,
+  encodeArray,
+  integerField,
+  textField,
+  type HeaderValue,
+} from './messagepack.ts'
+import type { ActorId, VersionVector } from '../../model/types.ts'
+import { decodeVector, EMPTY_VECTOR, encodeVector } from '../../model/version-vector.ts'
+import { type IdRange, type RangeAnswer } from '../../store/replica/types.ts'
+import { type Metric } from '../../model/records.ts'
+
+/** What two peers must have in common about a shard. */
+export interface ShardDescriptor {
+  readonly dimension: number
+  readonly metric: Metric
+  readonly modelId: string | null
+}
+
+/** Who the puller is. */
+export interface HelloFrame {
+  readonly type: 'hello'
+  readonly nodeId: string
+  readonly actor: ActorId
+  /** Sum of the numbers of the codecs that the puller can read (codecs.ts). Left out: none. */
+  readonly codecs?: number
+}
+
+/** What the puller wants. */
+export interface SubscribeFrame {
+  readonly type: 'subscribe'
+  readonly shardId: string
+  /** null while the puller has no such shard and takes the sender's. */
+  readonly shard: ShardDescriptor | null
+  /** The feed that `cursor` belongs to; null for none. */
+  readonly logId: string | null
+  readonly cursor: number
+  readonly versionVector: VersionVector
+  /** Whether the sender goes on after CAUGHT_UP. */
+  readonly live: boolean
+  /** What the puller holds beyond its version vector: no reason to skip it, but names that are taken. */
+  readonly ahead: VersionVector
+}
+
+/** The sender's answer. */
+export interface WelcomeFrame {
+  readonly type: 'welcome'
+  readonly nodeId: string
+  readonly actor: ActorId
+  readonly logId: string
+  /** null when the sender has no such shard for this peer. */
+  readonly shard: ShardDescriptor | null
+  /** Where reading begins: the puller's cursor when it was honoured, else 0. */
+  readonly cursor: number
+}
+
+/** Everything up to `head` was sent or skipped. */
+export interface CaughtUpFrame {
+  readonly type: 'caughtUp'
+  readonly head: number
+  readonly versionVector: VersionVector
+  /** 16 hexadecimal digits; null while the sender holds writes beyond the version vector. */
+  readonly fingerprint: string | null
+  readonly recordCount: number
+  /** What the sender has forgotten the deletes of. */
+  readonly gcFloor: VersionVector
+  /** What the sender holds beyond its version vector; left out when empty. */
+  readonly ahead: VersionVector
+}
+
+/** Records to be sent whole, by id. */
+export interface NeedFrame {
+  readonly type: 'need'
+  readonly ids: readonly string[]
+}
+
+/** What does the sender hold of these ranges? */
+export interface CompareFrame {
+  readonly type: 'compare'
+  readonly ranges: readonly IdRange[]
+  /** By what was written, not only by names. */
+  readonly payloads?: boolean
+}
+
+/** The answers to COMPARE, in its order. */
+export interface RangesFrame {
+  readonly type: 'ranges'
+  readonly answers: readonly RangeAnswer[]
+}
+
+/** Committed up to `cursor`. */
+export interface AckFrame {
+  readonly type: 'ack'
+  readonly cursor: number
+  readonly versionVector: VersionVector | null
+}
+
+/** The other side gives up. */
+export interface ErrorFrame {
+  readonly type: 'error'
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+/** The puller wants no more. */
+export interface DoneFrame {
+  readonly type: 'done'
+}
+
+/** The opener of the channel asks the other side to subscribe on it. */
+export interface InviteFrame {
+  readonly type: 'invite'
+  readonly shardId: string
+  /** Whether the subscription is to go on after CAUGHT_UP. */
+  readonly live: boolean
+}
+
+/**
+ * The next BATCH holds writes of the sender's own, ahead of relayed ones that lie before them in its
+ * feed: its `through` is the cursor as it was. After it the vector may be joined.
+ */
+export interface AheadFrame {
+  readonly type: 'ahead'
+  readonly versionVector: VersionVector
+}
+
+/** The puller holds this too, whoever brought it: nobody need send it. Only what is new since the last. */
+export interface HoldsFrame {
+  readonly type: 'holds'
+  readonly versionVector: VersionVector
+  /**
+   * Whose feeds the puller follows live, in order; each sends it its own writes. Left out when that is as it was
+   * said last.
+   */
+  readonly sources?: readonly ActorId[]
+}
+
+/** A sign of life; `pong` answers `ping`. */
+export interface PingFrame {
+  readonly type: 'ping' | 'pong'
+  readonly nonce: number
+}
+
+/** Every frame but BATCH and RECORDS. */
+export type ControlFrame =
+  | HelloFrame
+  | SubscribeFrame
+  | WelcomeFrame
+  | CaughtUpFrame
+  | AckFrame
+  | ErrorFrame
+  | DoneFrame
+  | InviteFrame
+  | AheadFrame
+  | HoldsFrame
+  | NeedFrame
+  | CompareFrame
+  | RangesFrame
+  | PingFrame
+
+/** Longest message of an ERROR, in UTF-16 units; the rest is cut. */
+const MESSAGE_UNITS_MAX = 500
+
+const METRICS: readonly Metric[] = ['cosine', 'l2', 'dot']
+
+const REMOTE_FAILED_NUMBER = 8
+
+/** Codes that travel, by number. A failure of another kind travels as SYNC_REMOTE_FAILED. */
+export const WIRE_ERROR_NUMBERS: Readonly<Partial<Record<ErrorCode, number>>> = {
+  SYNC_FRAME_CORRUPT: 1,
+  SYNC_FRAME_TOO_LARGE: 2,
+  SYNC_PROTOCOL_VERSION: 3,
+  SYNC_PROTOCOL_VIOLATION: 4,
+  SYNC_SHARD_UNKNOWN: 5,
+  SYNC_SHARD_MISMATCH: 6,
+  SYNC_DIVERGED: 7,
+  SYNC_REMOTE_FAILED: REMOTE_FAILED_NUMBER,
+  SYNC_CLOSED: 9,
+  SYNC_IDENTITY_RENEWED: 10,
+  SYNC_ALREADY_LIVE: 15,
+  SYNC_FORBIDDEN: 16,
+}
+
+const CODE_BY_NUMBER = new Map<number, ErrorCode>(
+  Object.entries(WIRE_ERROR_NUMBERS).map(([code, number]) => [number, code as ErrorCode]),
+)
+
+/** The bytes of `frame`. */
+export function encodeFrame(frame: ControlFrame): Uint8Array {
+  const body = encodeArray(bodyOf(frame))
+  const bytes = new Uint8Array(FRAME_HEAD_BYTES + body.byteLength)
+  bytes.set(body, FRAME_HEAD_BYTES)
+  return sealFrame(frame.type, bytes)
+}
+
+/**
+ * The frame that `bytes` are, BATCH excepted.
+ * @throws `SYNC_FRAME_CORRUPT`, `SYNC_FRAME_TOO_LARGE`, `SYNC_PROTOCOL_VERSION`
+ */
+export function decodeFrame(bytes: Uint8Array): ControlFrame {
+  if (bytes.byteLength > CONTROL_FRAME_BYTES_MAX) {
+    throw new SqliteVectorError(
+      'SYNC_FRAME_TOO_LARGE',
+      `a frame of ${bytes.byteLength} bytes that carries no records; at most ${CONTROL_FRAME_BYTES_MAX}`,
+    )
+  }
+  const type = openFrame(bytes)
+  if (type === 'batch' || type === 'records' || type === 'members') {
+    throw corrupt(`${type.toUpperCase()} where another frame is due`)
+  }
+  const { values, end } = decodeArray(bytes, FRAME_HEAD_BYTES, BODY_VALUES[type])
+  if (end !== bytes.byteLength) throw corrupt('bytes after the body')
+  return BODY_READERS[type](values)
+}
+
+/** How a failure of ours is told to the peer: never a path or another's data. */
+export function errorToFrame(error: unknown): ErrorFrame {
+  if (error instanceof SqliteVectorError) {
+    if (error.code in WIRE_ERROR_NUMBERS) {
+      return { type: 'error', code: error.code, message: error.message }
+    }
+    return { type: 'error', code: 'SYNC_REMOTE_FAILED', message: `failed with ${error.code}` }
+  }
+  return { type: 'error', code: 'SYNC_REMOTE_FAILED', message: 'failed unexpectedly' }
+}
+
+/** What a peer's ERROR means here. A peer that closes may come back: it is not we who were closed. */
+export function frameToError(frame: ErrorFrame): SqliteVectorError {
+  if (frame.code === 'SYNC_CLOSED') {
+    return new SqliteVectorError('SYNC_REMOTE_FAILED', `the peer closes: ${frame.message}`)
+  }
+  return new SqliteVectorError(frame.code, `the peer reports: ${frame.message}`)
+}
+
+function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
+  switch (frame.type) {
+    case 'hello':
+      return frame.codecs === undefined
+        ? [frame.nodeId, hexField(frame.actor)]
+        : [frame.nodeId, hexField(frame.actor), frame.codecs]
+    case 'subscribe':
+      return [
+        frame.shardId,
+        descriptorField(frame.shard),
+        frame.logId === null ? null : hexField(frame.logId),
+        frame.cursor,
+        binary(encodeVector(frame.versionVector)),
+        frame.live,
+        ...(frame.ahead.size === 0 ? [] : [binary(encodeVector(frame.ahead))]),
+      ]
+    case 'welcome':
+      return [
+        frame.nodeId,
+        hexField(frame.actor),
+        hexField(frame.logId),
+        descriptorField(frame.shard),
+        frame.cursor,
+      ]
+    case 'caughtUp':
+      return [
+        frame.head,
+        binary(encodeVector(frame.versionVector)),
+        frame.fingerprint === null ? null : hexField(frame.fingerprint),
+        frame.recordCount,
+        ...caughtUpVectors(frame),
+      ]
+    case 'ack':
+      return [
+        frame.cursor,
+        frame.versionVector === null ? null : binary(encodeVector(frame.versionVector)),
+      ]
+    case 'error':
+      return [
+        WIRE_ERROR_NUMBERS[frame.code] ?? REMOTE_FAILED_NUMBER,
+        frame.message.slice(0, MESSAGE_UNITS_MAX).toWellFormed(),
+      ]
+    case 'done':
+      return []
+    case 'invite':
+      return frame.live ? [frame.shardId, true] : [frame.shardId]
+    case 'ahead':
+      return [binary(encodeVector(frame.versionVector))]
+    case 'holds':
+      return [
+        binary(encodeVector(frame.versionVector)),
+        ...(frame.sources === undefined ? [] : [hexField(frame.sources.join(''))]),
+      ]
+    case 'need':
+      return [frame.ids]
+    case 'compare':
+      return [
+        frame.ranges.map(({ from, to }) => [from, to]),
+        ...(frame.payloads === undefined ? [] : [frame.payloads]),
+      ]
+    case 'ranges':
+      return [frame.answers.map(answerField)]
+    case 'ping':
+    case 'pong':
+      return [frame.nonce]
+    default:
+      return unreachable(frame)
+  }
+}
+
+type ControlType = Exclude<FrameType, 'batch' | 'records' | 'members'>
+
+/** Values that the body of each frame has at least. */
+const BODY_VALUES: Readonly<Record<ControlType, number>> = {
+  hello: 2,
+  subscribe: 6,
+  welcome: 5,
+  caughtUp: 4,
+  ack: 2,
+  error: 2,
+  done: 0,
+  invite: 1,
+  ahead: 1,
+  holds: 1,
+  need: 1,
+  compare: 1,
+  ranges: 1,
+  ping: 1,
+  pong: 1,
+}
+
+type Values = readonly HeaderValue[]
+
+const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFrame>> = {
+  hello: ([nodeId, actor, codecs]) => ({
+    type: 'hello',
+    nodeId: nameField(nodeId, NODE_ID_BYTES_MAX, 'node id'),
+    actor: readHex(actor, 16, 'actor'),
+    ...(codecs === undefined ? {} : { codecs: positionField(codecs, 'codecs') }),
+  }),
+  subscribe: ([shardId, shard, logId, cursor, vector, live, ahead]) => ({
+    type: 'subscribe',
+    shardId: nameField(shardId, SHARD_ID_BYTES_MAX, 'shard id'),
+    shard: readDescriptor(shard),
+    logId: logId === null ? null : readHex(logId, 16, 'log id'),
+    cursor: positionField(cursor, 'cursor'),
+    versionVector: readVector(vector),
+    live: booleanField(live, 'live'),
+    ahead: ahead === undefined ? EMPTY_VECTOR : readVector(ahead),
+  }),
+  welcome: ([nodeId, actor, logId, shard, cursor]) => ({
+    type: 'welcome',
+    nodeId: nameField(nodeId, NODE_ID_BYTES_MAX, 'node id'),
+    actor: readHex(actor, 16, 'actor'),
+    logId: readHex(logId, 16, 'log id'),
+    shard: readDescriptor(shard),
+    cursor: positionField(cursor, 'cursor'),
+  }),
+  caughtUp: ([head, vector, fingerprint, recordCount, gcFloor, ahead]) => ({
+    type: 'caughtUp',
+    head: positionField(head, 'head'),
+    versionVector: readVector(vector),
+    fingerprint: fingerprint === null ? null : readHex(fingerprint, 8, 'fingerprint'),
+    recordCount: positionField(recordCount, 'number of records'),
+    gcFloor: gcFloor === undefined ? EMPTY_VECTOR : readVector(gcFloor),
+    ahead: ahead === undefined ? EMPTY_VECTOR : readVector(ahead),
+  }),
+  ack: ([cursor, vector]) => ({
+    type: 'ack',
+    cursor: positionField(cursor, 'cursor'),
+    versionVector: vector === null ? null : readVector(vector),
+  }),
+  error: ([number, message]) => readError(number, message),
+  done: () => ({ type: 'done' }),
+  invite: ([shardId, live]) => ({
+    type: 'invite',
+    shardId: nameField(shardId, SHARD_ID_BYTES_MAX, 'shard id'),
+    live: live === undefined ? false : booleanField(live, 'live'),
+  }),
+  ahead: ([vector]) => ({ type: 'ahead', versionVector: readVector(vector) }),
+  holds: ([vector, sources]) => ({
+    type: 'holds',
+    versionVector: readVector(vector),
+    ...(sources === undefined ? {} : { sources: readActors(sources) }),
+  }),
+  need: ([ids]) => ({
+    type: 'need',
+    ids: listField(ids, NEED_IDS_MAX, 'ids').map((id) => nameField(id, ID_BYTES_MAX, 'id')),
+  }),
+  compare: ([ranges, payloads]) => ({
+    type: 'compare',
+    ranges: listField(ranges, RANGES_ASKED_MAX, 'ranges').map(readRange),
+    ...(payloads === undefined ? {} : { payloads: booleanField(payloads, 'payloads') }),
+  }),
+  ranges: ([answers]) => ({
+    type: 'ranges',
+    answers: listField(answers, RANGES_ASKED_MAX, 'answers').map(readAnswer),
+  }),
+  ping: ([nonce]) => ({ type: 'ping', nonce: positionField(nonce, 'nonce') }),
+  pong: ([nonce]) => ({ type: 'pong', nonce: positionField(nonce, 'nonce') }),
+}
+
+type Field = HeaderValue | undefined
+
+/** A number that a later release uses is not a reason to fail on: the message says what it is. */
+function readError(number: Field, message: Field): ErrorFrame {
+  const code = CODE_BY_NUMBER.get(integerField(number, 0, 65_535, 'number of the error'))
+  return {
+    type: 'error',
+    code: isErrorCode(code) ? code : 'SYNC_REMOTE_FAILED',
+    message: textField(message, MESSAGE_UNITS_MAX * 3, 'message'),
+  }
+}
+
+function readDescriptor(value: Field): ShardDescriptor | null {
+  if (value === null) return null
+  if (!Array.isArray(value) || value.length < 3) throw corrupt('no descriptor of a shard')
+  const [dimension, metric, modelId] = value as Values
+  const name = METRICS[integerField(metric, 1, METRICS.length, 'metric') - 1]
+  return {
+    dimension: integerField(dimension, 1, DIMENSION_MAX, 'dimension'),
+    metric: name as Metric,
+    modelId: modelId === null ? null : nameField(modelId, MODEL_ID_BYTES_MAX, 'model id'),
+  }
+}
+
+/** The floor and what is ahead: from the end, empty ones are left out. */
+function caughtUpVectors({ gcFloor, ahead }: CaughtUpFrame): HeaderValue[] {
+  if (ahead.size > 0) return [binary(encodeVector(gcFloor)), binary(encodeVector(ahead))]
+  return gcFloor.size > 0 ? [binary(encodeVector(gcFloor))] : []
+}
+
+function descriptorField(shard: ShardDescriptor | null): HeaderValue {
+  if (shard === null) return null
+  return [shard.dimension, METRICS.indexOf(shard.metric) + 1, shard.modelId]
+}
+
+function readVector(value: Field): VersionVector {
+  const vector = decodeVector(bytesField(value, 1, CONTROL_FRAME_BYTES_MAX, 'version vector'))
+  if (vector === null) throw corrupt('no canonical version vector')
+  return vector
+}
+
+/** Actors one after the other, in order and each once, so that equal sets have equal bytes. */
+function readActors(value: Field): readonly ActorId[] {
+  const hex = bytesToHex(bytesField(value, 0, SOURCES_MAX * 16, 'list of actors'))
+  const actors: ActorId[] = []
+  for (let at = 0; at < hex.length; at += 32) actors.push(hex.slice(at, at + 32))
+  const isCanonical = actors.every(
+    (actor, n) => actor.length === 32 && (actors[n - 1] ?? '') < actor,
+  )
+  if (!isCanonical) throw corrupt('a list of actors out of order')
+  return actors
+}
+
+function readRange(value: HeaderValue): IdRange {
+  const [from, to] = listField(value, 2, 'a range')
+  return {
+    from: textField(from, ID_BYTES_MAX, 'start of a range'),
+    to: to === null ? null : nameField(to, ID_BYTES_MAX, 'end of a range'),
+  }
+}
+
+const ANSWER_PARTS = 0
+const ANSWER_LIST = 1
+
+function answerField(answer: RangeAnswer): HeaderValue {
+  if (answer.type === 'list') {
+    return [ANSWER_LIST, answer.records.map(({ id, hash }) => [id, hexField(hash)])]
+  }
+  const parts = answer.parts.map(({ to, count, fingerprint }) => [to, count, hexField(fingerprint)])
+  return [ANSWER_PARTS, parts]
+}
+
+function readAnswer(value: HeaderValue): RangeAnswer {
+  const [kind, given] = listField(value, 2, 'an answer')
+  if (integerField(kind, ANSWER_PARTS, ANSWER_LIST, 'kind of an answer') === ANSWER_LIST) {
+    const records = listField(given, RANGE_LEAF_RECORDS, 'records of a range').map((each) => {
+      const [id, hash] = listField(each, 2, 'a record')
+      return { id: nameField(id, ID_BYTES_MAX, 'id'), hash: readHex(hash, 8, 'fingerprint') }
+    })
+    return { type: 'list', records }
+  }
+  const parts = listField(given, RANGE_PARTS, 'parts of a range').map((each) => {
+    const [to, count, fingerprint] = listField(each, 3, 'a part')
+    return {
+      to: to === null ? null : nameField(to, ID_BYTES_MAX, 'end of a part'),
+      count: positionField(count, 'number of records'),
+      fingerprint: readHex(fingerprint, 8, 'fingerprint'),
+    }
+  })
+  return { type: 'parts', parts }
+}
+
+function listField(value: Field, countMax: number, what: string): readonly HeaderValue[] {
+  if (!Array.isArray(value) || value.length > countMax) {
+    throw corrupt(`${what} is no list of at most ${countMax}`)
+  }
+  return value as readonly HeaderValue[]
+}
+
+function nameField(value: Field, bytesMax: number, what: string): string {
+  const name = textField(value, bytesMax, what)
+  if (name.length === 0) throw corrupt(`${what} is empty`)
+  return name
+}
+
+function positionField(value: Field, what: string): number {
+  return integerField(value, 0, Number.MAX_SAFE_INTEGER, what)
+}
+
+function booleanField(value: Field, what: string): boolean {
+  if (typeof value !== 'boolean') throw corrupt(`${what} is neither true nor false`)
+  return value
+}
+
+function readHex(value: Field, byteCount: number, what: string): string {
+  return bytesToHex(bytesField(value, byteCount, byteCount, what))
+}
+
+function hexField(hex: string): Uint8Array {
+  return binary(hexToBytes(hex))
+}

@@ -1,0 +1,412 @@
+/**
+ * Trust: which certificates may talk to us. Pinned certificates, each named by its fingerprint, and
+ * the authorities of clusters, kept in a folder as `trust.json`.
+ *
+ * An entry holds the whole certificate because TLS itself must refuse strangers (it serves as the
+ * trust anchor). That alone would let a pinned node vouch for others, so every connection's leaf is
+ * judged here as well: it is pinned itself, or an authority issued it and has not revoked it, and it is
+ * within its time. Nobody is trusted by default.
+ *
+ * Other processes change the file too (a command that pins a peer while a server runs), so
+ * {@link TrustList.refresh} rereads it when it changed; every change is announced, so that the
+ * transport can end connections of a peer that was removed.
+ */
+import { X509Certificate } from 'node:crypto'
+import { mkdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { SqliteVectorError } from '../../errors.ts'
+import {
+  AUTHORITIES_MAX,
+  INVITES_MAX,
+  KNOWN_NODES_MAX,
+  NODE_ID_BYTES_MAX,
+  TRUST_ENTRIES_MAX,
+} from '../../limits.ts'
+import { nameGiven } from '../../options.ts'
+import { certificateFingerprint, certificateToPem } from './certificate.ts'
+import { commonName, verifyRevocations } from './authority.ts'
+import type { Revocations } from './authority.ts'
+import { writeFileAtomic } from '../../private-files.ts'
+
+const TRUST_FILE = 'trust.json'
+const TRUST_VERSION = 1
+
+/** One certificate that is trusted: a peer's own, or an authority's. */
+export interface TrustEntry {
+  /** SHA-256 of the certificate (DER), 64 lowercase hexadecimal digits. */
+  readonly fingerprint: string
+  readonly certificatePem: string
+  /** What people call the peer or the cluster; a label, no proof. */
+  readonly nodeId: string | null
+}
+
+/** What a leaf certificate is worth. */
+export type Verdict =
+  | {
+      readonly trusted: true
+      readonly fingerprint: string
+      /** The label of its pin, or the name that the authority certified. */
+      readonly nodeId: string | null
+      readonly by: 'pin' | 'authority'
+    }
+  | {
+      readonly trusted: true
+      readonly fingerprint: string
+      readonly nodeId: null
+      /** It may ask to join, and nothing else. */
+      readonly by: 'invite'
+      /** Names the invitation: fingerprint of its certificate. */
+      readonly invite: string
+    }
+  | { readonly trusted: false; readonly fingerprint: string; readonly reason: string }
+
+interface TrustFile {
+  readonly version: number
+  readonly entries: readonly TrustEntry[]
+  readonly authorities: readonly TrustEntry[]
+  /** Signed lists, the newest of each authority. */
+  readonly revocations: readonly string[]
+  /** The certificate that a node of that name showed last. */
+  readonly known: Readonly<Record<string, string>>
+  readonly invites?: readonly Invite[]
+}
+
+/** Lets whoever holds its key ask to join, once. */
+export interface Invite {
+  /** Certificate of the key that guests show leaves of. */
+  readonly certificatePem: string
+  /** Milliseconds since 1970. */
+  readonly notAfterMs: number
+  readonly isUsed: boolean
+}
+
+interface State {
+  readonly pins: Map<string, TrustEntry>
+  readonly authorities: Map<string, TrustEntry>
+  readonly revocations: Map<string, Revocations>
+  readonly known: Map<string, string>
+  readonly invites: Map<string, Invite>
+}
+
+/** The peers that one node trusts. */
+export class TrustList {
+  readonly #path: string | null
+  #state: State = emptyState()
+  #stamp: string | null = null
+  #isUnsaved = false
+  readonly #listeners = new Set<() => void>()
+
+  private constructor(path: string | null) {
+    this.#path = path
+  }
+
+  /** The list kept in `folder`; empty where there is none. @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` */
+  static open(folder: string): TrustList {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const list = new TrustList(join(folder, TRUST_FILE))
+    list.refresh()
+    return list
+  }
+
+  /** A list that lives in memory only. */
+  static inMemory(): TrustList {
+    return new TrustList(null)
+  }
+
+  /**
+   * Pins a peer's certificate (PEM; the first one counts). Pinning it again changes its label.
+   * @throws TypeError when it is no certificate; RangeError when the list is full
+   */
+  add(certificatePem: string, nodeId: string | null = null): TrustEntry {
+    const entry = trustEntry(certificatePem, nodeId)
+    this.#put((state) => state.pins, entry, TRUST_ENTRIES_MAX, 'peers')
+    return entry
+  }
+
+  /**
+   * Trusts every certificate that this authority issued and has not revoked.
+   * @throws TypeError when it is no authority's certificate; RangeError when there are too many
+   */
+  addAuthority(certificatePem: string, clusterName: string | null = null): TrustEntry {
+    const entry = trustEntry(certificatePem, clusterName)
+    if (!new X509Certificate(entry.certificatePem).ca) {
+      throw new TypeError('certificatePem must be the certificate of an authority (CA:TRUE)')
+    }
+    this.#put((state) => state.authorities, entry, AUTHORITIES_MAX, 'authorities')
+    return entry
+  }
+
+  /**
+   * Takes an authority's signed list of revoked certificates; an older one than we have changes nothing.
+   * True when it was new. @throws TypeError when no authority that we trust signed it
+   */
+  addRevocations(signed: string): boolean {
+    this.refresh()
+    const list = this.#verified(signed, this.#state)
+    const current = this.#state.revocations.get(list.authority)
+    if (current !== undefined && current.number >= list.number) return false
+    this.#state.revocations.set(list.authority, list)
+    this.#changed()
+    return true
+  }
+
+  /** Lets a guest in who shows a leaf of this certificate, until it is used or its time is over. */
+  addInvite(certificatePem: string, notAfterMs: number, nowMs: number): string {
+    const { fingerprint } = trustEntry(certificatePem, null)
+    this.refresh()
+    const { invites } = this.#state
+    for (const [old, invite] of invites) {
+      if (invite.isUsed || invite.notAfterMs < nowMs) invites.delete(old)
+    }
+    if (invites.size >= INVITES_MAX) {
+      throw new RangeError(`a node gives out at most ${INVITES_MAX} invitations at a time`)
+    }
+    invites.set(fingerprint, { certificatePem, notAfterMs, isUsed: false })
+    this.#changed()
+    return fingerprint
+  }
+
+  /** Uses an invitation up, durably; false when it was, has expired, or is none. */
+  useInvite(fingerprint: string, nowMs: number): boolean {
+    this.refresh()
+    const invite = this.#state.invites.get(fingerprint)
+    if (invite === undefined || invite.isUsed || invite.notAfterMs < nowMs) return false
+    this.#state.invites.set(fingerprint, { ...invite, isUsed: true })
+    // Nobody is told: the guest is still to be given its certificate over the connection that it has.
+    this.#write()
+    return true
+  }
+
+  /** Forgets a peer or an authority; open connections that rest on it end. True when there was one. */
+  remove(fingerprint: string): boolean {
+    this.refresh()
+    const { pins, authorities } = this.#state
+    const isPin = pins.delete(fingerprint)
+    const isAuthority = authorities.delete(fingerprint)
+    if (isPin || isAuthority) this.#changed()
+    return isPin || isAuthority
+  }
+
+  list(): readonly TrustEntry[] {
+    return [...this.#state.pins.values()]
+  }
+
+  authorities(): readonly TrustEntry[] {
+    return [...this.#state.authorities.values()]
+  }
+
+  get(fingerprint: string): TrustEntry | undefined {
+    return this.#state.pins.get(fingerprint)
+  }
+
+  /** Whether a node that showed this certificate before may still be trusted; its connection decides. */
+  mayTrust(fingerprint: string): boolean {
+    return this.#state.pins.has(fingerprint) || this.#state.authorities.size > 0
+  }
+
+  /** What a connection's leaf certificate (DER) is worth at `nowMs`. */
+  judge(leaf: Uint8Array, nowMs: number): Verdict {
+    const fingerprint = certificateFingerprint(leaf)
+    const refused = (reason: string): Verdict => ({ trusted: false, fingerprint, reason })
+    let certificate: X509Certificate
+    try {
+      certificate = new X509Certificate(leaf)
+    } catch {
+      return refused('it cannot be read')
+    }
+    for (const list of this.#state.revocations.values()) {
+      if (list.fingerprints.has(fingerprint)) return refused('it was revoked')
+    }
+    if (certificate.validToDate.getTime() < nowMs) return refused('it has expired')
+    if (certificate.validFromDate.getTime() > nowMs) return refused('it is not valid yet')
+    const pin = this.#state.pins.get(fingerprint)
+    if (pin !== undefined) return { trusted: true, fingerprint, nodeId: pin.nodeId, by: 'pin' }
+    for (const authority of this.#state.authorities.values()) {
+      const issuer = new X509Certificate(authority.certificatePem)
+      if (certificate.ca || !certificate.checkIssued(issuer)) continue
+      if (!certificate.verify(issuer.publicKey)) continue
+      return { trusted: true, fingerprint, nodeId: commonName(certificate), by: 'authority' }
+    }
+    for (const [invite, { certificatePem, notAfterMs, isUsed }] of this.#state.invites) {
+      const issuer = new X509Certificate(certificatePem)
+      if (certificate.ca || !certificate.checkIssued(issuer)) continue
+      if (!certificate.verify(issuer.publicKey)) continue
+      if (isUsed) return refused('its invitation was used')
+      if (notAfterMs < nowMs) return refused('its invitation has expired')
+      return { trusted: true, fingerprint, nodeId: null, by: 'invite', invite }
+    }
+    return refused('nobody we trust vouches for it')
+  }
+
+  /** The trust anchors for TLS: pins and authorities, concatenated. Empty refuses everybody. */
+  anchorsPem(): string {
+    const anchors = [...this.list(), ...this.authorities(), ...this.#state.invites.values()]
+    return anchors.map((anchor) => anchor.certificatePem).join('')
+  }
+
+  /**
+   * Notes the certificate that a node of this name showed; {@link save} keeps it. Returns the one it
+   * showed before, when that was another; null when it is the same or the first.
+   */
+  notice(nodeId: string, fingerprint: string): string | null {
+    const { known } = this.#state
+    const before = known.get(nodeId) ?? null
+    if (before === fingerprint) return null
+    if (before === null && known.size >= KNOWN_NODES_MAX) {
+      // The name seen first goes: a node that comes back after so many others counts as new.
+      for (const oldest of known.keys()) {
+        known.delete(oldest)
+        break
+      }
+    }
+    known.set(nodeId, fingerprint)
+    this.#isUnsaved = true
+    return before
+  }
+
+  /** Calls `listener` after every change of who is trusted, whoever made it; the result ends that. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Rereads the file when another process changed it. */
+  refresh(): void {
+    if (this.#path === null) return
+    const stamp = fileStamp(this.#path)
+    if (stamp === this.#stamp) return
+    const isFirst = this.#stamp === null
+    const before = fingerprintOfTrust(this.#state)
+    // A file that cannot be read changes nothing, and is tried again the next time.
+    this.#state = stamp === '' ? emptyState() : this.#read(this.#path)
+    this.#stamp = stamp
+    if (!isFirst && fingerprintOfTrust(this.#state) !== before) this.#announce()
+  }
+
+  #put(
+    select: (state: State) => Map<string, TrustEntry>,
+    entry: TrustEntry,
+    most: number,
+    what: string,
+  ): void {
+    this.refresh()
+    const entries = select(this.#state)
+    if (!entries.has(entry.fingerprint) && entries.size >= most) {
+      throw new RangeError(`a trust list holds at most ${most} ${what}`)
+    }
+    entries.set(entry.fingerprint, entry)
+    this.#changed()
+  }
+
+  /** Writes what was noticed; everything else is written when it changes. */
+  save(): void {
+    if (this.#isUnsaved) this.#write()
+  }
+
+  #changed(): void {
+    this.#write()
+    this.#announce()
+  }
+
+  #write(): void {
+    this.#isUnsaved = false
+    if (this.#path === null) return
+    const file: TrustFile = {
+      version: TRUST_VERSION,
+      entries: this.list(),
+      authorities: this.authorities(),
+      revocations: [...this.#state.revocations.values()].map((list) => list.signed),
+      known: Object.fromEntries(this.#state.known),
+      invites: [...this.#state.invites.values()],
+    }
+    writeFileAtomic(this.#path, `${JSON.stringify(file, null, 2)}\n`, 0o600)
+    this.#stamp = fileStamp(this.#path)
+  }
+
+  #announce(): void {
+    for (const listener of this.#listeners) listener()
+  }
+
+  #verified(signed: string, state: State): Revocations {
+    for (const { certificatePem } of state.authorities.values()) {
+      const list = verifyRevocations(signed, certificatePem)
+      if (list !== null) return list
+    }
+    throw new TypeError('no trusted authority signed this list of revocations')
+  }
+
+  #read(path: string): State {
+    try {
+      const file = JSON.parse(readFileSync(path, 'utf8')) as Partial<TrustFile>
+      if (file.version !== TRUST_VERSION || !Array.isArray(file.entries)) {
+        throw new TypeError(`expected version ${TRUST_VERSION} and a list of entries`)
+      }
+      const state = emptyState()
+      fillEntries(state.pins, file.entries)
+      fillEntries(state.authorities, file.authorities ?? [])
+      for (const signed of file.revocations ?? []) {
+        const list = this.#verified(signed, state)
+        state.revocations.set(list.authority, list)
+      }
+      for (const [nodeId, fingerprint] of Object.entries(file.known ?? {})) {
+        if (typeof fingerprint === 'string') state.known.set(nodeId, fingerprint)
+      }
+      for (const { certificatePem, notAfterMs, isUsed } of file.invites ?? []) {
+        if (typeof notAfterMs !== 'number' || typeof isUsed !== 'boolean')
+          throw new TypeError('an invitation without an end')
+        const { fingerprint } = trustEntry(certificatePem, null)
+        state.invites.set(fingerprint, { certificatePem, notAfterMs, isUsed })
+      }
+      return state
+    } catch (error) {
+      throw new SqliteVectorError('TRANSPORT_IDENTITY_INVALID', `${path} is no trust list`, {
+        cause: error,
+      })
+    }
+  }
+}
+
+function emptyState(): State {
+  return {
+    pins: new Map(),
+    authorities: new Map(),
+    revocations: new Map(),
+    known: new Map(),
+    invites: new Map(),
+  }
+}
+
+/** The certificate is the truth; a fingerprint written beside it is for people. */
+function fillEntries(into: Map<string, TrustEntry>, entries: readonly TrustEntry[]): void {
+  for (const { certificatePem, nodeId } of entries) {
+    const entry = trustEntry(certificatePem, typeof nodeId === 'string' ? nodeId : null)
+    into.set(entry.fingerprint, entry)
+  }
+}
+
+function trustEntry(certificatePem: string, nodeId: string | null): TrustEntry {
+  if (nodeId !== null) nameGiven('nodeId', nodeId, NODE_ID_BYTES_MAX)
+  let der: Uint8Array
+  try {
+    der = new X509Certificate(certificatePem).raw
+  } catch (error) {
+    throw new TypeError('certificatePem must be a certificate in PEM form', { cause: error })
+  }
+  return Object.freeze({
+    fingerprint: certificateFingerprint(der),
+    certificatePem: certificateToPem(der),
+    nodeId,
+  })
+}
+
+/** Tells whether two states trust the same: what was merely noticed does not count. */
+function fingerprintOfTrust({ pins, authorities, revocations, invites }: State): string {
+  const lists = [...revocations.values()].map((list) => list.signed)
+  return JSON.stringify([[...pins.values()], [...authorities.values()], lists, [...invites.keys()]])
+}
+
+/** Changes whenever the file is replaced; empty when there is none. */
+function fileStamp(path: string): string {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false })
+  return stat === undefined ? '' : `${stat.ino}:${stat.mtimeNs}:${stat.size}`
+}

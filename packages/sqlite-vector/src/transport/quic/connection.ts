@@ -1,0 +1,633 @@
+/**
+ * One QUIC connection: authenticates the peer, hands out channels, says how it ended.
+ *
+ *   handshaking ──leaf trusted──► open ──peer's control stream──► accepted
+ *        any ──close, error, timeout──► ended ──drained──► gone
+ *
+ * Datagrams and timers are quic-pump.ts's business, sockets the endpoint's. Invariants:
+ *   C1  No byte of a peer is shown, and no channel of it delivered, before its leaf certificate was judged;
+ *       that is done on every connection, resumed ones included.
+ *   C2  `end` is set once; from then on every call rejects with it, reads after what had arrived.
+ *   C3  Before the handshake is done (early data, which can be replayed) a channel that was opened for it
+ *       sends at most EARLY_FRAMES_MAX frames, all together EARLY_BYTES_MAX bytes; the rest waits. What came
+ *       so, also the name of the peer's process, makes no connection preferred to another.
+ *
+ * Each side opens one control stream (quic-control.ts), which names its process. The listener does so when it
+ * has taken the peer in, so its arrival tells the dialler that it is accepted: in TLS 1.3 a client's handshake
+ * ends before the server has judged its certificate.
+ *
+ * Reference: RFC 9000 §5, §10; RFC 9001 §4.1.2, §4.6.
+ */
+import { assert, must } from '../../assert.ts'
+import { SqliteVectorError } from '../../errors.ts'
+import { CHANNEL_QUANTUM_BYTES, EARLY_BYTES_MAX } from '../../limits.ts'
+import { AsyncQueue, abortable, throwIfAborted } from '../abortable.ts'
+import { formatAddress } from '../address.ts'
+import type { HostPort } from '../address.ts'
+import { certificateFingerprint } from '../identity/certificate.ts'
+import type { NativeConnection } from './binding.ts'
+import { QuicChannel } from './channel.ts'
+import type { EarlyGate } from './channel.ts'
+import { controlParts, readControl } from './control.ts'
+import { CLOSE_CODE, describeEnd } from './errors.ts'
+import type { QuicPasses } from './passes.ts'
+import { QuicPump } from './pump.ts'
+import type { PumpHost } from './pump.ts'
+import { isBidirectional, QuicStream, STREAM_CODE, STREAM_TYPE } from './stream.ts'
+import type { StreamHost } from './stream.ts'
+import { StreamTurns } from './turns.ts'
+import type {
+  Channel,
+  ChannelOptions,
+  Connection,
+  ConnectionEnd,
+  ConnectionStats,
+  PeerIdentity,
+} from '../types.ts'
+
+const ID_BYTES = 20
+const REASON_BYTES_MAX = 256
+/** Readers who are asked one by one whether something has come for them. */
+const STARVED_ASKED_MAX = 8
+
+/** What QUIC counts besides. */
+export interface QuicConnectionStats extends ConnectionStats {
+  /** Bytes that may be under way at once. */
+  readonly congestionWindowBytes: number
+  /** Estimated rate of delivery in bytes per second. */
+  readonly deliveryRate: number
+  /** Size of the largest datagram sent now. */
+  readonly datagramBytes: number
+  /** Whether the handshake resumed an earlier session. */
+  readonly resumed: boolean
+  /** What became of data sent before the handshake was done. */
+  readonly earlyData: 'none' | 'taken' | 'refused'
+  /** Times that the peer's address changed. */
+  readonly pathChanges: number
+  /** Channels opened since the start, by either side. */
+  readonly channelsOpened: number
+}
+
+/** Why a peer is not taken in. */
+export interface Refusal {
+  readonly closeCode: number
+  /** What the peer is told. */
+  readonly toPeer: string
+  readonly end: ConnectionEnd
+}
+
+/** What a connection needs of the endpoint that owns it. */
+export interface ConnectionHost extends Pick<PumpHost, 'options' | 'datagramMemory' | 'transmit'> {
+  readonly shutdownRead: number
+  readonly shutdownWrite: number
+  /** Names this process on control streams. */
+  readonly instance: Uint8Array
+  random(byteLength: number): Uint8Array
+  /** What proves, after a restart, that we were the ones who gave out this connection id. */
+  resetToken(id: Uint8Array): bigint
+  readonly passes: QuicPasses
+  addId(id: Uint8Array, connection: QuicConnection): void
+  removeId(id: Uint8Array, connection: QuicConnection): void
+  /** Judges the leaf certificate; null where the peer showed none. */
+  judge(connection: QuicConnection, leaf: Uint8Array | null): PeerIdentity | Refusal
+  /** The peer is authenticated: frames can flow. */
+  onOpen(connection: QuicConnection): void
+  /** The handshake is done. */
+  onEstablished(connection: QuicConnection): void
+  /** The peer's control stream is here: it takes us, and its process has a name. */
+  onAccepted(connection: QuicConnection): void
+  /** The peer opened a channel that carries messages (quic-messages.ts). */
+  onMessages(connection: QuicConnection, channel: Channel): void
+  onSession(connection: QuicConnection, session: Uint8Array): void
+  onEnd(connection: QuicConnection): void
+  onGone(connection: QuicConnection): void
+}
+
+export interface ConnectionInit {
+  readonly isServer: boolean
+  readonly remote: HostPort
+  readonly sourceId: Uint8Array
+  readonly datagramBytes: number
+  /** The address that was dialled, as the pool knows it; null on the listening side. */
+  readonly dialled: string | null
+  /** True when a ticket was given to the engine. */
+  readonly resuming: boolean
+}
+
+export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGate {
+  readonly isServer: boolean
+  readonly dialled: string | null
+  readonly pump: QuicPump
+  readonly closed: Promise<ConnectionEnd>
+  /** Resolves when frames can be sent; rejects when the connection ends before. */
+  readonly opened: Promise<void>
+  /** Resolves when the handshake is done. */
+  readonly established: Promise<void>
+  /** Resolves when the peer has taken us in, too. */
+  readonly accepted: Promise<void>
+  /** Why it is not handed out any more; null while it is. */
+  retiredFor: string | null = null
+  readonly #host: ConnectionHost
+  readonly #init: ConnectionInit
+  readonly #streams = new Map<number, QuicStream>()
+  readonly #channels = new AsyncQueue<Channel>()
+  readonly #creditWaiters: (() => void)[] = []
+  readonly #turns = new StreamTurns<QuicStream>()
+  readonly #starved = new Set<QuicStream>()
+  readonly #opening = Promise.withResolvers<void>()
+  readonly #establishing = Promise.withResolvers<void>()
+  readonly #accepting = Promise.withResolvers<void>()
+  readonly #ending = Promise.withResolvers<ConnectionEnd>()
+  #remote: HostPort
+  #peer: PeerIdentity | null = null
+  #peerInstance: string | null = null
+  #end: ConnectionEnd | null = null
+  #isEstablished = false
+  #wasEarly = false
+  #earlyTaken = false
+  #earlyBytesLeft = EARLY_BYTES_MAX
+  #hasSession = false
+  #nextBidirectional: number
+  /** Above every bidirectional stream of the peer that was seen. */
+  #nextOfPeer: number
+  #channelsOpen = 0
+  #channelsOpened = 0
+  #idleSinceMs: number
+  #pathChanges = 0
+  #channelBytesSent = 0
+  #channelBytesReceived = 0
+
+  constructor(host: ConnectionHost, native: NativeConnection, init: ConnectionInit) {
+    this.#host = host
+    this.#init = init
+    this.isServer = init.isServer
+    this.dialled = init.dialled
+    this.#remote = init.remote
+    this.#nextBidirectional = init.isServer ? 1 : 0
+    this.#nextOfPeer = init.isServer ? 0 : 1
+    this.#idleSinceMs = host.options.clock.monotonicMs()
+    this.opened = this.#opening.promise
+    this.established = this.#establishing.promise
+    this.accepted = this.#accepting.promise
+    this.closed = this.#ending.promise
+    // Who dials looks at these; on the listening side nobody may.
+    for (const promise of [this.opened, this.established, this.accepted]) promise.catch(() => {})
+    this.pump = new QuicPump(this, native, init.datagramBytes)
+    host.addId(init.sourceId, this)
+  }
+
+  get native(): NativeConnection {
+    return this.pump.native
+  }
+
+  get options(): ConnectionHost['options'] {
+    return this.#host.options
+  }
+
+  get peer(): PeerIdentity {
+    return must(this.#peer, 'a connection is shown after its peer is known')
+  }
+
+  get remoteAddress(): string {
+    return formatAddress(this.#remote)
+  }
+
+  /** Authenticated and not ended. */
+  get isOpen(): boolean {
+    return this.#peer !== null && this.#end === null
+  }
+
+  /** Whether it was ever open. */
+  get wasOpen(): boolean {
+    return this.#peer !== null
+  }
+
+  get end(): ConnectionEnd | null {
+    return this.#end
+  }
+
+  /** Ended before the peer accepted it, for what may be the ticket's fault: other limits than it remembers. */
+  get failedByTicket(): boolean {
+    if (!this.#init.resuming || this.#end === null || this.#peerInstance !== null) return false
+    return this.#end.code === 'TRANSPORT_CLOSED' && this.#end.by !== 'us'
+  }
+
+  /** Names the peer's process; null until its control stream has arrived. */
+  get peerInstance(): string | null {
+    return this.#peerInstance
+  }
+
+  /** Since when no channel is open, on the monotonic clock; null while one is. */
+  get idleSinceMs(): number | null {
+    return this.#channelsOpen === 0 ? this.#idleSinceMs : null
+  }
+
+  get shutdownRead(): number {
+    return this.#host.shutdownRead
+  }
+
+  get shutdownWrite(): number {
+    return this.#host.shutdownWrite
+  }
+
+  /** The leaf certificate the peer showed, also in a handshake that failed. */
+  peerCertificate(): Uint8Array | null {
+    return this.native.peerCertChain()?.[0] ?? null
+  }
+
+  openChannel(options: ChannelOptions = {}): Promise<Channel> {
+    return this.openTyped(STREAM_TYPE.channel, options)
+  }
+
+  /** A channel of one of the types in STREAM_TYPE. */
+  async openTyped(type: number, options: ChannelOptions): Promise<Channel> {
+    throwIfAborted(options.signal)
+    for (;;) {
+      const error = this.endError()
+      if (error !== null) throw error
+      if (this.native.peerStreamsLeftBidi() > 0) break
+      await abortable<void>(options.signal, (resolve) => {
+        this.#creditWaiters.push(resolve)
+        return () => this.#creditWaiters.splice(this.#creditWaiters.indexOf(resolve), 1)
+      })
+    }
+    const stream = this.#openStream(this.#nextBidirectional, type, true)
+    this.#nextBidirectional += 4
+    return this.#channelOn(stream, options.early === true)
+  }
+
+  async *channels(): AsyncIterable<Channel> {
+    yield* this.#channels
+  }
+
+  stats(): QuicConnectionStats {
+    const path = this.pump.activePath()
+    return {
+      ...this.pump.counts(),
+      channelBytesSent: this.#channelBytesSent,
+      channelBytesReceived: this.#channelBytesReceived,
+      datagramsLost: this.native.stats().lost,
+      rttMs: this.#peer === null || path === undefined ? null : path.rtt,
+      congestionWindowBytes: path?.cwnd ?? 0,
+      deliveryRate: path?.deliveryRate ?? 0,
+      datagramBytes: this.pump.datagramBytes,
+      resumed: this.native.isResumed(),
+      earlyData: this.#earlyData(),
+      pathChanges: this.#pathChanges,
+      channelsOpen: this.#channelsOpen,
+      channelsOpened: this.#channelsOpened,
+    }
+  }
+
+  close(reason = ''): Promise<void> {
+    this.closeWith(CLOSE_CODE.normal, reason)
+    return Promise.resolve()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** Ends the connection with one of our codes; idempotent. */
+  closeWith(code: number, reason: string, end?: ConnectionEnd): void {
+    if (this.#end !== null) return
+    // A listener that never gets the end of our handshake cannot read that it is over.
+    if (!this.isServer && this.#peer !== null) this.pump.flush()
+    if (this.#end !== null) return
+    this.#keepSession()
+    const text = Buffer.from(reason, 'utf8').subarray(0, REASON_BYTES_MAX)
+    try {
+      this.native.close(true, code, text)
+    } catch (cause) {
+      // Done: the engine has closed it already.
+      assert(cause instanceof Error, 'the engine throws errors')
+    }
+    this.#settle(end ?? { by: 'us', code: 'TRANSPORT_CLOSED', reason: reason || 'closed by us' })
+    this.pump.flush()
+  }
+
+  /** The connection never came about: forget it without waiting for the peer. */
+  giveUp(end: ConnectionEnd): void {
+    this.closeWith(CLOSE_CODE.normal, end.reason, end)
+    this.pump.stop()
+  }
+
+  // What the pump calls.
+
+  datagramMemory(byteLength: number): Uint8Array {
+    return this.#host.datagramMemory(byteLength)
+  }
+
+  transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void {
+    this.#host.transmit(datagram, from, to)
+  }
+
+  passSoon(): void {
+    this.#host.passes.passSoon(this.pump)
+  }
+
+  progress(): void {
+    if (this.#end === null) this.#noticeEnd()
+    if (this.#end === null) this.#advance()
+    if (this.#end === null && this.#peer !== null) this.#serveStreams()
+  }
+
+  gone(error: Error | null): void {
+    if (this.#end === null && error === null) this.#noticeEnd()
+    if (this.#end === null) {
+      const reason = `the QUIC engine failed: ${error?.message ?? 'no reason given'}`
+      this.#settle({ by: 'error', code: 'TRANSPORT_CLOSED', reason })
+    }
+    this.#host.onGone(this)
+  }
+
+  isBlocked(): boolean {
+    return !this.#turns.isEmpty
+  }
+
+  wanted(): boolean {
+    return this.isOpen
+  }
+
+  // What streams and channels call.
+
+  endError(): SqliteVectorError | null {
+    return this.#end === null ? null : new SqliteVectorError(this.#end.code, this.#end.reason)
+  }
+
+  flushSoon(): void {
+    if (!this.pump.isGone) this.#host.passes.flushSoon(this.pump)
+  }
+
+  mayWrite(stream: QuicStream): boolean {
+    if (this.#turns.isEmpty) return true
+    this.#turns.arrive(stream)
+    this.passSoon()
+    return false
+  }
+
+  block(stream: QuicStream): void {
+    this.#turns.wait(stream)
+  }
+
+  unblock(stream: QuicStream): void {
+    this.#turns.leave(stream)
+  }
+
+  starve(stream: QuicStream): void {
+    this.#starved.add(stream)
+  }
+
+  feed(stream: QuicStream): void {
+    this.#starved.delete(stream)
+  }
+
+  forget(stream: QuicStream): void {
+    this.#starved.delete(stream)
+    if (!this.#streams.delete(stream.id)) return
+    if (!isBidirectional(stream.id)) return
+    this.#channelsOpen -= 1
+    this.#idleSinceMs = this.#host.options.clock.monotonicMs()
+  }
+
+  countSent(bytes: number): void {
+    this.#channelBytesSent += bytes
+  }
+
+  countReceived(bytes: number): void {
+    this.#channelBytesReceived += bytes
+  }
+
+  takeEarly(bytes: number): boolean {
+    if (this.#isEstablished) return true
+    if (bytes > this.#earlyBytesLeft) return false
+    this.#earlyBytesLeft -= bytes
+    return true
+  }
+
+  get isEarly(): boolean {
+    return !this.#isEstablished
+  }
+
+  // Inside.
+
+  #advance(): void {
+    const { native } = this
+    const isEstablished = native.isEstablished()
+    const isEarly = !isEstablished && native.isInEarlyData()
+    if (isEarly) this.#wasEarly = true
+    if (this.#peer === null && (isEstablished || isEarly)) this.#authenticate()
+    if (!isEstablished || this.#end !== null) return
+    const becomesEstablished = !this.#isEstablished
+    if (becomesEstablished) {
+      this.#isEstablished = true
+      this.#establishing.resolve()
+      this.#host.onEstablished(this)
+      this.#noticeAcceptance()
+    }
+    this.#keepSession()
+    for (let id = native.retiredScidNext(); id !== null; id = native.retiredScidNext()) {
+      this.#host.removeId(id, this)
+    }
+    this.#supplyIds(becomesEstablished)
+    while (native.pathEventNext() !== null) this.#noticePath()
+  }
+
+  #authenticate(): void {
+    const judged = this.#host.judge(this, this.peerCertificate())
+    if ('closeCode' in judged) {
+      // What is said before the handshake is done, a peer that resumes a session cannot read: it is judged again then.
+      if (!this.native.isEstablished()) return
+      this.closeWith(judged.closeCode, judged.toPeer, judged.end)
+      return
+    }
+    this.#peer = Object.freeze(judged)
+    const control = this.#openStream(this.isServer ? 3 : 2, STREAM_TYPE.control, false)
+    // It fits any window; where the connection ends first, that is told where it matters.
+    const earlyTaken = this.isServer && this.#wasEarly
+    control.write(controlParts(this.#host.instance, earlyTaken), true).catch(() => {})
+    this.#opening.resolve()
+    this.#host.onOpen(this)
+  }
+
+  #earlyData(): 'none' | 'taken' | 'refused' {
+    if (!this.#wasEarly) return 'none'
+    return this.isServer || this.#earlyTaken ? 'taken' : 'refused'
+  }
+
+  /** The ticket comes a moment after the handshake; the first one is enough. */
+  #keepSession(): void {
+    if (this.isServer || this.#hasSession || this.#peerInstance === null) return
+    const session = this.native.session()
+    if (session === null) return
+    this.#hasSession = true
+    this.#host.onSession(this, session)
+  }
+
+  /**
+   * Spare connection ids let the peer go on from another address (RFC 9000 §5.1.1). The first ones come a turn
+   * after the handshake: before the first request or answer they cost it a datagram and half a millisecond.
+   */
+  #supplyIds(becomesEstablished: boolean): void {
+    const { native } = this
+    if (becomesEstablished) {
+      this.passSoon()
+      return
+    }
+    for (let left = native.sourceCidsLeft(); left > 0; left -= 1) {
+      const id = this.#host.random(ID_BYTES)
+      native.newSourceCid(id, this.#host.resetToken(id), false)
+      this.#host.addId(id, this)
+    }
+  }
+
+  #noticePath(): void {
+    const remote = this.pump.activePath()?.peerHost
+    if (remote === undefined) return
+    if (remote.host === this.#remote.host && remote.port === this.#remote.port) return
+    this.pump.noteFormerPeer(this.#remote)
+    this.#remote = remote
+    this.#pathChanges += 1
+  }
+
+  #serveStreams(): void {
+    const { native } = this
+    this.#serveReaders()
+    this.#turns.round((stream) => stream.pump(CHANNEL_QUANTUM_BYTES))
+    if (this.#creditWaiters.length > 0 && native.peerStreamsLeftBidi() > 0) {
+      for (const wake of this.#creditWaiters.splice(0)) wake()
+    }
+  }
+
+  /**
+   * A list of streams costs as much as a small frame to get across the binding. So those likely to have
+   * something are asked one by one first: readers that found too little, and the peer's next stream.
+   */
+  #serveReaders(): void {
+    const { native } = this
+    if (this.#starved.size <= STARVED_ASKED_MAX) {
+      for (const stream of Array.from(this.#starved)) {
+        if (native.streamReadable(stream.id)) stream.onReadable()
+      }
+    }
+    while (native.streamReadable(this.#nextOfPeer)) this.#incoming(this.#nextOfPeer)?.onReadable()
+    if (!native.isReadable()) return
+    for (const id of native.readable()) {
+      const stream = this.#streams.get(id) ?? this.#incoming(id)
+      stream?.onReadable()
+    }
+  }
+
+  #openStream(id: number, type: number, read: boolean): QuicStream {
+    const stream = new QuicStream(this, id, { read, write: true })
+    this.#register(stream)
+    stream.write([Uint8Array.of(type)], false).catch(() => {
+      // The stream or the connection ended: every later call on it says so.
+    })
+    return stream
+  }
+
+  #register(stream: QuicStream): void {
+    this.#streams.set(stream.id, stream)
+    if (!isBidirectional(stream.id)) return
+    this.#channelsOpen += 1
+    this.#channelsOpened += 1
+  }
+
+  /** A stream that the peer opened: wait for its type, then give it to whom it is for. */
+  #incoming(id: number): QuicStream | undefined {
+    const isServers = (id & 1) === 1
+    // One of our own that we have given up: the rest of it is of no interest.
+    if (isServers === this.isServer) return undefined
+    if (isBidirectional(id)) this.#nextOfPeer = Math.max(this.#nextOfPeer, id + 4)
+    const stream = new QuicStream(this, id, { read: true, write: isBidirectional(id) })
+    this.#register(stream)
+    stream.onReadable = () => {
+      let type: number
+      try {
+        type = stream.readType()
+      } catch {
+        // Reset before it said what it is: nobody waits for it.
+        return
+      }
+      if (type >= 0) this.#route(stream, type)
+    }
+    return stream
+  }
+
+  #route(stream: QuicStream, type: number): void {
+    if (isBidirectional(stream.id) && type === STREAM_TYPE.channel) {
+      const channel = this.#channelOn(stream, true)
+      if (!this.#channels.push(channel)) channel.abort('the connection is closing')
+      return
+    }
+    if (isBidirectional(stream.id) && type === STREAM_TYPE.messages) {
+      this.#host.onMessages(this, this.#channelOn(stream, true))
+      return
+    }
+    if (!isBidirectional(stream.id) && type === STREAM_TYPE.control) {
+      this.#readControl(stream)
+      return
+    }
+    const message = `the peer opened a stream of the unknown type ${type}`
+    stream.abort(new SqliteVectorError('TRANSPORT_ABORTED', message), STREAM_CODE.unknownType)
+  }
+
+  #readControl(stream: QuicStream): void {
+    readControl(stream, ({ instance, earlyTaken }) => {
+      if (this.#peerInstance !== null) return
+      this.#peerInstance = instance
+      this.#earlyTaken = earlyTaken
+      this.#noticeAcceptance()
+    })
+  }
+
+  /** `early`: whether its frames may leave before the handshake is done. */
+  #channelOn(stream: QuicStream, early: boolean): QuicChannel {
+    const { frameBytesMax } = this.#host.options
+    return new QuicChannel(stream, this, { frameBytesMax, early })
+  }
+
+  /** Not before the handshake is done: a replayed control stream must not pass for a peer. */
+  #noticeAcceptance(): void {
+    if (this.#peerInstance === null || !this.#isEstablished || this.#end !== null) return
+    this.#accepting.resolve()
+    this.#host.onAccepted(this)
+  }
+
+  #noticeEnd(): void {
+    const { native } = this
+    const peerError = native.peerError()
+    const localError = native.localError()
+    if (peerError === null && localError === null && !native.isClosed()) return
+    const leaf = this.#peer === null ? this.peerCertificate() : null
+    const { identity, maxIdleTimeoutMs } = this.#host.options
+    this.#settle(
+      describeEnd({
+        peerError,
+        localError,
+        timedOut: native.isTimedOut(),
+        established: this.#isEstablished,
+        idleTimeoutMs: maxIdleTimeoutMs,
+        ownFingerprint: identity.fingerprint,
+        peerFingerprint:
+          this.#peer?.fingerprint ?? (leaf === null ? null : certificateFingerprint(leaf)),
+        remoteAddress: this.remoteAddress,
+      }),
+    )
+  }
+
+  #settle(end: ConnectionEnd): void {
+    assert(this.#end === null, 'C2')
+    this.#end = Object.freeze(end)
+    const error = must(this.endError(), 'C2')
+    this.#opening.reject(error)
+    this.#establishing.reject(error)
+    this.#accepting.reject(error)
+    for (const stream of this.#streams.values()) stream.connectionEnded(error)
+    for (const wake of this.#creditWaiters.splice(0)) wake()
+    this.#channels.end()
+    this.#ending.resolve(this.#end)
+    this.#host.onEnd(this)
+  }
+}
