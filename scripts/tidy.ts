@@ -14,6 +14,7 @@ const RULES: readonly code.Rule[] = [
   code.globals,
   code.leftovers,
   code.importers,
+  code.namedFiles,
   code.blobs,
   code.registries,
   code.errorCodes,

@@ -80,6 +80,13 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    rule: code.namedFiles,
+    name: 'a comment that names a file which moved',
+    bad: { [`${SRC}/a.ts`]: '/** See store/core.ts. */' },
+    says: 'names store/core.ts, which is not a file',
+    good: { [`${SRC}/a.ts`]: '/** See store/b.ts. */', [`${SRC}/store/b.ts`]: '// core' },
+  },
+  {
     rule: code.blobs,
     name: 'a large file',
     bad: { 'a.bin': 'x'.repeat(600_000) },

@@ -61,3 +61,8 @@ export function codeOnly(source: string): string {
     (match) => match.replace(/[^\n]/g, ' '),
   )
 }
+
+/** The comments of `source`, one after another; the counterpart of {@link codeOnly}. */
+export function commentsOf(source: string): string {
+  return (source.match(/\/\*[\s\S]*?\*\/|(?:^|\s)\/\/[^\n]*/g) ?? []).join('\n')
+}

@@ -8,6 +8,7 @@ import { dirname, join, normalize } from 'node:path'
 import {
   BLOB_BYTES_MAX,
   codeOnly,
+  commentsOf,
   isShipped,
   isTest,
   typescript,
@@ -95,6 +96,23 @@ function published(manifest: string, text: string): readonly string[] {
     normalize(join(dirname(manifest), named.replace('dist/', 'src/').replace(/\.js$/, '.ts'))),
   )
 }
+
+/** A source file that a comment or a document names exists, at the end of the path as it is written. */
+export const namedFiles: Rule = (repository) => {
+  const paths = [...repository.files.keys()]
+  const exists = (name: string): boolean =>
+    paths.some((path) => path === name || path.endsWith(`/${name}`))
+  return [...repository.files].flatMap(([path, text]) => {
+    const prose = path.endsWith('.md') ? text : path.endsWith('.ts') ? commentsOf(text) : ''
+    const names = new Set(prose.match(/(?<![\w./*<-])[a-z][\w-]*(?:\/[\w-]+)*(?:\.test)?\.ts\b/g))
+    return [...names]
+      .filter((name) => !exists(name) && !EXAMPLE_FILES.test(name))
+      .map((name) => `${path}: names ${name}, which is not a file here`)
+  })
+}
+
+/** File names that stand for a reader's own files. */
+const EXAMPLE_FILES = /^(?:app|main|notes|file|vite\.config|next\.config|your-[\w-]+)\.ts$/
 
 /** Nothing large is committed. */
 export const blobs: Rule = (repository) =>

@@ -3,7 +3,7 @@
  *
  * Kulkarni et al. 2014, "Logical Physical Clocks and Consistent Snapshots", figure 5. A stamp is 48
  * bits of milliseconds since 1970 and 16 bits of logical counter. Here it only breaks ties between
- * concurrent writes; causality is the business of dots (sync/version-vector.ts).
+ * concurrent writes; causality is the business of dots (model/version-vector.ts).
  *
  * Differs from the paper: a remote stamp more than `driftMsMax` ahead of physical time is not
  * absorbed (the caller keeps it on its record and reports it), so that one wrong clock cannot drag

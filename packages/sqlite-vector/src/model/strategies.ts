@@ -5,7 +5,7 @@
  * strategies, and replicas with the same strategy show the same rows, byte for byte. Merging by
  * writing a merged value would be wrong: two replicas that both merge make a new conflict for ever.
  *
- * Not here: how siblings come about (conflict.ts) and where the view is kept (store/register.ts).
+ * Not here: how siblings come about (conflict.ts) and where the view is kept (store/feed/register.ts).
  */
 import { must, unreachable } from '../assert.ts'
 import { compareSiblings, firstWrite, lastWrite } from './merge.ts'

@@ -8,7 +8,7 @@
  *
  * Invariants: a write is acknowledged once the carrier's commit is durable; reads first take what the feed has, so they
  * show every commit before them; what cannot be opened is kept in a list with its reason and stands in nobody's way.
- * Not here: cryptography (sealer.ts), and how concurrent writes show (sync/strategies.ts, over opened siblings).
+ * Not here: cryptography (sealer.ts), and how concurrent writes show (model/strategies.ts, over opened siblings).
  */
 import { must } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'

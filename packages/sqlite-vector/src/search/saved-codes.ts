@@ -7,7 +7,7 @@
  * ```
  *
  * Little-endian. Float32 rows are not kept: the database has them, and they are three quarters of an arena. Not here:
- * files (store/index-files.ts), and when the bytes may be believed (store/shard-index.ts).
+ * files (store/search-index/index-files.ts), and when the bytes may be believed (store/search-index/shard-index.ts).
  *
  * Reading is total: any bytes give an arena, or the reason why there is none, in memory bounded by their length.
  *

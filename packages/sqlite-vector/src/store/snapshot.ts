@@ -4,7 +4,7 @@
  * the backup; without the read transaction, every commit of others would start it anew.
  *
  * Not here: how the copy behaves when it is opened. It is another file, so it gets a writing identity and a log of
- * its own at its first open (replaced.ts).
+ * its own at its first open (replica/file-mark.ts).
  *
  * The copy appears under its name only when it is whole and was checked.
  */

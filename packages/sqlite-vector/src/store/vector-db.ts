@@ -2,7 +2,7 @@
  * `SQLiteVectorDB`: a vector database in one SQLite file. Opens it, checks what callers give, and runs
  * each call in one transaction.
  *
- * Not here: the tables (schema.ts), what a write does (writes.ts), what a read asks (queries.ts), and
+ * Not here: the tables (schema.ts), what a write does (writes.ts), what a read asks (query/by-id.ts), and
  * everything about peers (replica.ts; `createVectorSync` in sync/).
  *
  * Every method is synchronous and safe to `await`; `insertBatch` and `group` are promises.

@@ -2,8 +2,8 @@
  * `createShardCoordinator()`: many shards in step with many peers. Knows who they are, decides what is
  * synced next and with whom, counts what came of it, and keeps that in the database.
  *
- * Not here: the order of tasks (shell/task-queue.ts), one sync (quic-sync.ts), what is kept of peers
- * (shell/peer-book.ts). The network is touched only when a sync, a check or a listener asks for it: opening
+ * Not here: the order of tasks (coordination/task-queue.ts), one sync (quic-sync.ts), what is kept of peers
+ * (coordination/peer-book.ts). The network is touched only when a sync, a check or a listener asks for it: opening
  * a coordinator on a file that was used before restores everything and contacts nobody.
  *
  * Invariants: never more than `maxConcurrentSyncs` syncs at once, and as many as that while there are

@@ -2,7 +2,7 @@
  * `createVectorSync()`: the shards of one database in step with those of peers, over QUIC. The shell:
  * opens connections, runs sessions on them, adds up what they did.
  *
- * Not here: what may follow what (session.ts), what bytes mean (protocol.ts, delta.ts), what a commit is
+ * Not here: what may follow what (session/step.ts), what bytes mean (wire/control-frames.ts, delta.ts), what a commit is
  * (the store), how frames travel (transport/). `sync()` runs two sessions over one connection, one in each
  * direction; in the second the peer pulls, on a channel that we opened and on which we invited it.
  */

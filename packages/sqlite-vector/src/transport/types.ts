@@ -1,6 +1,6 @@
 /**
  * What sync needs of a network: mutually authenticated connections that carry many ordered,
- * reliable, message-framed channels. Types only; quic.ts and memory.ts implement them, and the
+ * reliable, message-framed channels. Types only; quic.ts and memory/network.ts implement them, and the
  * contract that the package exports as `./testing` is what an implementation must pass.
  */
 import type { ErrorCode } from '../errors.ts'

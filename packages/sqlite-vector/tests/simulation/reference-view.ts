@@ -1,6 +1,6 @@
 /**
  * What a strategy must show, written a second time and as plainly as it can be: the simulator holds
- * the store's visible rows against this, so it shares no code with sync/strategies.ts.
+ * the store's visible rows against this, so it shares no code with model/strategies.ts.
  *
  * Definitions: last-write-wins and manual show the largest (stamp, actor), first-write-wins the
  * smallest; merge ignores deletes while there is a put, takes metadata key by key and the text from

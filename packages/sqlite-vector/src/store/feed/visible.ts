@@ -1,7 +1,7 @@
 /**
  * The conflict strategy of a shard: the name the file keeps, and the function a caller registered.
  *
- * Not here: the views themselves (sync/strategies.ts). A function cannot be kept in a file: it is
+ * Not here: the views themselves (model/strategies.ts). A function cannot be kept in a file: it is
  * registered after every open, and until then the shard shows the last write. A function that throws or
  * gives no valid value is reported, and the last write is shown: one bad record must not stop a sync.
  */

@@ -114,7 +114,7 @@ export const STEPS: readonly string[] = [
   ALTER TABLE database_metadata ADD COLUMN open_token BLOB;
   ALTER TABLE database_metadata ADD COLUMN release TEXT;
   `,
-  // Which file of the file system this is; see replaced.ts.
+  // Which file of the file system this is; see replica/file-mark.ts.
   'ALTER TABLE database_metadata ADD COLUMN file_mark TEXT',
   SAVED_INDEXES_STEP,
   // Whether the peer said that it does not come back.

@@ -2,8 +2,8 @@
  * Work that blocks for a bounded number of rows at a time, and two ways to drive it.
  *
  * Each slice reads in a transaction of its own, so others may write between two: whoever writes such work says what it
- * then means. Not here: the rows (fingerprints.ts, recount.ts, compare.ts). Sessions drive it with their effects
- * (sync/driver.ts).
+ * then means. Not here: the rows (replica/hash-scan.ts, recount.ts, compare.ts). Sessions drive it with their effects
+ * (sync/session/driver.ts).
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 

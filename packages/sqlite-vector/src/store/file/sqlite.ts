@@ -1,7 +1,7 @@
 /**
  * SQLite as the store needs it: opening a file with our settings, and what its failures mean.
  *
- * Not here: tables (schema.ts) and transactions (core.ts). The rest of the library names SQLite only
+ * Not here: tables (schema.ts) and transactions (file/transaction.ts). The rest of the library names SQLite only
  * through store/types.ts.
  *
  * Settings: WAL, so that readers never wait for the writer; `synchronous` FULL by default, because a

@@ -1,7 +1,7 @@
 /**
  * Every statement on a hot path, prepared once per open file and kept.
  *
- * Not here: what they mean together (register.ts, changelog.ts, shards.ts). SQL names are translated
+ * Not here: what they mean together (register.ts, feed/reader.ts, shards.ts). SQL names are translated
  * here and in the modules that read the rows, nowhere else.
  *
  * Stamps are written as `(?ms << 16) | ?logical` and read back as two numbers, so that no 64-bit

@@ -1,7 +1,7 @@
 /**
  * The open file: its connection, its prepared statements, and the transactions around everything.
  *
- * Not here: what is written (register.ts) or asked (queries.ts). There is one writer at a time, in
+ * Not here: what is written (register.ts) or asked (query/by-id.ts). There is one writer at a time, in
  * this process and among all processes on the file.
  *
  * Invariants:

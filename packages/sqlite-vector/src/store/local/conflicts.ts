@@ -1,7 +1,7 @@
 /**
  * Conflicts as people meet them: which records have several siblings, what those are, and deciding.
  *
- * Not here: how siblings come about (apply.ts) and what is shown of them (strategy.ts). A decision is a
+ * Not here: how siblings come about (apply.ts) and what is shown of them (feed/visible.ts). A decision is a
  * write like any other: one new sibling that covers all, and it replicates.
  */
 import { must } from '../../assert.ts'

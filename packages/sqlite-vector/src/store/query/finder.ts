@@ -1,7 +1,7 @@
 /**
  * Everything `SQLiteVectorDB` finds: checks what callers give, opens the read transaction, and lets searcher.ts search.
  *
- * Not here: reads by id (queries.ts) and anything that writes records.
+ * Not here: reads by id (query/by-id.ts) and anything that writes records.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import { objectGiven, shown } from '../../options.ts'

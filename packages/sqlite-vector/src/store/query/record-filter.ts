@@ -1,7 +1,7 @@
 /**
  * Filters on the records of a shard: which pass, how many, and how SQLite finds them.
  *
- * Not here: what a filter means (search/filter.ts) and its SQL (search/filter-sql.ts).
+ * Not here: what a filter means (search/filter.ts) and its SQL (store/query/filter-sql.ts).
  */
 import { assert, must } from '../../assert.ts'
 import { type Condition } from '../../search/filter.ts'

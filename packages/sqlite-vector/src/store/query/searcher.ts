@@ -1,7 +1,7 @@
 /**
  * Searches of one open file: exact and approximate, filtered, by text, fused, varied, explained, measured.
  *
- * Puts together what others do: which index there is (search-index.ts), how to run (search/planner.ts), kernels and
+ * Puts together what others do: which index there is (search-index/indexes.ts), how to run (search/planner.ts), kernels and
  * ranking (search/). Every method runs inside one read transaction of its caller, so an answer is one state of the file.
  */
 import { assert, must } from '../../assert.ts'

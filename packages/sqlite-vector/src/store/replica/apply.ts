@@ -1,7 +1,7 @@
 /**
  * Applying what peers sent: merge, write, quarantine, and move the cursor, in one transaction.
  *
- * Not here: the merge itself (sync/conflict.ts) and the tables (register.ts). A peer's changes are
+ * Not here: the merge itself (model/merge.ts) and the tables (register.ts). A peer's changes are
  * input: what cannot be true refuses the batch, what cannot be applied is put aside with its reason.
  *
  * Invariants:

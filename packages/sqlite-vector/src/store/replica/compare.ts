@@ -1,7 +1,7 @@
 /**
  * Comparing a shard with a peer's by ranges of ids, and mending what differs.
  *
- * Not here: who asks whom, and when (sync/session-puller.ts). Only records with a put count, as in the
+ * Not here: who asks whom, and when (sync/session/puller.ts). Only records with a put count, as in the
  * fingerprint: tombstones are collected at different times on different replicas.
  *
  * Three reasons to compare, three rules:

@@ -1,7 +1,7 @@
 /**
  * What is known of each peer's copy of each shard: how far we read its feed, how far it read ours.
  *
- * Not here: when that is said (sync/session.ts). A cursor moves in the transaction that applied what
+ * Not here: when that is said (sync/session/step.ts). A cursor moves in the transaction that applied what
  * lies before it.
  */
 import { must } from '../../assert.ts'

@@ -6,7 +6,7 @@
  *
  * - An open that no clean close preceded, on another boot of the machine: power loss may have undone
  *   commits. On the same boot it cannot: what a killed process committed is with the kernel.
- * - The file is not the one that was open here last (replaced.ts): a backup or a copy was put in its place.
+ * - The file is not the one that was open here last (replica/file-mark.ts): a backup or a copy was put in its place.
  * - A peer knows a dot of our actor that we do not, or knows it as another write: the same, noticed late. See
  *   own-writes.ts for what becomes of what was written meanwhile.
  * - A peer writes under our actor.

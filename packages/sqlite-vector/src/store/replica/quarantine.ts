@@ -6,7 +6,7 @@
  * change superseded and we never held, so peers go on knowing that we lack it. Nothing lies here that the state of
  * its record covers.
  *
- * Not here: applying it again (retry.ts).
+ * Not here: applying it again (replica/quarantine-retry.ts).
  *
  * The bytes are JSON, embeddings as base64: readable after any upgrade, and rarely many.
  */

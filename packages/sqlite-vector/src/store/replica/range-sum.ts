@@ -1,6 +1,6 @@
 /**
  * The sum over a range of ids, made row by row: a list while it is short, else so many parts of about equal counts.
- * Pure. Not here: reading the rows (fingerprints.ts).
+ * Pure. Not here: reading the rows (replica/hash-scan.ts).
  *
  * How many rows there will be need not be known: when there are too many parts, two neighbours become one each, and
  * parts are twice as large from then on. So there are always between half of RANGE_PARTS and all of them.

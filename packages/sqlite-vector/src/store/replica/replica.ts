@@ -2,7 +2,7 @@
  * The store as sync sees it: `ReplicaStore` over an open file. Each method is one transaction, but for
  * those that say that they work in slices.
  *
- * Not here: what the methods do (changelog.ts, apply.ts, peers.ts). Nothing above knows SQLite.
+ * Not here: what the methods do (feed/reader.ts, apply.ts, peers.ts). Nothing above knows SQLite.
  */
 import { hexToBytes } from '../../bytes.ts'
 import { SqliteVectorError } from '../../errors.ts'

@@ -9,7 +9,7 @@
  * Nothing here is the truth. Deleting every file costs time; one that cannot be read, or is not what its database says,
  * is refused, reported and made anew. It is not synced to the disk: what power loss leaves half-way has a wrong checksum.
  *
- * Not here: the bytes (search/saved-codes.ts), and when to save (search-index.ts).
+ * Not here: the bytes (search/saved-codes.ts), and when to save (search-index/indexes.ts).
  */
 import {
   closeSync,

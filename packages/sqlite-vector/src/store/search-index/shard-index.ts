@@ -2,7 +2,7 @@
  * The arena of one shard, kept in step with its table through the change feed.
  *
  * A reader of the feed like any other (cursor: change_id, valid for one log_id). Building and keeping in step are one
- * thing: read from 0, the feed is the whole shard. Nothing here decides when to read (search-index.ts).
+ * thing: read from 0, the feed is the whole shard. Nothing here decides when to read (search-index/indexes.ts).
  *
  * Invariants:
  *   I1  The arena holds exactly the visible records as of change_id `cursor`, when `cursor` is the head of the feed.

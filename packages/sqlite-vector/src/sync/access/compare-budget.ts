@@ -4,7 +4,7 @@
  *
  * A bucket of rows per peer, refilled with time. A question is answered while there is anything in the bucket, and
  * what it costs is taken out as its rows are read, if need be into debt: so a shard of any size can be compared, and
- * then the peer waits. Not here: what a question is (store/compare.ts).
+ * then the peer waits. Not here: what a question is (store/replica/compare.ts).
  */
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'

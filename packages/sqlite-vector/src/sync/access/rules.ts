@@ -1,6 +1,6 @@
 /**
- * Which peer may do what with which shard: the rule, pure. Who is a peer at all is trust (transport/trust.ts); where
- * grants are kept is shell/permissions.ts, and who asks is shell/guarded-store.ts.
+ * Which peer may do what with which shard: the rule, pure. Who is a peer at all is trust (transport/identity/trust.ts); where
+ * grants are kept is permissions.ts, and who asks is guarded-store.ts.
  *
  * A grant names a peer (by the name under which it is trusted, by its fingerprint, or `*`), a pattern of shards (`*`
  * stands for any characters) and an {@link Access}.

@@ -8,7 +8,7 @@
  *   nothing                every `checkIntervalMs` the side that began the sync says what it has; the peer compares,
  *                          and sends what that lacks
  *
- * Decides when, never what: that is session-sender.ts. Invariants: memory is that of the links (live-links.ts), whatever
+ * Decides when, never what: that is session/sender.ts. Invariants: memory is that of the links (live-links.ts), whatever
  * the traffic; relays of a shard are decided about every HOLDS_DELAY_MS at most; without live sessions and watchers
  * there is no timer.
  */

@@ -13,7 +13,7 @@
  * Passing on takes all that the peer is not known to hold, so it waits `relayDelayMs` for what is about to come by
  * itself. Whatever comes meanwhile begins the wait anew, per actor: a way that works is not overtaken.
  *
- * Not here: reading, sending, and what a frame carries (session-sender.ts); timers (live-hub.ts). Invariant: whoever takes what
+ * Not here: reading, sending, and what a frame carries (session/sender.ts); timers (live-hub.ts). Invariant: whoever takes what
  * it is sent is passed all that it lacks after RELAY_PATIENCE_MS_MAX at the latest, whatever peers say.
  */
 import { PUSHES_UNACKED_MAX, RELAY_PATIENCE_MS, RELAY_PATIENCE_MS_MAX } from '../../limits.ts'

@@ -1,6 +1,6 @@
 /**
  * Runs one session over one channel: the frames of a {@link SessionDriver} over the network. Decides
- * nothing about the protocol (session.ts does) and touches no store (the driver does).
+ * nothing about the protocol (session/step.ts does) and touches no store (the driver does).
  *
  * A frame is sent while the next effect is carried out, and the frame after it waits: so the next batch is read while
  * one travels, a slow peer stops the reading of the feed, and memory holds two batches at most. Invariant: one loop takes frames and one carries effects out; both end before `run` does.

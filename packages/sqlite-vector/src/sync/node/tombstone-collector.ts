@@ -1,7 +1,7 @@
 /**
  * Forgets deletes from time to time, as long as a sync is open: those that every known replica has.
  *
- * Not here: which these are (store/collect.ts). One timer, taken from the clock that it is given; it keeps no process
+ * Not here: which these are (store/replica/tombstones.ts). One timer, taken from the clock that it is given; it keeps no process
  * alive.
  */
 import type { Clock } from '../../clock/types.ts'

@@ -2,7 +2,7 @@
  * One session over one store: frames in, effects on the store carried out, frames out. Synchronous,
  * and without a network: the shell moves its frames over QUIC, the simulator over a network of chance.
  *
- * Decides nothing about the protocol (session.ts does). Effects are carried out in their order, one per
+ * Decides nothing about the protocol (session/step.ts does). Effects are carried out in their order, one per
  * {@link SessionDriver.advance}, or a slice of one that reads many rows, so that whoever drives can wait, crash or give
  * up between any two.
  *

@@ -1,7 +1,7 @@
 /**
  * What a sender reads from its store, encoded as frames: batches of the feed, pushes of our own writes, whole records.
  *
- * Not here: when, and what becomes of them (session-sender.ts decides, driver.ts carries out). Each gives as much as fits a
+ * Not here: when, and what becomes of them (session/sender.ts decides, driver.ts carries out). Each gives as much as fits a
  * frame, at least one record.
  */
 import { DELTA_BYTES_TARGET, FRAME_BYTES_MAX } from '../../limits.ts'

@@ -1,6 +1,6 @@
 /**
  * What a puller asks its sender beside the feed, as pure transitions: embeddings that a batch left out, ranges of rows, and
- * the records that differ. session-puller.ts says when, and holds the table.
+ * the records that differ. session/puller.ts says when, and holds the table.
  *
  *   ask ──► fetching ──records──► applying (embeddings lacking) │ repairing (a comparison) ──repaired──► ask
  *       └─► comparing ──ranges──► differing ──compared──► ask        └──payloadsCompared──► ask

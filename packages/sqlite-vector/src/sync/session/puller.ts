@@ -1,5 +1,5 @@
 /**
- * The side of a session that wants data, as a pure transition table. session.ts is the front door.
+ * The side of a session that wants data, as a pure transition table. session/step.ts is the front door.
  *
  *   idle ──start──► greeting ──welcome──► streaming ◄──applied── applying
  *                                            │  └───────batch───────►┘

@@ -1,5 +1,5 @@
 /**
- * The side of a session that has data, as a pure transition table. session.ts is the front door.
+ * The side of a session that has data, as a pure transition table. session/step.ts is the front door.
  *
  *   awaitingHello ──hello──► awaitingSubscribe ──subscribe──► inspecting ──inspected──► reading
  *                                                                 └─(no such shard)──► absent

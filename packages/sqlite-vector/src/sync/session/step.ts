@@ -1,6 +1,6 @@
 /**
  * One shard synced with one peer in one direction, as a pure state machine: no socket, no timer, no
- * SQL. Both roles step here; their tables are session-puller.ts and session-sender.ts.
+ * SQL. Both roles step here; their tables are session/puller.ts and session/sender.ts.
  *
  * The shell (quic-sync.ts) reports events and carries effects out, in order. It reads the next frame of a
  * puller only after the effects of the last are done; a sender's ACKs it reads at any time.

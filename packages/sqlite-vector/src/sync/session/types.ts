@@ -1,5 +1,5 @@
 /**
- * The events and effects of a session (session.ts), and what its two roles remember. Types only.
+ * The events and effects of a session (session/step.ts), and what its two roles remember. Types only.
  *
  * Every frame that arrives is an event as it is; the other events are what the shell reports of the
  * store and of the channel. Effects are what the shell is to do, in their order.

@@ -1,5 +1,5 @@
 /**
- * Protocol: the frames that carry no records, as bytes and back. Pure; decides nothing (session.ts does).
+ * Protocol: the frames that carry no records, as bytes and back. Pure; decides nothing (session/step.ts does).
  * BATCH, which carries records, is delta.ts; what all frames begin with is frame.ts.
  *
  * One channel serves one shard in one direction. Each body is a MessagePack array; a decoder ignores values beyond

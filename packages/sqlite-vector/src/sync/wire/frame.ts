@@ -7,7 +7,7 @@
  * | 1     | version  | u8, {@link PROTOCOL_VERSION}                                      |
  * | 2     | reserved | zero; in a compressed frame, codec and blocks (compression.ts)    |
  * | 4     | checksum | u32 little-endian, CRC-32 (IEEE 802.3) of bytes 0–3 and 8–end     |
- * | …     | body     | a MessagePack array (protocol.ts), for BATCH with columns (delta.ts) |
+ * | …     | body     | a MessagePack array (wire/control-frames.ts), for BATCH with columns (delta.ts) |
  *
  * The transport is encrypted and authenticated; the checksum finds what lies outside of it: memory,
  * a codec that disagrees with itself, a file that a frame was kept in. The head is eight bytes so that

@@ -1,6 +1,6 @@
 /**
  * What a node says of itself to whoever wants to reach it, signed, so that others can pass it on. Pure: signing and
- * checking are transport/statement.ts.
+ * checking are transport/identity/signed-statement.ts.
  *
  * A record is a MessagePack array: statement, certificate (DER), signature of the statement. A statement is one, too:
  *

@@ -1,5 +1,5 @@
 /**
- * What nodes and their cluster's authority ask one another: requests of the transport (quic-messages.ts) whose bytes are
+ * What nodes and their cluster's authority ask one another: requests of the transport (quic/messages.ts) whose bytes are
  * JSON. Decoding is total: any bytes give a message or null.
  */
 import { CLUSTER_MESSAGE_BYTES_MAX } from '../../limits.ts'

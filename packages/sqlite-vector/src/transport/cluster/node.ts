@@ -1,6 +1,6 @@
 /**
  * A node and its cluster, as its operator meets them: make one, invite, join, see who is in, take somebody out. What
- * happens without an operator (answering those who join, renewing certificates) is cluster-service.ts.
+ * happens without an operator (answering those who join, renewing certificates) is cluster/service.ts.
  *
  * The authority lies beside the key of the node that made the cluster, and never leaves it. A node's key never leaves the
  * node: joining sends the self-signed certificate that proves it.

@@ -116,7 +116,7 @@ export class NodeIdentity {
     return new Uint8Array(hkdfSync('sha256', key, '', label, 32))
   }
 
-  /** Signs what others may pass on: see statement.ts. */
+  /** Signs what others may pass on: see identity/signed-statement.ts. */
   sign(context: string, statement: Uint8Array): Uint8Array {
     return signStatement(this.#key, context, statement)
   }

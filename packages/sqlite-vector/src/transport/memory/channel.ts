@@ -1,5 +1,5 @@
 /**
- * A channel between two ends in one process: the twin of quic-channel.ts for tests and simulations.
+ * A channel between two ends in one process: the twin of quic/channel.ts for tests and simulations.
  *
  * Frames are copied when they are sent, travel along a {@link Path} and wait at the other end until
  * they are read; at most `windowBytes` of them (and the frame that crosses that line) are under way

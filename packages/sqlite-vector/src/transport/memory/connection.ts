@@ -1,5 +1,5 @@
 /**
- * A connection between two transports in one process: the twin of quic-connection.ts.
+ * A connection between two transports in one process: the twin of quic/connection.ts.
  *
  * Channels are independent of each other, as QUIC streams are: a late frame holds up its own channel
  * only. The end of the connection overtakes nothing that was sent before it.

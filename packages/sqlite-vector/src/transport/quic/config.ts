@@ -64,7 +64,7 @@ export function quicConfig(
   config.setInitialMaxStreamsUni(UNIDIRECTIONAL_STREAMS_MAX)
   config.setActiveConnectionIdLimit(CONNECTION_IDS_MAX)
   config.setCcAlgorithmName(options.congestionControl)
-  // The bindings do not hand out release times; quic-pacer.ts spreads bursts instead.
+  // The bindings do not hand out release times; quic/pacer.ts spreads bursts instead.
   config.enablePacing(false)
   config.grease(true)
   return config

@@ -4,7 +4,7 @@
  *   handshaking ──leaf trusted──► open ──peer's control stream──► accepted
  *        any ──close, error, timeout──► ended ──drained──► gone
  *
- * Datagrams and timers are quic-pump.ts's business, sockets the endpoint's. Invariants:
+ * Datagrams and timers are quic/pump.ts's business, sockets the endpoint's. Invariants:
  *   C1  No byte of a peer is shown, and no channel of it delivered, before its leaf certificate was judged;
  *       that is done on every connection, resumed ones included.
  *   C2  `end` is set once; from then on every call rejects with it, reads after what had arrived.
@@ -12,7 +12,7 @@
  *       sends at most EARLY_FRAMES_MAX frames, all together EARLY_BYTES_MAX bytes; the rest waits. What came
  *       so, also the name of the peer's process, makes no connection preferred to another.
  *
- * Each side opens one control stream (quic-control.ts), which names its process. The listener does so when it
+ * Each side opens one control stream (quic/control.ts), which names its process. The listener does so when it
  * has taken the peer in, so its arrival tells the dialler that it is accepted: in TLS 1.3 a client's handshake
  * ends before the server has judged its certificate.
  *
@@ -96,7 +96,7 @@ export interface ConnectionHost extends Pick<PumpHost, 'options' | 'datagramMemo
   onEstablished(connection: QuicConnection): void
   /** The peer's control stream is here: it takes us, and its process has a name. */
   onAccepted(connection: QuicConnection): void
-  /** The peer opened a channel that carries messages (quic-messages.ts). */
+  /** The peer opened a channel that carries messages (quic/messages.ts). */
   onMessages(connection: QuicConnection, channel: Channel): void
   onSession(connection: QuicConnection, session: Uint8Array): void
   onEnd(connection: QuicConnection): void

@@ -7,7 +7,7 @@
  * | 1     | flags    | 1: the sender took early data; other bits are not looked at |
  *
  * Unidirectional, one from each side, behind its type ({@link STREAM_TYPE}). What it means for the connection is
- * quic-connection.ts's business.
+ * quic/connection.ts's business.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import type { QuicStream } from './stream.ts'

@@ -2,7 +2,7 @@
  * A QUIC endpoint: UDP sockets, and the connections that speak over them.
  *
  * It finds a datagram's connection by its destination id and lets new ones in within limits. When
- * connections are worked on is quic-passes.ts's business. Whom to trust, what to reuse and how many to
+ * connections are worked on is quic/passes.ts's business. Whom to trust, what to reuse and how many to
  * keep is decided by who made it (quic.ts), through {@link EndpointEvents}.
  *
  * What an unauthenticated sender can cost is bounded: first datagrams below 1,200 bytes are dropped

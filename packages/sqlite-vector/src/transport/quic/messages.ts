@@ -1,6 +1,6 @@
 /**
  * Messages between nodes: one-way with a receipt, or a request with an answer, without a protocol of
- * their own above the transport. Sync does not use them; its channels are quic-channel.ts.
+ * their own above the transport. Sync does not use them; its channels are quic/channel.ts.
  *
  * On a channel of the type `messages` the opener sends one frame with the mode (one byte: 0 one-way,
  * 1 request), then each message as a frame, then finishes. Back comes a frame for each message: an empty

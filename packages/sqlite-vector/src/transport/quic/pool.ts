@@ -2,7 +2,7 @@
  * The pool: one connection for a pair of processes, whoever dialled, and not too many in all.
  *
  * It holds what is open and decides which connection to reuse, which of two to prefer, and which to
- * close. It dials nothing itself (quic-dialler.ts). Rules, the same on both sides so that they agree:
+ * close. It dials nothing itself (quic/dialler.ts). Rules, the same on both sides so that they agree:
  *   P1  Two processes are the same pair when fingerprints and the names of both processes are equal.
  *   P2  Of two connections of a pair dialled from both sides, the one dialled by the smaller
  *       fingerprint stays; of two dialled from one side, the older.

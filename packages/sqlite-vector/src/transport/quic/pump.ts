@@ -1,7 +1,7 @@
 /**
  * Drives one engine connection: datagrams in and out, its timers, keep-alive, pacing, packet size.
  *
- * Knows nothing of peers, streams or frames (quic-connection.ts). Invariant: after every datagram, timer
+ * Knows nothing of peers, streams or frames (quic/connection.ts). Invariant: after every datagram, timer
  * and pass the engine is asked for what to send and when it wants to be woken next.
  *
  * Packet size: the engine does no path MTU discovery. Datagrams start at the configured size; when a

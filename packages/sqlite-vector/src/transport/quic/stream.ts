@@ -1,7 +1,7 @@
 /**
  * One QUIC stream as bytes: ordered writes that wait for credit, reads that take only what is asked for.
  *
- * Not frames (framing.ts) and not a channel (quic-channel.ts). Invariants:
+ * Not frames (framing.ts) and not a channel (quic/channel.ts). Invariants:
  *   S1  A write settles once the engine took all its bytes, in the order of the calls; the engine
  *       takes only what the peer's windows and the congestion window allow. That is back-pressure.
  *   S2  Nothing is read out of the engine before somebody asks (but for a few bytes behind it, framing.ts):
@@ -19,11 +19,11 @@ import type { NativeConnection } from './binding.ts'
 
 /** What a stream carries: its first byte. */
 export const STREAM_TYPE = {
-  /** Unidirectional, one from each side: who we are as a process (quic-connection.ts). */
+  /** Unidirectional, one from each side: who we are as a process (quic/connection.ts). */
   control: 0,
   /** Bidirectional: frames both ways until both sides finish. */
   channel: 1,
-  /** Bidirectional: one message in each frame, answers back (quic-messages.ts). */
+  /** Bidirectional: one message in each frame, answers back (quic/messages.ts). */
   messages: 2,
 } as const
 

@@ -7,7 +7,7 @@
  *   T2  Who was not waiting before comes before those who are, so a small frame passes a large shard. Who
  *       came first that way in one round does not do so in the next: nobody is starved by many small frames.
  *
- * As sparse flows are treated by FQ-CoDel (RFC 8290 §4.1). Order only: bytes are quic-stream.ts's business.
+ * As sparse flows are treated by FQ-CoDel (RFC 8290 §4.1). Order only: bytes are quic/stream.ts's business.
  */
 export class StreamTurns<Stream> {
   /** In the order in which their turns come. */
