@@ -1,12 +1,12 @@
 /**
- * Writes the table of docs/limits.md from limits.ts: `node scripts/limits-table.ts`, then `npm run
+ * Writes the table of docs/reference/limits.md from limits.ts: `node scripts/limits-table.ts`, then `npm run
  * format`. Tidy checks that the page is up to date; this program is how it becomes so.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const root = join(import.meta.dirname, '..')
-const page = join(root, 'docs', 'limits.md')
+const page = join(root, 'docs', 'reference', 'limits.md')
 const source = readFileSync(join(root, 'packages/sqlite-vector/src/limits.ts'), 'utf8')
 const values = (await import('../packages/sqlite-vector/src/limits.ts')) as Record<string, number>
 
@@ -24,11 +24,12 @@ const rows = [...source.matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\nexport const 
 const text = readFileSync(page, 'utf8')
 const start = text.indexOf('| Constant')
 const end = text.indexOf('\n\n', start)
-if (start === -1 || end === -1) throw new Error('docs/limits.md has no table of constants')
+if (start === -1 || end === -1)
+  throw new Error('docs/reference/limits.md has no table of constants')
 const table = [
   '| Constant | Value | What it bounds, and why |',
   '| --- | --- | --- |',
   ...rows,
 ].join('\n')
 writeFileSync(page, text.slice(0, start) + table + text.slice(end))
-process.stdout.write(`docs/limits.md: ${rows.length} constants\n`)
+process.stdout.write(`docs/reference/limits.md: ${rows.length} constants\n`)

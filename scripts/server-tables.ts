@@ -1,5 +1,5 @@
 /**
- * Writes the tables of docs/operations.md and docs/http-api.md, and docs/openapi.json, from the code of the server.
+ * Writes the tables of docs/how-to/operations.md and docs/reference/http-api.md, and docs/reference/openapi.json, from the code of the server.
  *
  * Run after a change of either: `node --conditions=source scripts/server-tables.ts`, then `npm run format`. The tests
  * of the server compare the documents with the code.
@@ -18,7 +18,7 @@ import { openApi } from '../packages/server/src/http/openapi.ts'
 import { allRoutes } from '../packages/server/src/http/routes.ts'
 import { Metrics } from '../packages/server/src/metrics/metrics.ts'
 
-const docs = join(import.meta.dirname, '../docs')
+const docs = join(import.meta.dirname, '../docs/reference')
 
 function line(cells: readonly string[]): string {
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
@@ -47,7 +47,7 @@ const settings = CONFIG_OPTIONS.map(({ key, kind, fallback, summary }) => [
   summary,
 ])
 replace(
-  'operations.md',
+  '../how-to/operations.md',
   'configuration',
   table(['Key', 'Flag', 'Variable', 'Value', 'Default', 'Meaning'], settings),
 )
@@ -59,7 +59,7 @@ const kinds = new Map(
 const metrics = [...text.matchAll(/^# HELP (sqlite_vector_\S+) (.+)$/gm)].map(
   ([, name = '', help = '']) => [`\`${name}\``, kinds.get(name) ?? '', help],
 )
-replace('operations.md', 'metrics', table(['Metric', 'Kind', 'Meaning'], metrics))
+replace('../how-to/operations.md', 'metrics', table(['Metric', 'Kind', 'Meaning'], metrics))
 
 // Routes are only looked at, never run: nothing of a node is needed.
 const config = { http: { eventStreamsMax: 1 } }

@@ -2,7 +2,7 @@
  * What goes over the wire: a capture of the port during a sync shows QUIC version 1 and no TCP.
  *
  * Needs tshark and the right to capture on the loopback interface; where either is missing, the test
- * says that it was skipped. docs/testing.md says how to look by hand.
+ * says that it was skipped. docs/explanation/testing.md says how to look by hand.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'

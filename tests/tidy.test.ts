@@ -114,21 +114,21 @@ const CASES: readonly Case[] = [
   {
     rule: documents.errorRows,
     name: 'a row for a code that does not exist',
-    bad: { [ERRORS]: '', 'docs/errors.md': '| `STORE_GONE` | no |' },
+    bad: { [ERRORS]: '', 'docs/reference/errors.md': '| `STORE_GONE` | no |' },
     says: 'STORE_GONE, which is no code',
-    good: { [ERRORS]: '  STORE_FULL: {', 'docs/errors.md': '| `STORE_FULL` | yes |' },
+    good: { [ERRORS]: '  STORE_FULL: {', 'docs/reference/errors.md': '| `STORE_FULL` | yes |' },
   },
   {
     rule: documents.limitRows,
     name: 'a limit whose row says another value',
     bad: {
       [`${SRC}/limits.ts`]: 'export const K_MAX = 10_000\n',
-      'docs/limits.md': '| `K_MAX` | 1,000 | why |',
+      'docs/reference/limits.md': '| `K_MAX` | 1,000 | why |',
     },
     says: 'K_MAX is 10_000',
     good: {
       [`${SRC}/limits.ts`]: 'export const K_MAX = 10_000\n',
-      'docs/limits.md': '| `K_MAX` | 10,000 | why |',
+      'docs/reference/limits.md': '| `K_MAX` | 10,000 | why |',
     },
   },
   {
@@ -137,10 +137,10 @@ const CASES: readonly Case[] = [
     bad: {
       [`${SRC}/index.ts`]: "export type * from './types.ts'",
       [`${SRC}/types.ts`]: 'export interface Hidden {}',
-      'docs/api.md': '',
+      'docs/reference/api.md': '',
     },
     says: 'does not name Hidden',
-    good: { [`${SRC}/index.ts`]: 'export const shown = 1', 'docs/api.md': '`shown`' },
+    good: { [`${SRC}/index.ts`]: 'export const shown = 1', 'docs/reference/api.md': '`shown`' },
   },
   {
     rule: documents.links,

@@ -10,45 +10,45 @@ import { codesOf, type Rule } from './rules.ts'
 
 const LIBRARY = 'packages/sqlite-vector/src'
 
-/** Every error code has a row in docs/errors.md, and every row a code. */
+/** Every error code has a row in docs/reference/errors.md, and every row a code. */
 export const errorRows: Rule = (repository) => {
-  const rows = rowNames(repository, 'docs/errors.md')
+  const rows = rowNames(repository, 'docs/reference/errors.md')
   const codes = codesOf(repository)
   return [
     ...codes
       .filter((code) => !rows.includes(code))
-      .map((code) => `docs/errors.md: no row for ${code}`),
+      .map((code) => `docs/reference/errors.md: no row for ${code}`),
     ...rows
       .filter((row) => /^[A-Z]+(_[A-Z]+)+$/.test(row) && !codes.includes(row))
-      .map((row) => `docs/errors.md: a row for ${row}, which is no code`),
+      .map((row) => `docs/reference/errors.md: a row for ${row}, which is no code`),
   ]
 }
 
-/** Every constant of limits.ts has a row in docs/limits.md that shows its value. */
+/** Every constant of limits.ts has a row in docs/reference/limits.md that shows its value. */
 export const limitRows: Rule = (repository) => {
   const source = repository.files.get(`${LIBRARY}/limits.ts`) ?? ''
-  const lines = (repository.files.get('docs/limits.md') ?? '').split('\n')
+  const lines = (repository.files.get('docs/reference/limits.md') ?? '').split('\n')
   return [...source.matchAll(/^export const (\w+)(?:: \w+)? = ([^\n]+)$/gm)].flatMap((match) => {
     const [, name = '', value = ''] = match
     const row = lines.find((line) => line.startsWith(`| \`${name}\``))
-    if (row === undefined) return [`docs/limits.md: no row for ${name}`]
+    if (row === undefined) return [`docs/reference/limits.md: no row for ${name}`]
     const literal = /^[\d_]+$/.test(value) ? value.replaceAll('_', '') : null
     return literal === null || row.replaceAll(',', '').includes(` ${literal} `)
       ? []
-      : [`docs/limits.md: ${name} is ${value}, which its row does not say`]
+      : [`docs/reference/limits.md: ${name} is ${value}, which its row does not say`]
   })
 }
 
-/** Every public export is named in docs/api.md. */
+/** Every public export is named in docs/reference/api.md. */
 export const exportsDocumented: Rule = (repository) => {
-  const api = repository.files.get('docs/api.md') ?? ''
+  const api = repository.files.get('docs/reference/api.md') ?? ''
   const doors = ['index.ts', 'sync/index.ts', 'transport/index.ts', 'errors.ts']
   const names = new Set(doors.flatMap((door) => exportedNames(repository, `${LIBRARY}/${door}`)))
   return [...names]
     .filter(
       (name) => !new RegExp(`\`[^\`\n]*\\b${name}\\b[^\`\n]*\`|^.*\\b${name}\\b`, 'm').test(api),
     )
-    .map((name) => `docs/api.md: does not name ${name}`)
+    .map((name) => `docs/reference/api.md: does not name ${name}`)
 }
 
 /** Names that a module exports, followed through `export * from`. */

@@ -1,6 +1,6 @@
 /**
  * Every command there is, in the order of help. One table: main.ts runs them, help.ts and completion.ts describe
- * them, and docs/cli.md is written from it (scripts/cli-reference.ts).
+ * them, and docs/reference/cli.md is written from it (scripts/cli-reference.ts).
  */
 import type { Command } from './command.ts'
 import { benchCommand } from './commands/bench.ts'

@@ -1,14 +1,14 @@
 /**
  * What a command is: words, arguments and options as data, and a function that does it.
  *
- * Help, completion and docs/cli.md are made from this data alone (help.ts, completion.ts), so they cannot
+ * Help, completion and docs/reference/cli.md are made from this data alone (help.ts, completion.ts), so they cannot
  * differ from what is parsed (parse.ts). Commands parse, call the library or a node, and print; they decide
  * nothing. A wrong call is a {@link UsageError} (exit code 2), a failure is any other error (exit code 1).
  */
 import { existsSync, readFileSync } from 'node:fs'
 import type { Reporter } from './terminal.ts'
 
-/** What a process ends with; docs/cli.md says the same. */
+/** What a process ends with; docs/reference/cli.md says the same. */
 export const EXIT = {
   done: 0,
   failed: 1,

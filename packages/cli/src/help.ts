@@ -1,5 +1,5 @@
 /**
- * What `--help` prints and what docs/cli.md says, both made from the command table.
+ * What `--help` prints and what docs/reference/cli.md says, both made from the command table.
  *
  * Pure: from data to text.
  */
@@ -48,7 +48,7 @@ export function usageOf(command: Command): string {
   return `${PROGRAM} ${nameOf(command)}${positionals} [OPTIONS]`
 }
 
-/** The commands as a Markdown section each, for docs/cli.md. */
+/** The commands as a Markdown section each, for docs/reference/cli.md. */
 export function markdownOf(commands: readonly Command[]): string {
   return commands.map((command) => markdownSection(command)).join('\n')
 }
@@ -83,7 +83,7 @@ function markdownSection(command: Command): string {
     ...(command.settings === undefined
       ? []
       : [
-          'Also takes every setting of a node as an option: see [operations](operations.md#configuration).',
+          'Also takes every setting of a node as an option: see [operations](../how-to/operations.md#configuration).',
           '',
         ]),
   ].join('\n')

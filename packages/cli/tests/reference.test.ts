@@ -1,5 +1,5 @@
 /**
- * Help, completion and docs/cli.md say what the commands take, because all are made from one table.
+ * Help, completion and docs/reference/cli.md say what the commands take, because all are made from one table.
  */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -16,9 +16,12 @@ function words(text: string): string {
   return text.replaceAll(/[\s|:-]+/g, ' ')
 }
 
-const page = readFileSync(join(import.meta.dirname, '..', '..', '..', 'docs', 'cli.md'), 'utf8')
+const page = readFileSync(
+  join(import.meta.dirname, '..', '..', '..', 'docs', 'reference', 'cli.md'),
+  'utf8',
+)
 
-test('docs/cli.md holds the reference of every command; scripts/cli-reference.ts writes it', () => {
+test('docs/reference/cli.md holds the reference of every command; scripts/cli-reference.ts writes it', () => {
   expect(words(page).endsWith(words(markdownOf(COMMANDS)))).toBe(true)
 })
 

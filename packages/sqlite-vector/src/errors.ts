@@ -4,7 +4,7 @@
  * Each has a stable code; match on that, never on the message. A mistake in the calling code is a
  * TypeError or RangeError without a code, and a broken invariant is an AssertionError: neither is
  * meant to be caught. The first word of a code is the folder that throws it. Every code has a row
- * in docs/errors.md.
+ * in docs/reference/errors.md.
  */
 export const ERRORS = {
   STORE_CLOSED: { retryable: false, hint: 'Open the database again before using it.' },
@@ -55,7 +55,7 @@ export const ERRORS = {
   },
   SYNC_FRAME_TOO_LARGE: {
     retryable: false,
-    hint: 'The peer exceeds the frame limit; see docs/limits.md.',
+    hint: 'The peer exceeds the frame limit; see docs/reference/limits.md.',
   },
   SYNC_PROTOCOL_VERSION: {
     retryable: false,
@@ -139,7 +139,7 @@ export const ERRORS = {
   },
   TRANSPORT_FRAME_TOO_LARGE: {
     retryable: false,
-    hint: 'The frame exceeds the limit; see docs/limits.md.',
+    hint: 'The frame exceeds the limit; see docs/reference/limits.md.',
   },
   TRANSPORT_LIMIT_EXCEEDED: {
     retryable: true,
@@ -151,7 +151,7 @@ export const ERRORS = {
   },
   TRANSPORT_UNSUPPORTED_PLATFORM: {
     retryable: false,
-    hint: 'No QUIC binary is published for this platform; see docs/limits.md.',
+    hint: 'No QUIC binary is published for this platform; see docs/reference/limits.md.',
   },
   TRANSPORT_IDENTITY_INVALID: {
     retryable: false,

@@ -1,5 +1,5 @@
 /**
- * Every bound of the library in one place, each with its reason; docs/limits.md repeats them.
+ * Every bound of the library in one place, each with its reason; docs/reference/limits.md repeats them.
  *
  * Relations between bounds are asserted when this module loads.
  */

@@ -1,6 +1,6 @@
 /**
  * The one table of the configuration: from it come the keys of the file, the environment variables, the
- * flags, their help and the table in docs/operations.md.
+ * flags, their help and the table in docs/how-to/operations.md.
  *
  * Not here: how values are read (kinds.ts) and put together (resolve.ts).
  */

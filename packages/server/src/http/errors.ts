@@ -1,6 +1,6 @@
 /**
  * What the API itself refuses, by code. Errors of the library keep their own codes; problem.ts makes
- * an answer of either. Each code has a row in docs/http-api.md.
+ * an answer of either. Each code has a row in docs/reference/http-api.md.
  */
 
 export const HTTP_ERRORS = {

@@ -23,7 +23,8 @@ export function openApi(routes: readonly Route[], version: string): JsonSchema {
     info: {
       title: 'SQLiteVector node',
       version,
-      description: 'Records, searches, sync and upkeep of one node. See docs/http-api.md.',
+      description:
+        'Records, searches, sync and upkeep of one node. See docs/reference/http-api.md.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
     tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => ({ name })),

@@ -34,7 +34,7 @@ export const metadata: JsonSchema = { type: 'object', additionalProperties: true
 export const filter: JsonSchema = {
   type: 'object',
   additionalProperties: true,
-  description: 'Conditions by path, as docs/api.md has them: {"year": {"$gte": 2000}}.',
+  description: 'Conditions by path, as docs/reference/api.md has them: {"year": {"$gte": 2000}}.',
 }
 
 export const recordInput: JsonSchema = object({ id: text, embedding: vector, metadata, text }, [

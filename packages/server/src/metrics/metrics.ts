@@ -2,7 +2,7 @@
  * The metrics of one node: what is counted as it happens, and what is looked up when they are read.
  *
  * Not here: what each group counts (http-metrics.ts, store-metrics.ts, sync-metrics.ts). Names and units are
- * Prometheus' own conventions; every label has a bound (labels.ts). docs/operations.md lists all of them.
+ * Prometheus' own conventions; every label has a bound (labels.ts). docs/how-to/operations.md lists all of them.
  */
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { HttpMetrics } from './http-metrics.ts'

@@ -1,5 +1,5 @@
 /**
- * docs/operations.md and docs/http-api.md say what the code does: settings, codes, paths.
+ * docs/how-to/operations.md and docs/reference/http-api.md say what the code does: settings, codes, paths.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { expect, test } from 'vitest'
 import { CONFIG_OPTIONS, flagName, HTTP_ERRORS, variableName } from '../../src/index.ts'
 import { testNode } from '../helpers/node.ts'
 
-const docs = join(import.meta.dirname, '../../../../docs')
+const docs = join(import.meta.dirname, '../../../../docs/reference')
 
 /** Rows of the tables of a page whose first cell is code that matches, as their cells. */
 function rows(file: string, first: RegExp): readonly (readonly string[])[] {
@@ -25,7 +25,7 @@ function rows(file: string, first: RegExp): readonly (readonly string[])[] {
 }
 
 test('every setting has its row with flag, variable and default, and no other', () => {
-  const listed = rows('operations.md', /^`[a-z][\w.]*`$/).filter(([, flag = '']) =>
+  const listed = rows('../how-to/operations.md', /^`[a-z][\w.]*`$/).filter(([, flag = '']) =>
     flag.startsWith('`--'),
   )
 
@@ -60,7 +60,7 @@ test('every code of the API is provoked by a test', () => {
   ).toEqual([])
 })
 
-test('every path has its row, operation ids are unique, and docs/openapi.json is what is served', async () => {
+test('every path has its row, operation ids are unique, and docs/reference/openapi.json is what is served', async () => {
   await using fixture = await testNode()
   const { body } = await fixture.api.get('/openapi.json')
   const document = body as {

@@ -2,7 +2,7 @@
  * Decides how a search runs: which rows are scanned, how deep it rescores, and says why.
  *
  * Pure: counts, a calibration and a cost model in; a plan out. Costs are nanoseconds per component
- * measured with the kernels on 384-d rows (docs/performance.md); only their ratios matter.
+ * measured with the kernels on 384-d rows (docs/explanation/performance.md); only their ratios matter.
  */
 import type { Depths } from './approximate.ts'
 import type { Calibration, DepthRecall } from './calibrate.ts'

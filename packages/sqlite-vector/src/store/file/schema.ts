@@ -1,7 +1,7 @@
 /**
  * The tables of a database file, and the steps that bring an older file up to date.
  *
- * Not here: statements on them (statements.ts). docs/file-format.md repeats this for readers.
+ * Not here: statements on them (statements.ts). docs/reference/file-format.md repeats this for readers.
  *
  * - `vectors`, `embeddings`: the visible records, which are a view of the replicated state. Apart, so
  *   that reading metadata never pages through embeddings.
