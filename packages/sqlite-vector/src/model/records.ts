@@ -45,7 +45,7 @@ export interface ShardState extends ShardInfo {
    * What they hold beyond it, largest counters: empty when {@link settled}. It stays when the writer lost it to a
    * backup, and never claimed what it had sent in part.
    */
-  readonly ahead: VersionVector
+  readonly uncovered: VersionVector
   /** The version vector at the last collection of tombstones. */
   readonly gcFloor: VersionVector
   /** Order-free sum of a 64-bit hash of id and dots of every record with a put; 16 hex digits. */

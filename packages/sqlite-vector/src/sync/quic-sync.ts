@@ -1,6 +1,6 @@
 /**
- * `createVectorSync()`: the shards of one database in step with those of peers, over QUIC. The shell:
- * opens connections, runs sessions on them, adds up what they did.
+ * `createVectorSync()`: the shards of one database in step with those of peers, over QUIC. This file
+ * opens connections, runs sessions on them and adds up their results.
  *
  * Not here: what may follow what (session/step.ts), what bytes mean (wire/control-frames.ts, delta.ts), what a commit is
  * (the store), how frames travel (transport/). `sync()` runs two sessions over one connection, one in each
@@ -36,7 +36,7 @@ import { type Member, MemberBook } from './members/member-book.ts'
 import { Membership } from './members/membership.ts'
 import { type BothWays, NodeSessions } from './node/sessions.ts'
 import type { Permissions } from './access/permissions.ts'
-import { tallyOf } from './node/sync-tally.ts'
+import { syncTally } from './node/sync-tally.ts'
 import { SharedTask } from './node/shared-task.ts'
 import { TombstoneCollector } from './node/tombstone-collector.ts'
 import { waitForPeers } from './node/wait-for-peers.ts'
@@ -419,7 +419,7 @@ export class VectorSync {
       const wireBefore = wireBytes(connection)
       const { pulled, pushed } = await this.#twiceIfRenewed(connection, shardId, signal)
       return {
-        ...tallyOf(pulled, pushed),
+        ...syncTally(pulled, pushed),
         pulled: pulled !== null,
         pushed: pushed !== null,
         shardId,

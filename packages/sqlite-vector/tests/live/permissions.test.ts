@@ -111,7 +111,7 @@ describe('a peer that may nothing', () => {
         logId: null,
         cursor: 0,
         versionVector: EMPTY_VECTOR,
-        ahead: EMPTY_VECTOR,
+        uncovered: EMPTY_VECTOR,
         shard: null,
         live: false,
       })

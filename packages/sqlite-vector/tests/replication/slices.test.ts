@@ -264,7 +264,7 @@ async function asked(): Promise<{ readonly fixture: Fixture; readonly driver: Se
       logId: null,
       cursor: 0,
       versionVector: EMPTY_VECTOR,
-      ahead: EMPTY_VECTOR,
+      uncovered: EMPTY_VECTOR,
       live: false,
     }),
   )

@@ -195,7 +195,7 @@ export class RecentWrites {
 
 /** What sync knows of a shard as a transaction left it, which is committed. */
 function openToState(shard: OpenShard, logId: string): ShardState {
-  const { shardId, dimension, metric, modelId, head, versionVector, aheadVector } = shard
+  const { shardId, dimension, metric, modelId, head, versionVector, uncoveredVector } = shard
   return {
     shardId,
     dimension,
@@ -204,8 +204,8 @@ function openToState(shard: OpenShard, logId: string): ShardState {
     logId,
     head,
     versionVector,
-    ahead: aheadVector,
-    settled: aheadVector.size === 0,
+    uncovered: uncoveredVector,
+    settled: uncoveredVector.size === 0,
     gcFloor: shard.forgotten,
     fingerprint: fingerprintToHex(shard.fingerprint),
     recordCount: shard.recordCount,

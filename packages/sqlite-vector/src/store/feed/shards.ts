@@ -70,7 +70,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
   if (open !== undefined) return open
   const row = shardRow(transaction.core, shardId)
   const versionVector = storedVector(row.version_vector)
-  const aheadVector = storedVector(row.ahead_vector)
+  const uncoveredVector = storedVector(row.ahead_vector)
   const ownCounter = versionVector.get(transaction.actor) ?? 0
   const isExposed = transaction.core.exposed.has(shardId)
   const shard: OpenShard = {
@@ -82,7 +82,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
     conflictCount: row.conflict_count,
     quarantineCount: row.quarantine_count,
     versionVector,
-    aheadVector,
+    uncoveredVector,
     forgotten: storedVector(row.gc_floor),
     ownCounter,
     fingerprint: bytesToFingerprint(row.fingerprint),
@@ -91,7 +91,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
     flushed: {
       head: row.head,
       versionVector,
-      aheadVector,
+      uncoveredVector,
       strategy: row.conflict_strategy,
       quarantine: row.quarantine_count,
     },
@@ -115,11 +115,11 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
   shard.versionVector = ownVector(shard, transaction.actor)
   const moved = shard.head !== flushed.head || shard.versionVector !== flushed.versionVector
   shard.notice ||= moved || shard.touched
-  shard.aheadVector = beyond(shard.aheadVector, shard.versionVector)
+  shard.uncoveredVector = beyond(shard.uncoveredVector, shard.versionVector)
   const changed =
     moved ||
     shard.touched ||
-    shard.aheadVector !== flushed.aheadVector ||
+    shard.uncoveredVector !== flushed.uncoveredVector ||
     shard.strategy !== flushed.strategy ||
     shard.quarantineCount !== flushed.quarantine
   if (changed) {
@@ -130,7 +130,7 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
       shard.conflictCount,
       shard.quarantineCount,
       encodeVector(shard.versionVector),
-      encodeVector(shard.aheadVector),
+      encodeVector(shard.uncoveredVector),
       fingerprintToBytes(shard.fingerprint),
       shard.clock.ms,
       shard.clock.logical,
@@ -143,7 +143,7 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
     shard.flushed = {
       head: shard.head,
       versionVector: shard.versionVector,
-      aheadVector: shard.aheadVector,
+      uncoveredVector: shard.uncoveredVector,
       strategy: shard.strategy,
       quarantine: shard.quarantineCount,
     }
@@ -234,7 +234,7 @@ export function rowToState(row: ShardRow, logId: string): ShardState {
     logId,
     head: row.head,
     versionVector: storedVector(row.version_vector),
-    ahead: storedVector(row.ahead_vector),
+    uncovered: storedVector(row.ahead_vector),
     settled: storedVector(row.ahead_vector).size === 0,
     gcFloor: storedVector(row.gc_floor),
     fingerprint: fingerprintToHex(bytesToFingerprint(row.fingerprint)),

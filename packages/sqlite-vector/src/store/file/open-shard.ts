@@ -22,7 +22,7 @@ export interface OpenShard extends ShardInfo {
   /** As last read or joined; what this transaction wrote itself is in {@link ownCounter}. */
   versionVector: VersionVector
   /** Writes that batches brought and the version vector does not cover yet. */
-  aheadVector: VersionVector
+  uncoveredVector: VersionVector
   /** What the shard has forgotten the deletes of: its `gc_floor`. */
   forgotten: VersionVector
   /** The counter of the newest dot of our own actor in this shard. */
@@ -34,7 +34,7 @@ export interface OpenShard extends ShardInfo {
   flushed: {
     head: number
     versionVector: VersionVector
-    aheadVector: VersionVector
+    uncoveredVector: VersionVector
     strategy: string | null
     quarantine: number
   }

@@ -76,7 +76,7 @@ export function applyDelta(
   const tally = emptyTally()
   const lacking: string[] = []
   const nowMs = transaction.nowMs
-  const ahead = new Map<ActorId, number>()
+  const uncovered = new Map<ActorId, number>()
   for (const { siblings } of changes) {
     for (const { stamp } of siblings) {
       tally.skewMsMax = Math.max(tally.skewMsMax, skewMs(stamp, nowMs))
@@ -93,17 +93,17 @@ export function applyDelta(
     const count = isRun ? applyRun(transaction, shard, changes, index, isNew) : 0
     tally.applied += count
     for (const { siblings } of changes.slice(index, index + count))
-      noteAhead(ahead, known, siblings)
+      noteUncovered(uncovered, known, siblings)
     index += count
     if (isRun) alone = index + BULK_ROWS
     const change = changes[index]
     if (change === undefined) break
     const { applied } = tally
     applyChange(transaction, shard, known, change, source.peer, tally, lacking)
-    if (tally.applied > applied) noteAhead(ahead, known, change.siblings)
+    if (tally.applied > applied) noteUncovered(uncovered, known, change.siblings)
     index += 1
   }
-  shard.aheadVector = joinVectors(shard.aheadVector, ahead)
+  shard.uncoveredVector = joinVectors(shard.uncoveredVector, uncovered)
   if (tally.skewMsMax > CLOCK_DRIFT_MS_MAX) {
     transaction.events.push({
       type: 'clock-skew',
@@ -170,13 +170,13 @@ export function joinVector(
 }
 
 /** Notes writes that are held from now on, but that the version vector covers only at CAUGHT_UP. */
-function noteAhead(
-  ahead: Map<ActorId, number>,
+function noteUncovered(
+  uncovered: Map<ActorId, number>,
   known: VersionVector,
   siblings: readonly Sibling[],
 ): void {
   for (const { dot } of siblings) {
-    if (!covers(known, dot) && !covers(ahead, dot)) ahead.set(dot.actor, dot.counter)
+    if (!covers(known, dot) && !covers(uncovered, dot)) uncovered.set(dot.actor, dot.counter)
   }
 }
 

@@ -114,22 +114,22 @@ export function guardOwnWrites(
 }
 
 /**
- * A peer says that it holds `ahead` beyond its version vector, by a transfer that was cut. What we send is confirmed
+ * A peer says that it holds `uncovered` beyond its version vector, by a transfer that was cut. What we send is confirmed
  * before it leaves, so what it has of ours beyond that was sent by another copy of this file.
  */
-export function guardAhead(
+export function guardUncovered(
   transaction: WriteTransaction,
   shard: OpenShard,
-  ahead: VersionVector,
+  uncovered: VersionVector,
 ): boolean {
   for (const own of ownActorsIn(transaction, shard)) {
-    if ((ahead.get(own.actor) ?? 0) <= own.confirmed) continue
+    if ((uncovered.get(own.actor) ?? 0) <= own.confirmed) continue
     // In doubt, what we send is only claimed: that a peer has it proves nothing.
     if (own.claimed > own.confirmed) continue
     abandonActor(transaction, shard, own, 'own-writes-unknown')
     return true
   }
-  return guardOwnWrites(transaction, shard, ahead)
+  return guardOwnWrites(transaction, shard, uncovered)
 }
 
 /** The same for records that a peer sent: also a write of ours that is another one there tells. */

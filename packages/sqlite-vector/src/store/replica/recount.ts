@@ -163,7 +163,7 @@ function judged(row: ShardRow, found: Found): Recount {
 }
 
 /** What the rows hold beyond the version vector, deletes included. */
-function aheadOf(row: ShardRow, { held }: Found): VersionVector {
+function uncoveredOf(row: ShardRow, { held }: Found): VersionVector {
   return beyond(held, storedVector(row.version_vector))
 }
 
@@ -173,7 +173,8 @@ function aheadOf(row: ShardRow, { held }: Found): VersionVector {
  */
 function isKept(row: ShardRow, found: Found): boolean {
   return (
-    judged(row, found).correct && vectorsEqual(aheadOf(row, found), storedVector(row.ahead_vector))
+    judged(row, found).correct &&
+    vectorsEqual(uncoveredOf(row, found), storedVector(row.ahead_vector))
   )
 }
 
@@ -183,6 +184,6 @@ function keep(transaction: WriteTransaction, row: ShardRow, found: Found): void 
   shard.recordCount = found.recordCount
   shard.tombstoneCount = found.tombstoneCount
   shard.conflictCount = found.conflictCount
-  shard.aheadVector = aheadOf(row, found)
+  shard.uncoveredVector = uncoveredOf(row, found)
   shard.touched = true
 }

@@ -27,7 +27,7 @@ import {
   claimable,
   claimsNothing,
   confirmOwnWrites,
-  guardAhead,
+  guardUncovered,
   guardOwnWrites,
   hasUnconfirmed,
   leaveActor,
@@ -283,7 +283,7 @@ export class Replica implements ReplicaStore {
     return (await inTurns(this.recountInSlices(shardId), signal)) ?? this.recount(shardId)
   }
 
-  aheadVector(shardId: string): VersionVector {
+  uncoveredVector(shardId: string): VersionVector {
     return this.#core.read(() => storedVector(shardRow(this.#core, shardId).ahead_vector))
   }
 
@@ -299,14 +299,14 @@ export class Replica implements ReplicaStore {
     shardId: string,
     actor: ActorId,
     versionVector: VersionVector,
-    ahead: VersionVector,
+    uncovered: VersionVector,
   ): boolean {
     const isOrdinary = this.#core.read(() => {
       const { shard } = shardRow(this.#core, shardId)
       const identity = this.#core.identity()
       return (
         actor !== identity.actor &&
-        claimsNothing(this.#core, shard, joinVectors(versionVector, ahead))
+        claimsNothing(this.#core, shard, joinVectors(versionVector, uncovered))
       )
     })
     if (isOrdinary) return false
@@ -314,7 +314,8 @@ export class Replica implements ReplicaStore {
       const shard = loadShard(transaction, shardId)
       if (actor !== transaction.actor) {
         return (
-          guardAhead(transaction, shard, ahead) || guardOwnWrites(transaction, shard, versionVector)
+          guardUncovered(transaction, shard, uncovered) ||
+          guardOwnWrites(transaction, shard, versionVector)
         )
       }
       leaveActor(transaction, shard)

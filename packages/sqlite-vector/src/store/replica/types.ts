@@ -228,12 +228,17 @@ export interface ReplicaStore {
   /** What we may say to a peer that we hold: without own writes that somebody else may have made, too. */
   claimedVector(shardId: string): VersionVector
   /** Writes that we hold and the version vector does not cover yet: a transfer has not come to its end. */
-  aheadVector(shardId: string): VersionVector
+  uncoveredVector(shardId: string): VersionVector
   /**
    * A peer introduces itself: its writing identity, what it says it holds, and what it holds beyond that. Draws
    * a new identity for this file when they show that it was restored or cloned; true then.
    */
-  meet(shardId: string, actor: ActorId, versionVector: VersionVector, ahead: VersionVector): boolean
+  meet(
+    shardId: string,
+    actor: ActorId,
+    versionVector: VersionVector,
+    uncovered: VersionVector,
+  ): boolean
   /** Notes what a peer calls itself, for {@link nodeOf}. */
   nameActor(actor: ActorId, nodeId: string): void
   /** What the node that wrote as `actor` last called itself to us; null when it never did. */

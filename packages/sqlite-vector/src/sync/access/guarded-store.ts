@@ -60,7 +60,7 @@ function reading(
   | 'summarizeRanges'
   | 'readRecords'
   | 'claimedVector'
-  | 'aheadVector'
+  | 'uncoveredVector'
   | 'peerCursor'
   | 'recordAck'
   | 'meet'
@@ -86,9 +86,9 @@ function reading(
       need(shardId, 'read')
       return store.claimedVector(shardId)
     },
-    aheadVector(shardId) {
+    uncoveredVector(shardId) {
       need(shardId, 'read')
-      return store.aheadVector(shardId)
+      return store.uncoveredVector(shardId)
     },
     peerCursor(shardId, from) {
       need(shardId, 'read')
@@ -98,9 +98,9 @@ function reading(
       need(shardId, 'read')
       store.recordAck(shardId, from, cursor, versionVector)
     },
-    meet(shardId, actor, versionVector, ahead) {
+    meet(shardId, actor, versionVector, uncovered) {
       need(shardId, 'read')
-      return store.meet(shardId, actor, versionVector, ahead)
+      return store.meet(shardId, actor, versionVector, uncovered)
     },
   }
 }

@@ -26,7 +26,7 @@ import { type ShardState } from '../../model/records.ts'
 export interface RelayNode {
   /** null: not known yet. */
   readonly actor: ActorId | null
-  /** What it has offered us: what its CAUGHT_UP and AHEAD named. */
+  /** What it has offered us: what its CAUGHT_UP and PUSH named. */
   readonly offers: VersionVector
   /** Whose feeds it follows; null: it has not said. */
   readonly sources: ReadonlySet<ActorId> | null

@@ -7,7 +7,7 @@ import type { RunResult } from './session-runner.ts'
 import type { SyncResult } from '../types.ts'
 
 /** Only what was committed counts, here (pulled) or at the peer (pushed). */
-export function tallyOf(
+export function syncTally(
   pulled: RunResult<PullSession> | null,
   pushed: RunResult<SendSession> | null,
 ): Pick<

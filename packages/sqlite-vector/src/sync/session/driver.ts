@@ -1,6 +1,6 @@
 /**
  * One session over one store: frames in, effects on the store carried out, frames out. Synchronous,
- * and without a network: the shell moves its frames over QUIC, the simulator over a network of chance.
+ * and without a network: session-runner.ts moves its frames over QUIC, the simulator over a simulated lossy network.
  *
  * Decides nothing about the protocol (session/step.ts does). Effects are carried out in their order, one per
  * {@link SessionDriver.advance}, or a slice of one that reads many rows, so that whoever drives can wait, crash or give
@@ -37,7 +37,7 @@ import { type Sliced } from '../../store/file/sliced.ts'
 /** What sessions do with the store, and nothing else of it: guarded-store.ts stands in front of all of it. */
 export type SessionStore = Pick<
   ReplicaStore,
-  | 'aheadVector'
+  | 'uncoveredVector'
   | 'applyDelta'
   | 'behindFloor'
   | 'claimedVector'
@@ -77,7 +77,7 @@ const ACKS_UNRECORDED_MAX = 30
 const HELD_TYPES: ReadonlySet<number> = new Set([
   FRAME_TYPES.batch,
   FRAME_TYPES.caughtUp,
-  FRAME_TYPES.ahead,
+  FRAME_TYPES.push,
 ])
 
 /** What is to be done with the channel. */
@@ -329,8 +329,8 @@ export class SessionDriver<S extends Session = Session> {
     const { store, session } = { store: this.#setup.store, session: this.#session }
     if (session.role === 'puller' || session.subscription === null) return
     if (session.peerActor === null || stateOrNull(store, shardId) === null) return
-    const { versionVector, ahead } = session.subscription
-    store.meet(shardId, session.peerActor, versionVector, ahead)
+    const { versionVector, uncovered } = session.subscription
+    store.meet(shardId, session.peerActor, versionVector, uncovered)
     if (session.peerNodeId !== null) store.nameActor(session.peerActor, session.peerNodeId)
   }
 
@@ -478,7 +478,7 @@ export function localReplica(
       identity,
       shard: null,
       versionVector: EMPTY_VECTOR,
-      ahead: EMPTY_VECTOR,
+      uncovered: EMPTY_VECTOR,
       pulled: null,
     }
   }
@@ -488,7 +488,7 @@ export function localReplica(
     identity,
     shard: descriptorOf(state),
     versionVector: store.claimedVector(shardId),
-    ahead: store.aheadVector(shardId),
+    uncovered: store.uncoveredVector(shardId),
     pulled,
   }
 }

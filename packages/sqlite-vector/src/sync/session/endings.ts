@@ -32,7 +32,7 @@ export function violationError(what: string): SqliteVectorError {
   return new SqliteVectorError('SYNC_PROTOCOL_VIOLATION', `the peer broke the protocol: ${what}`)
 }
 
-/** The shell reported what it was not asked for: a bug of ours. */
+/** The driver reported what it was not asked for: a bug of ours. */
 export function impossible<S extends Session>(session: S, event: SessionEvent): Step<S> {
   throw new AssertionError(`a ${session.role} that is ${session.phase} was told "${event.type}"`)
 }
@@ -100,8 +100,8 @@ export function divergence(
 ): SqliteVectorError | null {
   if (frame.fingerprint === null || frame.fingerprint === state.fingerprint) return null
   // What the sender holds beyond the vector may be what lies in quarantine here.
-  const mayLack = state.quarantineCount > 0 && frame.ahead.size > 0
-  if (mayLack || !dominates(frame.ahead, state.ahead)) return null
+  const mayLack = state.quarantineCount > 0 && frame.uncovered.size > 0
+  if (mayLack || !dominates(frame.uncovered, state.uncovered)) return null
   if (!vectorsEqual(frame.versionVector, state.versionVector)) return null
   return new SqliteVectorError(
     'SYNC_DIVERGED',

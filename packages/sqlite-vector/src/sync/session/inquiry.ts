@@ -41,7 +41,7 @@ export function sourceOf(session: PullSession, cursor: number): DeltaSource {
 }
 
 /** What was applied in all. */
-export function tallyOf({ tally }: PullSession, result: ApplyResult): PullTally {
+export function addToTally({ tally }: PullSession, result: ApplyResult): PullTally {
   return {
     ...tally,
     received: tally.received + result.applied + result.redundant + result.quarantined,
@@ -187,7 +187,7 @@ export const records: On<'records'> = (session, { delta }) => {
 
 export const repaired: On<'repaired'> = (session, { result }) => {
   const inquiry = comparisonOf(session)
-  const tally = tallyOf(session, result)
+  const tally = addToTally(session, result)
   const { compared } = session
   return ask(
     {

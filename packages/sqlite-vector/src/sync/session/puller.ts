@@ -15,8 +15,8 @@
  *
  * The cursor moves when a batch was committed, and is acknowledged after that. The version vector is
  * joined at CAUGHT_UP only: before, a superseding write may hide one that has not arrived. A live sender
- * may send its own writes ahead (AHEAD, then BATCH); they move no cursor, and the part of the vector that
- * AHEAD names is joined with them.
+ * may send its own writes ahead (PUSH, then BATCH); they move no cursor, and the part of the vector that
+ * PUSH names is joined with them.
  */
 import { must } from '../../assert.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -44,7 +44,7 @@ import {
   records,
   repaired,
   sourceOf,
-  tallyOf,
+  addToTally,
 } from './inquiry.ts'
 import type {
   Compared,
@@ -106,7 +106,7 @@ export function createPuller(request: PullRequest): PullSession {
     caughtUp: null,
     inquiry: null,
     compared: NOT_COMPARED,
-    ahead: null,
+    vouched: null,
     theirs: EMPTY_VECTOR,
     told: EMPTY_VECTOR,
     state: null,
@@ -145,7 +145,7 @@ const start: On<'start'> = (session, { local }) => ({
         logId: local.pulled?.logId ?? null,
         cursor: local.pulled?.cursor ?? 0,
         versionVector: local.versionVector,
-        ahead: local.ahead,
+        uncovered: local.uncovered,
         live: session.live,
       },
     },
@@ -205,8 +205,8 @@ function leave(session: PullSession, effects: readonly SessionEffect[]): Step<Pu
 
 const batch: On<'batch'> = (session, { delta }) => {
   // Ahead of the cursor, which stays: only a live sender does that.
-  const isAhead = session.live && session.complete && delta.through === session.cursor
-  if (!isAhead && (delta.through <= session.cursor || session.ahead !== null)) {
+  const isPush = session.live && session.complete && delta.through === session.cursor
+  if (!isPush && (delta.through <= session.cursor || session.vouched !== null)) {
     return refuse(
       session,
       violationError(`a batch through ${delta.through} after ${session.cursor}`),
@@ -219,25 +219,25 @@ const batch: On<'batch'> = (session, { delta }) => {
       ...session,
       phase: 'applying',
       theirs,
-      ...(session.ahead === null ? {} : vouched({ ...session, theirs }, session.ahead)),
+      ...(session.vouched === null ? {} : noteVouched({ ...session, theirs }, session.vouched)),
     },
     effects: [
-      { type: 'apply', delta, source: sourceOf(session, delta.through), join: session.ahead },
+      { type: 'apply', delta, source: sourceOf(session, delta.through), join: session.vouched },
     ],
   }
 }
 
 /** The sender holds this, and knows by our ACK that we do. */
-function vouched(
+function noteVouched(
   { theirs, told }: PullSession,
   vector: VersionVector,
 ): Pick<PullSession, 'theirs' | 'told'> {
   return { theirs: joinVectors(theirs, vector), told: joinVectors(told, vector) }
 }
 
-const ahead: On<'ahead'> = (session, frame) =>
-  session.live && session.complete && session.ahead === null
-    ? stay({ ...session, ahead: frame.versionVector })
+const push: On<'push'> = (session, frame) =>
+  session.live && session.complete && session.vouched === null
+    ? stay({ ...session, vouched: frame.versionVector })
     : violation(session, frame)
 
 /** Tells the sender what it need not send. */
@@ -256,7 +256,7 @@ const moved: On<'moved'> = (session, { versionVector, sources }) =>
 
 const applied: On<'applied'> = (session, { cursor, result }) => {
   const { inquiry } = session
-  const tallied = { ...session, tally: tallyOf(session, result) }
+  const tallied = { ...session, tally: addToTally(session, result) }
   if (inquiry?.type === 'lacking') {
     if (result.lacking.length > 0) {
       return refuse(tallied, violationError('a record without its embedding, which was asked for'))
@@ -267,7 +267,7 @@ const applied: On<'applied'> = (session, { cursor, result }) => {
   return ask(tallied, {
     type: 'lacking',
     source: sourceOf(session, cursor),
-    join: session.ahead,
+    join: session.vouched,
     ids: result.lacking,
   })
 }
@@ -276,7 +276,7 @@ const applied: On<'applied'> = (session, { cursor, result }) => {
 function committed(session: PullSession, cursor: number): Step<PullSession> {
   const tally = { ...session.tally, batches: session.tally.batches + 1 }
   return {
-    session: { ...session, phase: 'streaming', cursor, ahead: null, inquiry: null, tally },
+    session: { ...session, phase: 'streaming', cursor, vouched: null, inquiry: null, tally },
     effects: [{ type: 'send', frame: { type: 'ack', cursor, versionVector: null } }],
   }
 }
@@ -348,7 +348,7 @@ const NEVER_SENT = {
   compare: violation,
 } as const
 
-/** What a puller's shell never reports. */
+/** Events that the driver of a puller never reports. */
 const NEVER_TOLD = {
   inspected: impossible,
   read: impossible,
@@ -366,7 +366,7 @@ const COMMON = {
   welcome: violation,
   batch: violation,
   caughtUp: violation,
-  ahead: violation,
+  push: violation,
   ranges: violation,
   records: violation,
   applied: impossible,
@@ -383,12 +383,12 @@ const COMMON = {
   failed: fail,
 } as const
 
-/** The shell looks at nothing that the peer sends before it has done what it was told. */
+/** The driver takes no frame of the peer before it has carried out the effects of the last. */
 const BUSY = {
   ...COMMON,
   batch: impossible,
   caughtUp: impossible,
-  ahead: impossible,
+  push: impossible,
   ranges: impossible,
   records: impossible,
   moved,
@@ -399,7 +399,7 @@ const WAITING = {
   ...COMMON,
   batch: impossible,
   caughtUp: impossible,
-  ahead: impossible,
+  push: impossible,
   moved,
 } as const
 
@@ -407,21 +407,21 @@ const WAITING = {
 export const PULL_TABLE: TransitionTable<PullSession, PullPhase> = {
   idle: { ...COMMON, start, stop: (session) => closeInOrder(session, true) },
   greeting: { ...COMMON, welcome },
-  streaming: { ...COMMON, batch, caughtUp, ahead, moved },
+  streaming: { ...COMMON, batch, caughtUp, push, moved },
   applying: { ...BUSY, applied },
   joining: { ...BUSY, joined, behind, doubtful },
   comparing: { ...WAITING, ranges },
   differing: { ...BUSY, compared: comparedRows },
   fetching: { ...WAITING, records },
   repairing: { ...BUSY, repaired, payloadsCompared },
-  live: { ...COMMON, batch, caughtUp, ahead, moved },
+  live: { ...COMMON, batch, caughtUp, push, moved },
   // What was on its way when we left is not looked at; our commits stand, so the end is an orderly one.
   leaving: {
     ...COMMON,
     welcome: stay,
     batch: stay,
     caughtUp: stay,
-    ahead: stay,
+    push: stay,
     applied: (session, event) => stay({ ...applied(session, event).session, phase: 'leaving' }),
     joined: stay,
     ranges: stay,

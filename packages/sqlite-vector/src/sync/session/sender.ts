@@ -8,7 +8,7 @@
  *   caughtUp ──wrote (live)──► pushing ──readOwn──► caughtUp
  *
  * Live, the writes of our own file go out as soon as they are committed, ahead of what we relay for others;
- * relayed changes follow when the shell says so (`committed`). The cursor is that of the whole feed: pushing does not move it.
+ * relayed changes follow when the hub of live sessions says so (`committed`). The cursor is that of the whole feed: pushing does not move it.
  *
  * At most UNACKED_BATCHES_MAX batches are on the way, so a slow disk at the far end stops the reading
  * here, and nothing but a cursor waits for it.
@@ -240,7 +240,7 @@ const readOwn: On<'readOwn'> = (session, { batch }) => {
   const effects: SessionEffect[] = []
   const unacked: Unacked[] = [...session.unacked]
   if (batch.bytes !== null) {
-    if (isAll) effects.push({ type: 'send', frame: { type: 'ahead', versionVector: holds } })
+    if (isAll) effects.push({ type: 'send', frame: { type: 'push', versionVector: holds } })
     effects.push({ type: 'sendBatch', bytes: batch.bytes })
     unacked.push({
       through: session.cursorSent,
@@ -279,8 +279,8 @@ function resume(session: SendSession, effects: readonly SessionEffect[]): Step<S
  * and a peer in step has each write at once.
  */
 function resumeOwn(session: SendSession): Step<SendSession> {
-  const isAhead = session.behind === 'own' && session.unacked.length >= PUSHES_UNACKED_MAX
-  return isAhead ? stay(session) : resume(session, [])
+  const isWaiting = session.behind === 'own' && session.unacked.length >= PUSHES_UNACKED_MAX
+  return isWaiting ? stay(session) : resume(session, [])
 }
 
 function atLeast(session: SendSession, behind: Behind): SendSession {
@@ -290,8 +290,8 @@ function atLeast(session: SendSession, behind: Behind): SendSession {
 function caughtUpFrame(
   state: ShardState,
 ): Extract<SessionEffect, { readonly type: 'send' }>['frame'] {
-  const { head, versionVector, fingerprint, recordCount, gcFloor, ahead } = state
-  return { type: 'caughtUp', head, versionVector, fingerprint, recordCount, gcFloor, ahead }
+  const { head, versionVector, fingerprint, recordCount, gcFloor, uncovered } = state
+  return { type: 'caughtUp', head, versionVector, fingerprint, recordCount, gcFloor, uncovered }
 }
 
 function logChanged(): SqliteVectorError {
@@ -410,12 +410,12 @@ const NEVER_SENT = {
   invite: violation,
   ping: violation,
   pong: violation,
-  ahead: violation,
+  push: violation,
   ranges: violation,
   records: violation,
 } as const
 
-/** What a sender's shell never reports. */
+/** Events that the driver of a sender never reports. */
 const NEVER_TOLD = {
   start: impossible,
   applied: impossible,

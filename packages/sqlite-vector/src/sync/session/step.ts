@@ -2,7 +2,7 @@
  * One shard synced with one peer in one direction, as a pure state machine: no socket, no timer, no
  * SQL. Both roles step here; their tables are session/puller.ts and session/sender.ts.
  *
- * The shell (quic-sync.ts) reports events and carries effects out, in order. It reads the next frame of a
+ * The driver (session/driver.ts) reports events and carries effects out, in order. It reads the next frame of a
  * puller only after the effects of the last are done; a sender's ACKs it reads at any time.
  *
  * Invariants, asserted after every step:
@@ -21,7 +21,7 @@ import { PULL_TABLE } from './puller.ts'
 import { SEND_TABLE } from './sender.ts'
 import type { PullSession, SendSession, Session, SessionEvent, Step } from './types.ts'
 
-/** The session after `event`, and what the shell is to do about it. */
+/** The session after `event`, and the effects that the driver carries out. */
 export function step(session: PullSession, event: SessionEvent): Step<PullSession>
 export function step(session: SendSession, event: SessionEvent): Step<SendSession>
 export function step(session: Session, event: SessionEvent): Step

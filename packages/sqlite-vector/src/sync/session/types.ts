@@ -1,8 +1,8 @@
 /**
  * The events and effects of a session (session/step.ts), and what its two roles remember. Types only.
  *
- * Every frame that arrives is an event as it is; the other events are what the shell reports of the
- * store and of the channel. Effects are what the shell is to do, in their order.
+ * Every frame that arrives is an event as it is; the other events are what the driver reports of the
+ * store and of the channel. Effects are carried out by the driver, in their order.
  */
 import type { ErrorCode } from '../../errors.ts'
 import type { Delta } from '../delta.ts'
@@ -32,7 +32,7 @@ export interface LocalReplica {
   readonly shard: ShardDescriptor | null
   readonly versionVector: VersionVector
   /** What is held beyond {@link versionVector}. */
-  readonly ahead: VersionVector
+  readonly uncovered: VersionVector
   /** How far this peer's feed was read before. */
   readonly pulled: { readonly logId: string; readonly cursor: number } | null
 }
@@ -116,7 +116,7 @@ export type SessionEvent =
 /** Names of {@link SessionEvent}s. */
 export type SessionEventType = SessionEvent['type']
 
-/** What the shell is to do. */
+/** Work for the driver. */
 export type SessionEffect =
   | { readonly type: 'send'; readonly frame: ControlFrame }
   | { readonly type: 'sendBatch'; readonly bytes: Uint8Array }
@@ -288,7 +288,7 @@ export interface PullSession {
   readonly inquiry: Inquiry | null
   readonly compared: Compared
   /** What may be joined with the next batch, which is ahead of the cursor; null when none is. */
-  readonly ahead: VersionVector | null
+  readonly vouched: VersionVector | null
   /** What the sender vouched for: it holds all of this. */
   readonly theirs: VersionVector
   /** What the sender has been told, or told us itself, that we hold. */

@@ -15,7 +15,7 @@
  * | DONE      | puller  | none: the subscription ends                                                    |
  * | ERROR     | either  | number of the code, message; nothing follows                                   |
  * | INVITE    | opener  | shard id, live (left out: no): "subscribe to this shard of mine on this channel" |
- * | AHEAD     | sender  | version vector: what may be joined once the next BATCH, which is ahead of the cursor, is committed |
+ * | PUSH     | sender  | version vector: what may be joined once the next BATCH, which is ahead of the cursor, is committed |
  * | HOLDS     | puller  | version vector: what the puller holds by now, from whomever; join it. Actors whose writes it is sent by themselves (left out: not said) |
  * | NEED      | puller  | ids of records: answered by RECORDS, which holds whole as many as fit, in this order |
  * | COMPARE   | puller  | ranges of ids, each from (included) and to (not included; nil: the end)        |
@@ -86,7 +86,7 @@ export interface SubscribeFrame {
   /** Whether the sender goes on after CAUGHT_UP. */
   readonly live: boolean
   /** What the puller holds beyond its version vector: no reason to skip it, but names that are taken. */
-  readonly ahead: VersionVector
+  readonly uncovered: VersionVector
 }
 
 /** The sender's answer. */
@@ -112,7 +112,7 @@ export interface CaughtUpFrame {
   /** What the sender has forgotten the deletes of. */
   readonly gcFloor: VersionVector
   /** What the sender holds beyond its version vector; left out when empty. */
-  readonly ahead: VersionVector
+  readonly uncovered: VersionVector
 }
 
 /** Records to be sent whole, by id. */
@@ -166,8 +166,8 @@ export interface InviteFrame {
  * The next BATCH holds writes of the sender's own, ahead of relayed ones that lie before them in its
  * feed: its `through` is the cursor as it was. After it the vector may be joined.
  */
-export interface AheadFrame {
-  readonly type: 'ahead'
+export interface PushFrame {
+  readonly type: 'push'
   readonly versionVector: VersionVector
 }
 
@@ -198,7 +198,7 @@ export type ControlFrame =
   | ErrorFrame
   | DoneFrame
   | InviteFrame
-  | AheadFrame
+  | PushFrame
   | HoldsFrame
   | NeedFrame
   | CompareFrame
@@ -293,7 +293,7 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
         frame.cursor,
         binary(encodeVector(frame.versionVector)),
         frame.live,
-        ...(frame.ahead.size === 0 ? [] : [binary(encodeVector(frame.ahead))]),
+        ...(frame.uncovered.size === 0 ? [] : [binary(encodeVector(frame.uncovered))]),
       ]
     case 'welcome':
       return [
@@ -325,7 +325,7 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
       return []
     case 'invite':
       return frame.live ? [frame.shardId, true] : [frame.shardId]
-    case 'ahead':
+    case 'push':
       return [binary(encodeVector(frame.versionVector))]
     case 'holds':
       return [
@@ -361,7 +361,7 @@ const BODY_VALUES: Readonly<Record<ControlType, number>> = {
   error: 2,
   done: 0,
   invite: 1,
-  ahead: 1,
+  push: 1,
   holds: 1,
   need: 1,
   compare: 1,
@@ -379,7 +379,7 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     actor: readHex(actor, 16, 'actor'),
     ...(codecs === undefined ? {} : { codecs: positionField(codecs, 'codecs') }),
   }),
-  subscribe: ([shardId, shard, logId, cursor, vector, live, ahead]) => ({
+  subscribe: ([shardId, shard, logId, cursor, vector, live, uncovered]) => ({
     type: 'subscribe',
     shardId: nameField(shardId, SHARD_ID_BYTES_MAX, 'shard id'),
     shard: readDescriptor(shard),
@@ -387,7 +387,7 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     cursor: positionField(cursor, 'cursor'),
     versionVector: readVector(vector),
     live: booleanField(live, 'live'),
-    ahead: ahead === undefined ? EMPTY_VECTOR : readVector(ahead),
+    uncovered: uncovered === undefined ? EMPTY_VECTOR : readVector(uncovered),
   }),
   welcome: ([nodeId, actor, logId, shard, cursor]) => ({
     type: 'welcome',
@@ -397,14 +397,14 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     shard: readDescriptor(shard),
     cursor: positionField(cursor, 'cursor'),
   }),
-  caughtUp: ([head, vector, fingerprint, recordCount, gcFloor, ahead]) => ({
+  caughtUp: ([head, vector, fingerprint, recordCount, gcFloor, uncovered]) => ({
     type: 'caughtUp',
     head: positionField(head, 'head'),
     versionVector: readVector(vector),
     fingerprint: fingerprint === null ? null : readHex(fingerprint, 8, 'fingerprint'),
     recordCount: positionField(recordCount, 'number of records'),
     gcFloor: gcFloor === undefined ? EMPTY_VECTOR : readVector(gcFloor),
-    ahead: ahead === undefined ? EMPTY_VECTOR : readVector(ahead),
+    uncovered: uncovered === undefined ? EMPTY_VECTOR : readVector(uncovered),
   }),
   ack: ([cursor, vector]) => ({
     type: 'ack',
@@ -418,7 +418,7 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     shardId: nameField(shardId, SHARD_ID_BYTES_MAX, 'shard id'),
     live: live === undefined ? false : booleanField(live, 'live'),
   }),
-  ahead: ([vector]) => ({ type: 'ahead', versionVector: readVector(vector) }),
+  push: ([vector]) => ({ type: 'push', versionVector: readVector(vector) }),
   holds: ([vector, sources]) => ({
     type: 'holds',
     versionVector: readVector(vector),
@@ -465,9 +465,9 @@ function readDescriptor(value: Field): ShardDescriptor | null {
   }
 }
 
-/** The floor and what is ahead: from the end, empty ones are left out. */
-function caughtUpVectors({ gcFloor, ahead }: CaughtUpFrame): HeaderValue[] {
-  if (ahead.size > 0) return [binary(encodeVector(gcFloor)), binary(encodeVector(ahead))]
+/** The floor and what is uncovered: from the end, empty ones are left out. */
+function caughtUpVectors({ gcFloor, uncovered }: CaughtUpFrame): HeaderValue[] {
+  if (uncovered.size > 0) return [binary(encodeVector(gcFloor)), binary(encodeVector(uncovered))]
   return gcFloor.size > 0 ? [binary(encodeVector(gcFloor))] : []
 }
 

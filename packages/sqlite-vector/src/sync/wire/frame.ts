@@ -39,7 +39,7 @@ export const FRAME_TYPES = {
   compare: 12,
   invite: 13,
   pong: 14,
-  ahead: 15,
+  push: 15,
   holds: 16,
   records: 17,
   members: 18,

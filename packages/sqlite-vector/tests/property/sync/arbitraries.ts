@@ -149,7 +149,7 @@ export const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
     cursor: fc.maxSafeNat(),
     versionVector: vector,
     live: fc.boolean(),
-    ahead: vector,
+    uncovered: vector,
   }),
   fc.record({
     type: fc.constant('welcome' as const),
@@ -166,7 +166,7 @@ export const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
     fingerprint: hex(8),
     recordCount: fc.maxSafeNat(),
     gcFloor: vector,
-    ahead: vector,
+    uncovered: vector,
   }),
   fc.record({ type: fc.constant('need' as const), ids: fc.array(name, { maxLength: 5 }) }),
   fc.record({
@@ -197,7 +197,7 @@ export const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
   }),
   fc.constant({ type: 'done' as const }),
   fc.record({ type: fc.constant('invite' as const), shardId: name, live: fc.boolean() }),
-  fc.record({ type: fc.constant('ahead' as const), versionVector: vector }),
+  fc.record({ type: fc.constant('push' as const), versionVector: vector }),
   fc
     .record({ versionVector: vector, sources: fc.option(vector) })
     .map(({ versionVector, sources }) => ({

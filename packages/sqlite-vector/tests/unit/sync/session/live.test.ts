@@ -57,7 +57,7 @@ describe('a live sender', () => {
       above: 30,
       through: 30,
     })
-    expect(sentTypes(pushed.effects.slice(1))).toEqual(['ahead', 'sendBatch'])
+    expect(sentTypes(pushed.effects.slice(1))).toEqual(['push', 'sendBatch'])
     expect(pushed.session.sentThrough).toBe(30)
     expect(pushed.session.own).toEqual({ cursor: 31, counter: 31 })
   })
@@ -97,7 +97,7 @@ describe('a live sender', () => {
       type: 'readOwn',
       batch: ownOf({ through: 33, counter: 33, forgotten: 30 }),
     })
-    expect(sentTypes(kept.effects.slice(1))).toEqual(['ahead', 'sendBatch'])
+    expect(sentTypes(kept.effects.slice(1))).toEqual(['push', 'sendBatch'])
 
     const { session, effects } = after(liveSender(), wrote, {
       type: 'readOwn',
@@ -177,11 +177,11 @@ describe('a live sender', () => {
 })
 
 describe('a live puller', () => {
-  const ahead = { type: 'ahead', versionVector: new Map([[ACTOR_B, 10]]) } as const
+  const push = { type: 'push', versionVector: new Map([[ACTOR_B, 10]]) } as const
   const pushed = { type: 'batch', delta: { through: 9, changes: [] } } as const
 
-  test('joins what AHEAD vouches for together with the batch, and moves no cursor', () => {
-    const { session, effects } = after(PULLERS.live, ahead, pushed, {
+  test('joins what PUSH vouches for together with the batch, and moves no cursor', () => {
+    const { session, effects } = after(PULLERS.live, push, pushed, {
       ...EVENTS.applied,
       cursor: 9,
     })
@@ -191,11 +191,11 @@ describe('a live puller', () => {
         type: 'apply',
         delta: pushed.delta,
         source: { peer: PEER, logId: LOG_THEIRS, cursor: 9 },
-        join: ahead.versionVector,
+        join: push.versionVector,
       },
       { type: 'send', frame: { type: 'ack', cursor: 9, versionVector: null } },
     ])
-    expect([session.phase, session.cursor, session.ahead]).toEqual(['streaming', 9, null])
+    expect([session.phase, session.cursor, session.vouched]).toEqual(['streaming', 9, null])
   })
 
   test('knows that who sends writes of its own holds all of them, also where it vouches for nothing yet', () => {
@@ -213,23 +213,23 @@ describe('a live puller', () => {
   })
 
   test('joins nothing with the batch after that', () => {
-    const { effects } = after(PULLERS.live, ahead, pushed, { ...EVENTS.applied, cursor: 9 }, pushed)
+    const { effects } = after(PULLERS.live, push, pushed, { ...EVENTS.applied, cursor: 9 }, pushed)
     expect(effects.at(-1)).toMatchObject({ type: 'apply', join: null })
   })
 
   test.each([
-    ['AHEAD twice', [ahead, ahead]],
+    ['PUSH twice', [push, push]],
     [
-      'AHEAD before a batch that moves the cursor',
-      [ahead, { ...pushed, delta: { through: 10, changes: [] } }],
+      'PUSH before a batch that moves the cursor',
+      [push, { ...pushed, delta: { through: 10, changes: [] } }],
     ],
   ])('refuses %s', (_, events) => {
     const { session } = after(PULLERS.live, ...events)
     expect((session.error as SqliteVectorError | null)?.code).toBe('SYNC_PROTOCOL_VIOLATION')
   })
 
-  test('refuses AHEAD before it has caught up', () => {
-    const { session } = step(PULLERS.streaming, ahead)
+  test('refuses PUSH before it has caught up', () => {
+    const { session } = step(PULLERS.streaming, push)
     expect((session.error as SqliteVectorError | null)?.code).toBe('SYNC_PROTOCOL_VIOLATION')
   })
 

@@ -57,7 +57,7 @@ describe('a puller', () => {
           cursor: 5,
           versionVector: LOCAL.versionVector,
           live: false,
-          ahead: new Map(),
+          uncovered: new Map(),
         },
       },
     ])
@@ -286,7 +286,7 @@ describe('a puller', () => {
       state: stateOf({
         versionVector: caughtUp.versionVector,
         settled: false,
-        ahead: new Map([[ACTOR_A, 3]]),
+        uncovered: new Map([[ACTOR_A, 3]]),
       }),
     })
 
@@ -294,19 +294,19 @@ describe('a puller', () => {
   })
 
   test('compares rows when both sides hold the same writes of transfers that never came to their end', () => {
-    const ahead = new Map([[ACTOR_A, 3]])
-    const joining = step(PULLERS.streaming, { ...caughtUp, ahead }).session
+    const uncovered = new Map([[ACTOR_A, 3]])
+    const joining = step(PULLERS.streaming, { ...caughtUp, uncovered }).session
     const { session } = step(joining, {
       ...joined,
-      state: stateOf({ versionVector: caughtUp.versionVector, settled: false, ahead }),
+      state: stateOf({ versionVector: caughtUp.versionVector, settled: false, uncovered }),
     })
 
     expect(session.phase).toBe('comparing')
   })
 
   test('compares rows with a sender that holds more beyond its vector, of which all was sent', () => {
-    const ahead = new Map([[ACTOR_A, 3]])
-    const joining = step(PULLERS.streaming, { ...caughtUp, ahead }).session
+    const uncovered = new Map([[ACTOR_A, 3]])
+    const joining = step(PULLERS.streaming, { ...caughtUp, uncovered }).session
     const { session } = step(joining, {
       ...joined,
       state: stateOf({ versionVector: caughtUp.versionVector }),
@@ -316,12 +316,12 @@ describe('a puller', () => {
   })
 
   test('does not compare rows when what the sender holds more may lie in quarantine here', () => {
-    const ahead = new Map([[ACTOR_A, 3]])
-    const joining = step(PULLERS.streaming, { ...caughtUp, ahead }).session
+    const uncovered = new Map([[ACTOR_A, 3]])
+    const joining = step(PULLERS.streaming, { ...caughtUp, uncovered }).session
     const { session } = step(joining, {
       ...joined,
       // As far as counters tell, we hold the same: one that is lower may be the one in quarantine.
-      state: stateOf({ versionVector: caughtUp.versionVector, quarantineCount: 1, ahead }),
+      state: stateOf({ versionVector: caughtUp.versionVector, quarantineCount: 1, uncovered }),
     })
 
     expect(session.phase).toBe('leaving')

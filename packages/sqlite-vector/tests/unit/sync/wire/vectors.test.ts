@@ -33,7 +33,7 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
     cursor: 0,
     versionVector: new Map(),
     live: false,
-    ahead: new Map(),
+    uncovered: new Map(),
   },
   'subscribe-again': {
     type: 'subscribe',
@@ -43,7 +43,7 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
     cursor: 2 ** 33,
     versionVector: VECTOR,
     live: true,
-    ahead: new Map(),
+    uncovered: new Map(),
   },
   'subscribe-ahead': {
     type: 'subscribe',
@@ -53,7 +53,7 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
     cursor: 7,
     versionVector: new Map(),
     live: false,
-    ahead: VECTOR,
+    uncovered: VECTOR,
   },
   welcome: {
     type: 'welcome',
@@ -78,7 +78,7 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
     fingerprint: '0123456789abcdef',
     recordCount: 301,
     gcFloor: new Map(),
-    ahead: new Map(),
+    uncovered: new Map(),
   },
   'caught-up-floor': {
     type: 'caughtUp',
@@ -87,7 +87,7 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
     fingerprint: null,
     recordCount: 301,
     gcFloor: new Map([[ACTOR_B, 7]]),
-    ahead: new Map(),
+    uncovered: new Map(),
   },
   'caught-up-ahead': {
     type: 'caughtUp',
@@ -96,7 +96,7 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
     fingerprint: '0123456789abcdef',
     recordCount: 301,
     gcFloor: new Map(),
-    ahead: new Map([[ACTOR_B, 9]]),
+    uncovered: new Map([[ACTOR_B, 9]]),
   },
   need: { type: 'need', ids: ['first', 'Grüße'] },
   compare: {
@@ -125,7 +125,7 @@ const CONTROL: Readonly<Record<string, ControlFrame>> = {
   done: { type: 'done' },
   invite: { type: 'invite', shardId: 'notes', live: false },
   'invite-live': { type: 'invite', shardId: 'notes', live: true },
-  ahead: { type: 'ahead', versionVector: VECTOR },
+  ahead: { type: 'push', versionVector: VECTOR },
   holds: { type: 'holds', versionVector: VECTOR },
   'holds-sources': { type: 'holds', versionVector: new Map(), sources: [ACTOR_A, ACTOR_B] },
   ping: { type: 'ping', nonce: 1 },
