@@ -1,6 +1,7 @@
 /**
- * Bytes in and out of files and pipes, without holding more than a chunk: sinks with back-pressure, files that appear
- * under their name only when they are whole, and readers of exact lengths and of lines.
+ * Bytes in and out of files and pipes, without holding more than a chunk: sinks with back-pressure,
+ * files that appear under their name only when they are whole, and readers of exact lengths and of
+ * lines.
  */
 import { once } from 'node:events'
 import { createReadStream, existsSync, rmSync } from 'node:fs'
@@ -14,7 +15,10 @@ const LINE_BYTES_MAX = 16_777_216
 const READ_CHUNK_BYTES = 262_144
 const WRITE_CHUNK_BYTES = 262_144
 
-/** A file that gets its name when it is finished. @throws InputError when there is one and it is not to be replaced */
+/**
+ * A file that gets its name when it is finished. @throws InputError when there is one and it is not
+ * to be replaced
+ */
 export async function fileSink(path: string, isReplaced: boolean): Promise<ByteSink> {
   if (!isReplaced && existsSync(path)) throw new InputError(`${path} exists; --force replaces it`)
   const partial = `${path}.partial`
@@ -45,7 +49,7 @@ export async function fileSink(path: string, isReplaced: boolean): Promise<ByteS
   }
 }
 
-/** stdout. What was written cannot be taken back, and is not patched. */
+/** stdout. Bytes written cannot be taken back or patched. */
 export function stdoutSink(): ByteSink {
   const buffer = new WriteBuffer(async (bytes) => {
     if (!process.stdout.write(bytes)) await once(process.stdout, 'drain')
@@ -83,7 +87,7 @@ class WriteBuffer {
   }
 }
 
-/** A file, or stdin where it is `-`. The signal ends a read that waits for more, as for somebody who types. */
+/** A file, or stdin for `-`. The signal ends a read that waits for more input. */
 export function sourceOf(path: string, signal?: AbortSignal): Source {
   const abortable = <T extends Readable>(stream: T): T =>
     signal === undefined ? stream : addAbortSignal(signal, stream)
@@ -134,8 +138,8 @@ export class ByteReader {
 }
 
 /**
- * The lines of a text in UTF-8, without their `\n`; a `\r` before it is kept, because it may belong to a quoted field.
- * An empty line at the very end is none.
+ * The lines of a text in UTF-8, without their `\n`; a `\r` before it is kept, because it may belong
+ * to a quoted field. An empty line at the very end is none.
  */
 export async function* linesOf({ name, chunks }: Source): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true })

@@ -1,8 +1,9 @@
 /**
- * CSV as in RFC 4180, with a header: `id`, `embedding` (a JSON array), `metadata` (a JSON object), `text`.
+ * CSV as in RFC 4180, with a header: `id`, `embedding` (a JSON array), `metadata` (a JSON object),
+ * `text`.
  *
- * Carries everything: a missing text is an empty field, an empty text is `""`. When reading, columns of other names
- * become keys of the metadata, as strings. Errors name line and column.
+ * Carries everything: a missing text is an empty field, an empty text is `""`. When reading,
+ * columns of other names become keys of the metadata, as strings. Errors name line and column.
  */
 import type { JsonValue } from '@agentic-flow/sqlite-vector'
 import { linesOf } from './bytes.ts'
@@ -146,7 +147,10 @@ export async function* rowsOf(lines: AsyncIterable<string>, name: string): Async
   if (open !== null) throw new InputError(`${name}: line ${begunAt}: a quoted field does not end`)
 }
 
-/** The fields that one line completes; `open` is the part of a quoted field that goes on in the next. */
+/**
+ * The fields that one line completes; `open` is the part of a quoted field that goes on in the
+ * next.
+ */
 function fieldsOf(
   line: string,
   openBefore: string | null,
@@ -191,7 +195,7 @@ function fieldsOf(
   }
 }
 
-/** Where the quote is that ends a field, or -1. */
+/** Index of the quote that ends a field, or -1. */
 function endOfQuoted(line: string, from: number): number {
   let at = from
   for (;;) {

@@ -28,7 +28,10 @@ export function idLine(id: string): string {
   return `${id}\n`
 }
 
-/** The id of a row: the next of the file of ids, or the row's number after the prefix. @throws InputError */
+/**
+ * The id of a row: the next of the file of ids, or the row's number after the prefix. @throws
+ * InputError
+ */
 export async function rowId({ ids, idPrefix }: ReadOptions, row: number): Promise<string> {
   if (ids === null) return `${idPrefix}${row}`
   const next = await ids.next()

@@ -1,8 +1,9 @@
 /**
- * JSON lines: one object a line with `id`, `embedding` (array of numbers), `metadata` (object), `text` (string).
+ * JSON lines: one object a line with `id`, `embedding` (array of numbers), `metadata` (object),
+ * `text` (string).
  *
- * Carries everything. Numbers of a vector are written with as many digits as bring the same float32 back, minus
- * zero included.
+ * Carries everything. Numbers of a vector are written with as many digits as bring the same float32
+ * back, minus zero included.
  */
 import type { Metadata } from '@agentic-flow/sqlite-vector'
 import { linesOf } from './bytes.ts'
@@ -96,7 +97,10 @@ export function vectorFrom(value: unknown, place: string): Float32Array {
   return vector
 }
 
-/** Metadata of a file, checked for being an object; its contents are the library's to check. @throws InputError */
+/**
+ * Metadata of a file, checked for being an object; its contents are the library's to check. @throws
+ * InputError
+ */
 export function metadataOf(value: unknown, place: string): Metadata {
   if (value === undefined || value === null) return {}
   if (typeof value === 'object' && !Array.isArray(value)) return value as Metadata

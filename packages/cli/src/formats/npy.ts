@@ -1,10 +1,10 @@
 /**
- * NumPy's `.npy`: a matrix of one vector a row, in C order. Carries no metadata and no texts; ids go into a text file
- * beside it (`--ids`).
+ * NumPy's `.npy`: a matrix of one vector a row, in C order. Carries no metadata and no texts; ids
+ * go into a text file beside it (`--ids`).
  *
- * Reads versions 1 to 3 with float16, float32, float64 and integers up to 32 bits of either byte order; float64 and large
- * integers are rounded to float32, as every embedding is. Writes version 1, `<f4`. Reference: the format's
- * specification, numpy.lib.format (NEP 1).
+ * Reads versions 1 to 3 with float16, float32, float64 and integers up to 32 bits of either byte
+ * order; float64 and large integers are rounded to float32, as every embedding is. Writes version
+ * 1, `<f4`. Reference: the format's specification, numpy.lib.format (NEP 1).
  */
 import { ByteReader } from './bytes.ts'
 import { idLine, noMoreIds, rowId } from './ids.ts'
@@ -15,7 +15,9 @@ const MAGIC = Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59)
 /** Header of written files: padded, so that the number of rows can be put in at the end. */
 const HEADER_BYTES = 128
 const HEADER_BYTES_MAX = 65_536
-/** Most components of a row that is read: beyond any shard, and a bound for what a header may claim. */
+/**
+ * Most components of a row that is read: beyond any shard, and a bound for what a header may claim.
+ */
 const COMPONENTS_MAX = 65_536
 
 type Component = (view: DataView, offset: number, isLittle: boolean) => number
@@ -69,7 +71,7 @@ export const npyFormat: Format = {
         embedding[column] = value
         if (!Number.isFinite(embedding[column])) {
           throw new InputError(
-            `${source.name}: ${where}, column ${column}: ${value} is no finite float32`,
+            `${source.name}: ${where}, column ${column}: ${value} is not a finite float32`,
           )
         }
       }

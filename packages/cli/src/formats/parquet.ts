@@ -1,9 +1,10 @@
 /**
- * Parquet: columns `id` (string), `embedding` (list of float), `metadata` (JSON in a string), `text` (string, may be
- * null). Carries everything.
+ * Parquet: columns `id` (string), `embedding` (list of float), `metadata` (JSON in a string),
+ * `text` (string, may be null). Carries everything.
  *
- * Written in groups of {@link GROUP_ROWS} rows; read a group at a time, so a file of one huge group takes that much
- * memory. Columns of other names become keys of the metadata. Reading jumps about in the file: a pipe is refused.
+ * Written in groups of {@link GROUP_ROWS} rows; read a group at a time, so a file of one huge group
+ * takes that much memory. Columns of other names become keys of the metadata. Reading jumps about
+ * in the file: a pipe is refused.
  */
 import type { JsonValue } from '@agentic-flow/sqlite-vector'
 import type { AsyncBuffer, FileMetaData, SchemaElement } from 'hyparquet'
@@ -128,7 +129,7 @@ function jsonOf(value: unknown, field: string): unknown {
   }
 }
 
-/** A value of another column as JSON. What JSON cannot say is refused. */
+/** A value of another column as JSON. Values that JSON cannot hold are refused. */
 function plainOf(value: unknown, field: string): JsonValue {
   if (value === null || value === undefined) return null
   if (typeof value === 'string' || typeof value === 'boolean') return value
@@ -182,7 +183,7 @@ async function openEncoder(sink: ByteSink): Promise<Encoder> {
   const buffer = new ByteWriter()
   const flush = async (): Promise<void> => {
     const bytes = buffer.getBytes().slice()
-    // The total, `offset`, goes on; the buffer begins anew.
+    // The total, `offset`, continues; the buffer starts again at 0.
     buffer.index = 0
     await sink.write(bytes)
   }

@@ -1,13 +1,13 @@
 /**
- * What a file format of records is: a reader and a writer, both streaming. Types, and the error of bad input.
+ * A file format of records: a reader and a writer, both streaming. Types only.
  *
- * Memory is bounded: readers hold one record (Parquet: one row group) and the chunk of bytes it came in, writers
- * hold what has not been taken over by the disk yet.
+ * Memory is bounded: readers hold one record (Parquet: one row group) and the chunk of bytes it
+ * came in, writers hold what has not been taken over by the disk yet.
  */
 import type { RecordInput } from '@agentic-flow/sqlite-vector'
 import type { ShownRecord } from '../node/types.ts'
 
-/** What a file may carry of a record besides its vector. */
+/** Parts of a record that a file may carry besides its vector. */
 export const FIELDS = ['id', 'metadata', 'text'] as const
 export type Field = (typeof FIELDS)[number]
 
@@ -18,16 +18,16 @@ export interface PlacedRecord {
   readonly where: string
 }
 
-/** How a file is to be read. */
+/** Options of a reader. */
 export interface ReadOptions {
   /** Names of the columns, where the format has any. */
   readonly columns: Readonly<Record<Field | 'embedding', string>>
-  /** Ids in step with the rows, for formats without; null: row numbers after the prefix. */
+  /** One id per row, for formats that carry none; null: row numbers after the prefix. */
   readonly ids: AsyncIterator<string> | null
   readonly idPrefix: string
 }
 
-/** How a file is to be written. */
+/** Options of a writer. */
 export interface WriteOptions {
   readonly sink: ByteSink
   readonly dimension: number
@@ -49,7 +49,7 @@ export interface Format {
   /** Endings of file names that mean it. */
   readonly endings: readonly string[]
   readonly summary: string
-  /** What it carries besides vectors. */
+  /** Parts of a record it carries besides vectors. */
   readonly carries: readonly Field[]
   /** False where reading or writing jumps about in the file, which a pipe cannot. */
   readonly piped: { readonly read: boolean; readonly write: boolean }
@@ -57,7 +57,7 @@ export interface Format {
   openWriter(options: WriteOptions): RecordWriter
 }
 
-/** Where bytes come from: a file by its path, or stdin. */
+/** A source of bytes: a file by its path, or stdin. */
 export interface Source {
   /** For messages. */
   readonly name: string
@@ -66,7 +66,7 @@ export interface Source {
   readonly chunks: () => AsyncIterable<Uint8Array>
 }
 
-/** Where bytes go. */
+/** A sink of bytes. */
 export interface ByteSink {
   write(bytes: Uint8Array | string): Promise<void>
   /** Overwrites what was written there; null where that is impossible, as in a pipe. */

@@ -1,9 +1,11 @@
 /**
- * `.fvecs`, `.bvecs`, `.ivecs` of the TEXMEX corpora: each vector is its length (int32) and its components (float32,
- * uint8 or int32), little-endian. Vectors only; ids go into a text file beside it (`--ids`).
+ * `.fvecs`, `.bvecs`, `.ivecs` of the TEXMEX corpora: each vector is its length (int32) and its
+ * components (float32, uint8 or int32), little-endian. Vectors only; ids go into a text file beside
+ * it (`--ids`).
  *
- * What a type cannot hold exactly is refused, never rounded: fractions in bvecs and ivecs when writing, integers of
- * ivecs beyond float32 when reading. Reference: http://corpus-texmex.irisa.fr/
+ * Values that a type cannot hold exactly are refused, never rounded: fractions in bvecs and ivecs
+ * when writing, integers of ivecs beyond float32 when reading. Reference:
+ * http://corpus-texmex.irisa.fr/
  */
 import { ByteReader } from './bytes.ts'
 import { idLine, noMoreIds, rowId } from './ids.ts'
@@ -99,7 +101,7 @@ function componentsOf(bytes: Uint8Array, { bytes: width, get }: Kind, place: str
     const value = get(view, index * width)
     vector[index] = value
     if (vector[index] !== value || !Number.isFinite(value)) {
-      throw new InputError(`${place}, component ${index + 1}: ${value} is no finite float32`)
+      throw new InputError(`${place}, component ${index + 1}: ${value} is not a finite float32`)
     }
   }
   return vector

@@ -1,5 +1,6 @@
 /**
- * Whatever a format can carry comes back as it was, for random records; what it cannot carry is refused.
+ * Whatever a format can carry comes back as it was, for random records; what it cannot carry is
+ * refused.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -146,7 +147,7 @@ test.each([
   ['fvecs', Uint8Array.of(2, 0, 0, 0, 0, 0, 0x80, 0x3f), /row 0: ends at byte 8/],
   ['fvecs', Uint8Array.of(255, 255, 255, 255), /row 0, byte 0: a vector of -1 components/],
   ['fvecs', Uint8Array.of(1, 0, 0, 0, 0, 0, 0xc0, 0x7f), /row 0, component 1: NaN/],
-  ['ivecs', Uint8Array.of(1, 0, 0, 0, 1, 0, 0, 1), /16777217 is no finite float32/],
+  ['ivecs', Uint8Array.of(1, 0, 0, 0, 1, 0, 0, 1), /16777217 is not a finite float32/],
   ['parquet', 'PAR1 but nothing else', /parquet/],
 ])('%s: bad input is refused with its place (%#)', async (format, contents, message) => {
   using folder = temporaryFolder()

@@ -1,10 +1,10 @@
 /**
- * The opened side of a sealed shard: what its carrier's records say, in a database of its own. A reader of the carrier's
- * feed whose cursor is committed with what it read.
+ * The opened side of a sealed shard: the decrypted records of its carrier, in a database of its
+ * own. A reader of the carrier's feed whose cursor is committed with what it read.
  *
- * Three shards in that database: the records in clear under their own ids, the list of what cannot be opened, and the
- * cursor. Invariants: after {@link OpenedShard.catchUp} the records are a function of the carrier's rows and of the keys;
- * one catching up runs at a time.
+ * Three shards in that database: the records in clear under their own ids, the list of what cannot
+ * be opened, and the cursor. Invariants: after {@link OpenedShard.catchUp} the records are a
+ * function of the carrier's rows and of the keys; one catching up runs at a time.
  */
 import { bytesToHex } from '../bytes.ts'
 import type { Filter } from '../search/filter.ts'
@@ -34,25 +34,28 @@ const RECORDS = 'records'
 const UNOPENED = 'unopened'
 const STATE = 'state'
 
-/** Records of the lists that are no records of the user have no vector to speak of. */
+/** The internal lists hold no user records; their vectors carry no information. */
 const LIST = { dimension: 1, metric: 'l2' } as const
 const NO_VECTOR = [0]
 
 const READ_RECORDS = 512
 const READ_BYTES = 4_194_304
 
-/** Where reading goes on. */
+/** The place in the feed at which reading continues. */
 interface Place {
   readonly logId: string
   readonly cursor: number
-  /** The carrier's floor of deletes, encoded: when it rose, deletes may have gone that were never read. */
+  /**
+   * The carrier's floor of deletes, encoded: when it rose, deletes may have gone that were never
+   * read.
+   */
   readonly floor: string
 }
 
-/** What is kept of a record that cannot be opened. */
+/** Metadata kept for a record that cannot be opened. */
 type UnopenedMetadata = { readonly reason: string }
 
-/** What is to be done about one record of the carrier. */
+/** The decision about one record of the carrier. */
 interface Verdict {
   readonly token: string
   readonly id: string | null
@@ -60,7 +63,7 @@ interface Verdict {
   readonly fault: string | null
 }
 
-/** See the head of this file. */
+/** The opened side of one sealed shard. */
 export class OpenedShard {
   readonly #carrier: SQLiteVectorDB
   readonly #opened: SQLiteVectorDB
@@ -115,12 +118,12 @@ export class OpenedShard {
     return this.#opened.get(UNOPENED, token) !== null
   }
 
-  /** Takes what the carrier's feed has by now. */
+  /** Reads the carrier's feed up to its head. */
   catchUp(sealer: Sealer): Promise<void> {
     return this.#inTurn(() => this.#drain(sealer))
   }
 
-  /** Tries what could not be opened; how many are left. */
+  /** Tries the unopened records again; returns how many are left. */
   retry(sealer: Sealer): Promise<number> {
     return this.#inTurn(() => this.#retry(sealer))
   }
@@ -141,7 +144,7 @@ export class OpenedShard {
     return this.#opened.count(UNOPENED)
   }
 
-  /** One after the other. What went wrong with one is its caller's to know, not the next one's. */
+  /** Runs tasks one after the other. The failure of one rejects for its own caller only. */
   #inTurn<T>(fn: () => Promise<T>): Promise<T> {
     const result = this.#last.then(fn)
     this.#last = result.then(nothing, nothing)
@@ -174,7 +177,7 @@ export class OpenedShard {
     }
   }
 
-  /** Writes what the changes say, and the place they lead to, in one transaction. */
+  /** Writes the changes, and the place they lead to, in one transaction. */
   async #take(sealer: Sealer, changes: readonly Change[], place: Place | null): Promise<void> {
     const verdicts = changes.map((change) => this.#judge(sealer, change))
     await this.#opened.group(() => {
@@ -211,7 +214,7 @@ export class OpenedShard {
     return { token, id, value, fault: null }
   }
 
-  /** What cannot be opened leaves the record as it was last shown. */
+  /** A record that cannot be opened stays as it was last shown. */
   #carryOut({ token, id, value, fault }: Verdict): void {
     const opened = this.#opened
     if (fault !== null) {
@@ -233,7 +236,7 @@ export class OpenedShard {
     })
   }
 
-  /** Deletes were forgotten: drops what the carrier has no trace of. */
+  /** Deletes were forgotten: drops records of which the carrier has no trace. */
   async #dropForgotten(sealer: Sealer): Promise<void> {
     let cursor: string | null = null
     do {

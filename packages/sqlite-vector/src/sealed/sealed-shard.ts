@@ -1,14 +1,16 @@
 /**
  * A sealed shard: its records replicate through nodes that cannot read them.
  *
- * In the database lies the *carrier*, an ordinary shard of opaque records, which any node stores, merges, repairs and
- * forwards like every other. A member, who has the keys, also keeps the *opened* shard: what the carrier's records say,
- * in a database of its own that nobody replicates, and that search reads. It is a reader of the carrier's feed with
- * a durable cursor; deleting it costs time, never data.
+ * The database holds the *carrier*, an ordinary shard of opaque records that any node stores,
+ * merges, repairs and forwards like every other. A member holds the keys and also keeps the
+ * *opened* shard: the decrypted records, in a database of its own that is not replicated, and that
+ * searches read. It is a reader of the carrier's feed with a durable cursor; deleting it costs
+ * time, never data.
  *
- * Invariants: a write is acknowledged once the carrier's commit is durable; reads first take what the feed has, so they
- * show every commit before them; what cannot be opened is kept in a list with its reason and stands in nobody's way.
- * Not here: cryptography (sealer.ts), and how concurrent writes show (model/strategies.ts, over opened siblings).
+ * Invariants: a write is acknowledged once the carrier's commit is durable. Reads first catch up
+ * with the feed, so they show every commit before them. A record that cannot be opened is listed
+ * with its reason and blocks no other. Not here: cryptography (sealer.ts), and the view of
+ * concurrent writes (model/strategies.ts, over opened siblings).
  */
 import { must } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
@@ -40,27 +42,33 @@ export interface SealedShardOptions {
   /** @defaultValue `'cosine'` */
   readonly metric?: Metric
   readonly keys: ShardKeys
-  /** How concurrent writes show. The same on every member. @defaultValue `'last-write-wins'` */
+  /**
+   * The view of concurrent writes. Must be the same on every member. @defaultValue
+   * `'last-write-wins'`
+   */
   readonly conflictStrategy?: ConflictStrategyName
   /**
-   * Where the opened records are kept, in clear: a database file, or `:memory:`, which leaves none on the disk and
-   * opens every record again at each start. @defaultValue `':memory:'`
+   * Database file for the opened records, in clear; or `:memory:`, which leaves none on the disk
+   * and opens every record again at each start. @defaultValue `':memory:'`
    */
   readonly openedPath?: string
 }
 
-/** What {@link SealedShard.reseal} did. */
+/** The result of {@link SealedShard.reseal}. */
 export interface Resealed {
-  /** Records that the current key seals since. */
+  /** Records sealed again, by the current key. */
   readonly resealed: number
-  /** Records left alone: in conflict, which a write would decide, or not to be opened here. */
+  /**
+   * Records left alone: those in conflict, which a write would decide, and those that cannot be
+   * opened here.
+   */
   readonly skipped: number
 }
 
-/** What all carriers are, so that a relay need know nothing of what they carry. */
+/** The options of every carrier, so that a relay need not know its content. */
 const CARRIER = { dimension: 1, metric: 'l2', modelId: 'sealed/1' } as const
 
-/** The vector of every record of a carrier: it says nothing. */
+/** The vector of every record of a carrier: it carries no information. */
 const NO_VECTOR = [0]
 
 /** Records of one transaction of a batch. */
@@ -68,7 +76,8 @@ const BATCH_RECORDS = 256
 
 /**
  * Opens the sealed shard `shardId` of `db`, creating its carrier when there is none.
- * @throws `STORE_SHARD_MISMATCH` when the name belongs to a shard that is not sealed; TypeError, RangeError
+ * @throws `STORE_SHARD_MISMATCH` when the name belongs to a shard that is not sealed; TypeError,
+ * RangeError
  */
 export async function openSealedShard(
   db: SQLiteVectorDB,
@@ -99,7 +108,9 @@ export async function openSealedShard(
   }
 }
 
-/** A sealed shard of which we are a member. Made by {@link openSealedShard}; to be closed before its database. */
+/**
+ * A sealed shard whose keys we hold. Made by {@link openSealedShard}; close it before its database.
+ */
 export class SealedShard implements AsyncDisposable {
   readonly #db: SQLiteVectorDB
   readonly #shard: ShardInfo
@@ -117,20 +128,21 @@ export class SealedShard implements AsyncDisposable {
     return this.#shard.shardId
   }
 
-  /** Writes a new record. @throws `STORE_RECORD_EXISTS`, and what {@link upsert} throws */
+  /** Writes a new record. @throws `STORE_RECORD_EXISTS`, and errors of {@link upsert} */
   async insert(record: RecordInput): Promise<void> {
     await this.insertBatch([record])
   }
 
   /**
    * Writes a record, new or not; resolves when it is durable.
-   * @throws TypeError, RangeError, `STORE_DIMENSION_MISMATCH`; RangeError for an id or a record too long to be sealed
+   * @throws TypeError, RangeError, `STORE_DIMENSION_MISMATCH`; RangeError for an id or a record too
+   * long to be sealed
    */
   async upsert(record: RecordInput): Promise<void> {
     await this.insertBatch([record], { mode: 'upsert' })
   }
 
-  /** Writes records in transactions of 256; what is not written when it rejects is not there. */
+  /** Writes records in transactions of 256; when it rejects, the transactions before stay. */
   async insertBatch(records: readonly RecordInput[], options: BatchOptions = {}): Promise<void> {
     const { mode = 'insert', onProgress, signal } = options
     // Everything is checked before anything is written.
@@ -145,7 +157,10 @@ export class SealedShard implements AsyncDisposable {
     }
   }
 
-  /** Changes parts of a record, as {@link SQLiteVectorDB.update} does. @throws `STORE_RECORD_UNKNOWN` */
+  /**
+   * Changes parts of a record, as {@link SQLiteVectorDB.update} does. @throws
+   * `STORE_RECORD_UNKNOWN`
+   */
   async update(id: string, update: RecordUpdate): Promise<void> {
     objectGiven('update', update)
     rejectUnknownKeys('update', update, ['embedding', 'metadata', 'text', 'metadataMode'])
@@ -191,12 +206,18 @@ export class SealedShard implements AsyncDisposable {
     return (await this.#current()).hybrid(options)
   }
 
-  /** The records that cannot be opened here, with the reason: a key that is not ours, or content that was tampered with. */
+  /**
+   * The records that cannot be opened here, with the reason: an unknown key, or content that was
+   * tampered with.
+   */
   async unopened(options: ListOptions = {}): Promise<readonly Unopened[]> {
     return (await this.#current()).unopened(options)
   }
 
-  /** Opens with these keys from now on, what could not be opened before included; how many records are left unopened. */
+  /**
+   * Opens with these keys from now on, including records that did not open before; returns how many
+   * are left unopened.
+   */
   async useKeys(keys: ShardKeys): Promise<number> {
     if (!(keys instanceof ShardKeys)) throw new TypeError('keys must be ShardKeys')
     await this.#current()
@@ -205,8 +226,8 @@ export class SealedShard implements AsyncDisposable {
   }
 
   /**
-   * Seals anew what other keys than the current one sealed, as writes that replicate: after that the older keys can be
-   * dropped. Ends early when the signal says so; calling it again goes on.
+   * Seals records of older keys with the current key, as writes that replicate. After that the
+   * older keys can be dropped. The signal ends it early; calling it again continues.
    */
   async reseal(options: { readonly signal?: AbortSignal } = {}): Promise<Resealed> {
     const opened = await this.#current()
@@ -282,7 +303,7 @@ export class SealedShard implements AsyncDisposable {
     return this.#db.replica.shardState(this.shardId).versionVector.get(actor) ?? 0
   }
 
-  /** What is shown of a record that may be written again as it is. */
+  /** The shown record, when it may be written again unchanged; else null. */
   #openable(opened: OpenedShard, token: string): RecordInput | null {
     const id = this.#sealer.tokenToId(token)
     if (id === null || opened.isUnopened(token)) return null

@@ -1,14 +1,16 @@
 /**
- * Sealing: what a member writes, as a record that a relay can store, merge and forward and cannot read; and the way
- * back. Pure but for the random nonce.
+ * Seals a member's record so that a relay can store, merge and forward it but cannot read it; and
+ * opens it again. Pure but for the random nonce.
  *
- * A record travels under a token in place of its id: AES-256-SIV (RFC 5297) of the id, with the shard as associated
- * data. It is deterministic, so that writes of all members to one id meet in one record, and reversible, so that a
- * delete, which has no content, still says to members what was deleted.
+ * A record travels under a token in place of its id: AES-256-SIV (RFC 5297) of the id, with the
+ * shard as associated data. It is deterministic, so that writes of all members to one id meet in
+ * one record, and reversible, so that a delete, which has no content, still says to members what
+ * was deleted.
  *
- * Its content (metadata, text, vector) is one block of AES-256-GCM (NIST SP 800-38D) under a random nonce of 96 bits,
- * with shard, token and dot as associated data: a relay can neither read nor change it, nor pass it off as another
- * record or as a newer write. One key must seal fewer than 2^32 writes: rotate before that.
+ * Its content (metadata, text, vector) is one block of AES-256-GCM (NIST SP 800-38D) under a random
+ * nonce of 96 bits, with shard, token and dot as associated data: a relay can neither read nor
+ * change it, nor pass it off as another record or as a newer write. One key must seal fewer than
+ * 2^32 writes: rotate before that.
  *
  * | bytes | field   | encoding                                                |
  * | ----- | ------- | ------------------------------------------------------- |
@@ -35,7 +37,7 @@ import type { Dot } from '../model/types.ts'
 import { SqliteVectorError } from '../errors.ts'
 import type { ShardKeys } from './shard-keys.ts'
 
-/** What is sealed of a record. */
+/** The sealed part of a record. */
 export interface SealedContent {
   readonly embedding: Float32Array
   /** A JSON object. */
@@ -43,7 +45,7 @@ export interface SealedContent {
   readonly text: string | null
 }
 
-/** What opening gave: the content, or why there is none. */
+/** The result of opening: the content, or the reason there is none. */
 export type Opened = { readonly content: SealedContent } | { readonly fault: string }
 
 const VERSION = 1
@@ -87,7 +89,9 @@ export class Sealer {
     }
   }
 
-  /** The content as a record's metadata, for the write `dot`. @throws RangeError when it is too long */
+  /**
+   * The content as a record's metadata, for the write `dot`. @throws RangeError when it is too long
+   */
   seal(token: string, dot: Dot, { embedding, metadata, text }: SealedContent): string {
     const plain = encodeArray([metadata, text, binary(viewToBytes(embedding))])
     if (plain.byteLength > SEALED_BYTES_MAX) {
@@ -111,7 +115,10 @@ export class Sealer {
     return JSON.stringify({ sealed: sealed.toString('base64') })
   }
 
-  /** The content of a record's metadata, as the write `dot` brought it. Total: any text gives content or a fault. */
+  /**
+   * The content of a record's metadata, as the write `dot` brought it. Total: any text gives
+   * content or a fault.
+   */
   open(token: string, dot: Dot, metadata: string): Opened {
     const sealed = envelopeOf(metadata)
     if (sealed === null || sealed[0] !== VERSION) return { fault: 'not sealed by this format' }

@@ -1,9 +1,10 @@
 /**
- * The keys of one sealed shard: one that hides ids and never changes, and those that seal contents, of which
- * one is current. Whoever has them is a member; whoever has not is a relay.
+ * The keys of one sealed shard: one that hides ids and never changes, and those that seal contents,
+ * of which one is current. A node with the keys is a member; a node without them is a relay.
  *
- * Not here: sealing itself (sealer.ts). Invariant: key material leaves an object only by {@link ShardKeys.write}, into a
- * file of mode 0600; it is never part of a message, and printing the object does not show it.
+ * Not here: sealing itself (sealer.ts). Invariant: key material leaves an object only by {@link
+ * ShardKeys.write}, into a file of mode 0600; it is never part of a message, and printing the
+ * object does not show it.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
@@ -48,7 +49,7 @@ export class ShardKeys {
 
   /**
    * The keys in the file `path`.
-   * @throws `SEALED_KEYS_INVALID` when it is no such file, or one that other users may read
+   * @throws `SEALED_KEYS_INVALID` when it is not such a file, or other users may read it
    */
   static read(path: string): ShardKeys {
     checkMode(path)
@@ -56,7 +57,7 @@ export class ShardKeys {
     try {
       parsed = JSON.parse(readFileSync(path, 'utf8'))
     } catch (cause) {
-      throw invalid(path, 'it is no JSON', { cause })
+      throw invalid(path, 'it is not JSON', { cause })
     }
     if (
       typeof parsed !== 'object' ||
@@ -96,14 +97,20 @@ export class ShardKeys {
     return this.#keys.get(keyId) ?? null
   }
 
-  /** The same keys and a new one, which seals from now on. What older ones sealed can still be opened. */
+  /**
+   * The same keys and a new one, which seals from now on. Records sealed by older keys can still be
+   * opened.
+   */
   rotate(): ShardKeys {
     const key = randomBytes(KEY_BYTES)
     const id = keyIdOf(key)
     return new ShardKeys(this.#idKey, new Map([...this.#keys, [id, key]]), id)
   }
 
-  /** Without the key `keyId`: once nothing is sealed by it any more. @throws RangeError for the current or an unknown key */
+  /**
+   * Without the key `keyId`: once nothing is sealed by it any more. @throws RangeError for the
+   * current or an unknown key
+   */
   without(keyId: string): ShardKeys {
     if (keyId === this.currentId || !this.#keys.has(keyId)) {
       throw new RangeError(
@@ -136,7 +143,7 @@ function checkMode(path: string): void {
   if (process.platform === 'win32' || (mode & 0o077) === 0) return
   throw invalid(
     path,
-    `other users may read it (mode ${mode.toString(8).padStart(4, '0')}, want 0600): if nobody can have copied it, run chmod 600 on it`,
+    `other users may read it (mode ${mode.toString(8).padStart(4, '0')}, want 0600): if no other user can have copied it, run chmod 600 on it`,
   )
 }
 
@@ -146,11 +153,11 @@ function keyGiven(path: string, name: string, text: unknown, bytes: number): Uin
   return key
 }
 
-/** Never says what the file holds. */
+/** Never shows the content of the file. */
 function invalid(path: string, why: string, options?: ErrorOptions): SqliteVectorError {
   return new SqliteVectorError(
     'SEALED_KEYS_INVALID',
-    `${path} is no file of shard keys that can be used: ${why}`,
+    `${path} is not a usable shard key file: ${why}`,
     options,
   )
 }

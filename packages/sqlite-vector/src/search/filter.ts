@@ -1,27 +1,33 @@
 /**
- * Filters over metadata in the manner of MongoDB: from what a caller wrote to a checked tree of conditions.
+ * Filters over metadata in the manner of MongoDB: from a caller's object to a checked tree of
+ * conditions.
  *
  * ```
  * { lang: 'en', year: { $gte: 2020, $lt: 2024 }, 'author.name': { $in: ['Ada', 'Alan'] } }
  * ```
  *
- * A key is a path: segments joined by dots, `\.` for a dot in a name; a segment of digits is an index where the
- * value it is applied to is an array, else a key. Several keys, or several operators, are all to hold.
+ * A key is a path: segments joined by dots, `\.` for a dot in a name; a segment of digits is an
+ * index where the value it is applied to is an array, else a key. Several keys, or several
+ * operators, must all hold.
  *
  * Meaning, exactly (tests compare it with an evaluator in plain TypeScript):
- *   - A path leads to a JSON value or is missing. `null` as an operand of $eq, $ne, $in, $nin stands for null *and*
- *     missing; `$exists` alone tells the two apart.
- *   - Equality is of JSON values, deeply: 1 is neither "1" nor true, arrays in order, objects in any order.
- *   - $gt $gte $lt $lte compare numbers with numbers and strings with strings (by their UTF-8 bytes); anything else,
- *     missing included, does not match.
- *   - $ne, $nin, $not are exact complements of $eq, $in and their condition: they match where the path is missing.
- *   - $contains: an element of an array equal to the operand, or a substring of a string. $all: an array that has an
- *     element equal to each operand. $elemMatch: an array of which one element meets the conditions.
- *   - $regex: a JavaScript regular expression that matches somewhere in a string; `$options` are its flags i, m, s, u.
+ *   - A path leads to a JSON value or is missing. `null` as an operand of $eq, $ne, $in, $nin
+ *     stands for null *and* missing; `$exists` alone tells the two apart.
+ *   - Equality is of JSON values, deeply: 1 is neither "1" nor true, arrays in order, objects in
+ *     any order.
+ *   - $gt $gte $lt $lte compare numbers with numbers and strings with strings (by their UTF-8
+ *     bytes); anything else, missing included, does not match.
+ *   - $ne, $nin, $not are exact complements of $eq, $in and their condition: they match where the
+ *     path is missing.
+ *   - $contains: an element of an array equal to the operand, or a substring of a string. $all: an
+ *     array that has an element equal to each operand. $elemMatch: an array of which one element
+ *     meets the conditions.
+ *   - $regex: a JavaScript regular expression that matches somewhere in a string; `$options` are
+ *     its flags i, m, s, u.
  *   - $and of nothing matches everything, $or and $in of nothing match nothing.
  *
- * Differs from MongoDB: an array is a value like any other; equality and comparison do not look into it (say
- * $contains or $elemMatch). `$not` may also stand beside keys, before a whole filter.
+ * Differs from MongoDB: an array is a value like any other; equality and comparison do not look
+ * into it (say $contains or $elemMatch). `$not` may also stand beside keys, before a whole filter.
  */
 import { FILTER_CONDITIONS_MAX, FILTER_DEPTH_MAX } from '../limits.ts'
 import { nearestName, shown } from '../options.ts'
@@ -227,7 +233,7 @@ function parseRegex(
   try {
     void new RegExp(operand, flags)
   } catch (cause) {
-    throw new TypeError(`${at}.$regex is no regular expression: ${shown(operand)}`, { cause })
+    throw new TypeError(`${at}.$regex is not a regular expression: ${shown(operand)}`, { cause })
   }
   return { type: 'regex', path, pattern: operand, flags }
 }
@@ -281,7 +287,9 @@ function listGiven(at: string, value: unknown): readonly unknown[] {
   return value
 }
 
-/** Checks that an operand is a JSON value: `undefined` or NaN in a filter is a mistake, not a wish. */
+/**
+ * Checks that an operand is a JSON value: `undefined` or NaN in a filter is a mistake, not a wish.
+ */
 function jsonGiven(at: string, value: unknown, depth = 0): JsonValue {
   if (value === null || typeof value === 'boolean') return value
   if (typeof value === 'string') {
@@ -306,7 +314,9 @@ function isPlainObject(value: unknown): value is Record<string, unknown> {
   return prototype === Object.prototype || prototype === null
 }
 
-/** An object is a set of operators when its keys say so; a mix of operators and names is refused. */
+/**
+ * An object is a set of operators when its keys say so; a mix of operators and names is refused.
+ */
 function isOperators(value: unknown): value is Record<string, unknown> {
   if (!isPlainObject(value)) return false
   const keys = Object.keys(value)
@@ -318,7 +328,9 @@ function isOperators(value: unknown): value is Record<string, unknown> {
   return true
 }
 
-/** Operators are about the element itself; names and combinations of filters about what lies in it. */
+/**
+ * Operators are about the element itself; names and combinations of filters about what lies in it.
+ */
 function isAboutItself(operand: unknown): boolean {
   if (!isOperators(operand) || '$and' in operand || '$or' in operand) return false
   const onlyNot = Object.keys(operand).every((key) => key === '$not')

@@ -1,16 +1,19 @@
 /**
- * From a checked filter to a condition of SQL over a column of JSON text. Pure: text and parameters.
+ * From a checked filter to a condition of SQL over a column of JSON text. Pure: text and
+ * parameters.
  *
- * A condition is true, or false, or null where it is false: SQL's three values are two here, because `not` is
- * written `IS NOT TRUE` and `and`, `or` of null and false are never true. So a record matches or it does
- * not, and a filter and its `$not` split the records in two.
+ * A condition is true, or false, or null where it is false: SQL's three values are two here,
+ * because `not` is written `IS NOT TRUE` and `and`, `or` of null and false are never true. So a
+ * record matches or it does not, and a filter and its `$not` split the records in two.
  *
- * Paths are literals in the text, never parameters: an expression index on `json_extract(metadata, '$.lang')` is
- * used only where the same text is written. Operands are parameters. JSON's types are kept apart by json_type(),
- * since json_extract() gives 1 for true and text for an array. Numbers with a fraction are read by SQLite from the
- * same decimal text on both sides, so that its rounding cannot make them differ.
+ * Paths are literals in the text, never parameters: an expression index on `json_extract(metadata,
+ * '$.lang')` is used only where the same text is written. Operands are parameters. JSON's types are
+ * kept apart by json_type(), since json_extract() gives 1 for true and text for an array. Numbers
+ * with a fraction are read by SQLite from the same decimal text on both sides, so that its rounding
+ * cannot make them differ.
  *
- * `$regex` calls the SQL function {@link REGEX_FUNCTION}(pattern, flags, text), which the store registers.
+ * `$regex` calls the SQL function {@link REGEX_FUNCTION}(pattern, flags, text), which the store
+ * registers.
  */
 import { REGEX_FUNCTION } from '../file/sqlite.ts'
 import { unreachable } from '../../assert.ts'
@@ -23,7 +26,10 @@ export interface FilterSql {
   readonly params: readonly (string | number)[]
 }
 
-/** Where a value is found: its JSON type (null when missing), itself, and the document it can be entered by. */
+/**
+ * A place in a document: SQL for the JSON type (null when missing), the value, and the document
+ * that holds it.
+ */
 interface Place {
   readonly type: string
   readonly value: string
@@ -32,7 +38,7 @@ interface Place {
   readonly path: string
 }
 
-/** What paths of a condition start from. */
+/** The starting point of a condition's paths. */
 interface Scope {
   /** An expression of JSON text, or null. */
   readonly document: string
@@ -49,12 +55,17 @@ export function filterToSql(condition: Condition, column: string): FilterSql {
   return { sql: compile(condition, scope), params }
 }
 
-/** The SQL expression for the value at a path, as conditions on that path write it; digits are keys. */
+/**
+ * The SQL expression for the value at a path, as conditions on that path write it; digits are keys.
+ */
 export function indexExpression(path: FilterPath, column: string): string {
   return `json_extract(${column}, ${literal(jsonPath(path))})`
 }
 
-/** The expressions that an index on `path` must be over: with them it answers conditions without the rows. */
+/**
+ * The expressions that an index on `path` must be over: with them it answers conditions without the
+ * rows.
+ */
 export function indexExpressions(path: FilterPath, column: string): readonly string[] {
   return [indexExpression(path, column), `json_type(${column}, ${literal(jsonPath(path))})`]
 }
@@ -145,7 +156,7 @@ function someElement(at: Place, value: JsonValue, scope: Scope): string {
 function elementOf(at: Place, scope: Scope): { readonly from: string; readonly element: Place } {
   const name = `e${scope.aliases.next}`
   scope.aliases.next += 1
-  // A scalar element is no JSON document: entering it would be an error, not a miss.
+  // A scalar element is not a JSON document: a path into it would be an error, not a miss.
   const document = `CASE WHEN ${name}.type IN ('array', 'object') THEN ${name}.value END`
   const element = { type: `${name}.type`, value: `${name}.value`, document, path: `'$'` }
   return { from: `json_each(${at.document}, ${at.path}) AS ${name}`, element }

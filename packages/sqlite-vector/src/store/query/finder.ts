@@ -1,5 +1,6 @@
 /**
- * Everything `SQLiteVectorDB` finds: checks what callers give, opens the read transaction, and lets searcher.ts search.
+ * The queries of `SQLiteVectorDB`: checks the arguments, opens the read transaction, and runs
+ * searcher.ts in it.
  *
  * Not here: reads by id (query/by-id.ts) and anything that writes records.
  */

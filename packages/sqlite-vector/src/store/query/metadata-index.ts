@@ -1,8 +1,8 @@
 /**
  * Declared indexes on a path of the metadata, so that a filter on it does not read every record.
  *
- * An index covers all shards of the file and holds, per record, what filters compare: the value and its JSON type. It is
- * local to the file: it does not replicate, and no answer depends on it.
+ * An index covers all shards of the file and holds, per record, what filters compare: the value and
+ * its JSON type. It is local to the file: it does not replicate, and no answer depends on it.
  */
 import type { DatabaseSync } from 'node:sqlite'
 

@@ -1,8 +1,9 @@
 /**
- * A fluent way to say what `search()` and filters say: `db.query('docs').where('lang', 'en').similarTo(v).limit(5).all()`.
+ * A fluent form of `search()` and of filters:
+ * `db.query('docs').where('lang', 'en').similarTo(v).limit(5).all()`.
  *
- * Every step returns a new query, so that one can be kept and refined in two ways. Nothing runs before `all()`, `first()`
- * or `count()`. Conditions are all to hold. It can say nothing that the methods it calls cannot.
+ * Every step returns a new query, so that one can be kept and refined in two ways. Nothing runs
+ * before `all()`, `first()` or `count()`. All conditions must hold.
  */
 import { integerIn, oneOf, shown } from '../../options.ts'
 import type { Filter } from '../../search/filter.ts'
@@ -10,7 +11,7 @@ import type { VectorRecord } from '../types.ts'
 import { type SearchOptions, type SearchResult } from './types.ts'
 import { type JsonValue, type VectorInput } from '../../model/records.ts'
 
-/** How a query without a vector is ordered and cut. */
+/** Order and limits of a query without a vector. */
 export interface FindOptions {
   readonly filter?: Filter
   /** A path of the metadata; null orders by id. */
@@ -21,7 +22,7 @@ export interface FindOptions {
   readonly includeVectors: boolean
 }
 
-/** What a query runs on. */
+/** The reads that a query runs on. */
 export interface QueryTarget {
   readonly search: (vector: VectorInput, options: SearchOptions) => readonly SearchResult[]
   readonly find: (options: FindOptions) => readonly VectorRecord[]
@@ -76,12 +77,17 @@ export class VectorQuery {
     this.#parts = parts
   }
 
-  /** The nearest to `vector`, nearest first. Options are those of `search()` but `k` and `filter`. */
+  /**
+   * The nearest to `vector`, nearest first. Options are those of `search()` but `k` and `filter`.
+   */
   similarTo(vector: VectorInput, options: Omit<SearchOptions, 'k' | 'filter'> = {}): VectorQuery {
     return this.#with({ vector, search: options })
   }
 
-  /** Records whose metadata passes a filter, or whose value at a path equals or compares with another. */
+  /**
+   * Records whose metadata passes a filter, or whose value at a path equals or compares with
+   * another.
+   */
   where(filter: Filter): VectorQuery
   where(path: string, value: JsonValue): VectorQuery
   where(path: string, operator: WhereOperator, value: JsonValue): VectorQuery
@@ -105,7 +111,9 @@ export class VectorQuery {
     return this.#filtered({ [path]: { $gte: low, $lte: high } })
   }
 
-  /** Orders by a path of the metadata: missing and null, numbers and booleans, strings; ties by id. */
+  /**
+   * Orders by a path of the metadata: missing and null, numbers and booleans, strings; ties by id.
+   */
   orderBy(path: string, direction: 'asc' | 'desc' = 'asc'): VectorQuery {
     oneOf('direction', direction, ['asc', 'desc'])
     return this.#with({ orderBy: path, direction })
@@ -123,7 +131,7 @@ export class VectorQuery {
     return this.#with({ offset: count })
   }
 
-  /** The records; with `distance` and `score` when {@link similarTo} was said. */
+  /** The records; with `distance` and `score` after {@link similarTo}. */
   all(): readonly (VectorRecord | SearchResult)[] {
     const { vector, search, orderBy, direction, limit, offset } = this.#parts
     const filter = this.#filter()

@@ -1,7 +1,7 @@
 /**
- * Filters on the records of a shard: which pass, how many, and how SQLite finds them.
+ * Filters on the records of a shard: the ones that pass, their number, and SQLite's plan.
  *
- * Not here: what a filter means (search/filter.ts) and its SQL (store/query/filter-sql.ts).
+ * Not here: the meaning of a filter (search/filter.ts) and its SQL (store/query/filter-sql.ts).
  */
 import { assert, must } from '../../assert.ts'
 import { type Condition } from '../../search/filter.ts'
@@ -22,7 +22,8 @@ export function matchingRecords(
   shard: ShardRow,
   filter: ShardFilter,
 ): Float64Array {
-  // One value in place of a row for each record: calls between SQLite and JavaScript cost more than the digits.
+  // One value in place of a row for each record: calls between SQLite and JavaScript cost more than
+  // the digits.
   const statement = statements.prepared(
     `SELECT count(*) AS count, CAST(group_concat(v.record) AS BLOB) AS records
      FROM vectors v WHERE v.shard = ? AND ${filter.sql}`,
@@ -66,7 +67,7 @@ export function matchingIds(
   return statement.all(shard.shard, ...filter.params).map((row) => String(row['vector_id']))
 }
 
-/** How many records pass. */
+/** Number of records that pass. */
 export function countMatching(
   statements: SearchStatements,
   shard: ShardRow,

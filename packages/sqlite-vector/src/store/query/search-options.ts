@@ -1,5 +1,5 @@
 /**
- * Options of searches: the only place where their defaults meet what a caller gave.
+ * Options of searches: the only place where defaults meet a caller's options.
  */
 import { K_MAX } from '../../limits.ts'
 import { booleanGiven, integerIn, numberIn, objectGiven, rejectUnknownKeys } from '../../options.ts'
@@ -10,7 +10,7 @@ import type { HybridOptions, MmrOptions, RecallOptions, TextSearchOptions } from
 import { type SearchOptions } from './types.ts'
 import { type VectorInput } from '../../model/records.ts'
 
-/** How to search, checked. */
+/** Options of a search, checked. */
 export interface ResolvedSearch {
   readonly k: number
   readonly threshold: number
@@ -36,7 +36,7 @@ const SEARCH_KEYS = ['k', 'threshold', 'includeVectors', 'filter', 'exact', 'res
 /** Queries of one `recall()`, at most. */
 const RECALL_QUERIES_MAX = 1_000
 
-/** Checks the options of `search()` and its like; `caller` is how messages call them. */
+/** Checks the options of `search()` and its like; messages name the method `caller`. */
 export function resolveSearch(given: SearchOptions, caller = 'search'): ResolvedSearch {
   objectGiven(`${caller}: options`, given)
   rejectUnknownKeys(caller, given, SEARCH_KEYS)

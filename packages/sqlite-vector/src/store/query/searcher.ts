@@ -1,8 +1,10 @@
 /**
- * Searches of one open file: exact and approximate, filtered, by text, fused, varied, explained, measured.
+ * Searches of one open file: exact and approximate, filtered, by text, fused, varied, explained,
+ * measured.
  *
- * Puts together what others do: which index there is (search-index/indexes.ts), how to run (search/planner.ts), kernels and
- * ranking (search/). Every method runs inside one read transaction of its caller, so an answer is one state of the file.
+ * Combines the choice of an index (search-index/indexes.ts), the plan (search/planner.ts), kernels
+ * and ranking (search/). Every method runs inside one read transaction of its caller, so an answer
+ * is one state of the file.
  */
 import { assert, must } from '../../assert.ts'
 import { bytesToFloat32, compareUtf8 } from '../../bytes.ts'
@@ -37,16 +39,16 @@ import { type SearchResult } from './types.ts'
 /** A filter that passes at least this share of the records is visited in order, as a mask. */
 const MASK_SHARE_MIN = 0.1
 
-/** What runs where there is no index in step: always right, never fast. */
+/** The plan without an up-to-date index: always right, never fast. */
 const TABLE_SCAN: Plan = {
   mode: 'exact',
   depths: { bits: null, int8: null },
   recall: 1,
   source: 'table',
-  reason: 'no index in memory is in step with the file',
+  reason: 'no index in memory is up to date with the file',
 }
 
-/** How one search is about to run. */
+/** A search that is ready to run. */
 interface Prepared {
   readonly plan: Plan
   readonly index: ShardIndex | null
@@ -124,7 +126,7 @@ export class Searcher {
     })
   }
 
-  /** What there is of the index of a shard; builds nothing. */
+  /** State of a shard's index; builds nothing. */
   indexInfo(shardId: string): IndexInfo {
     const { state, index, reason } = this.#indexes.state(shardId)
     const kinds = ['float32', 'int8', 'bits'] as const
@@ -214,7 +216,7 @@ export class Searcher {
     const slots = new Uint32Array(records.length)
     for (let i = 0; i < records.length; i += 1) {
       const slot = arena.slotOf(records[i] ?? 0)
-      assert(slot >= 0, 'an index in step holds every record of its shard')
+      assert(slot >= 0, 'an up-to-date index holds every record of its shard')
       slots[i] = slot
     }
     if (slots.length < MASK_SHARE_MIN * arena.count) {

@@ -1,11 +1,12 @@
 /**
  * Full-text search over the records' texts: FTS5, kept in the transaction that writes the record.
  *
- * Not here: keeping it (register.ts, bulk.ts). Not by triggers: they would cost every insert a tenth, also of records
- * without a text.
+ * Not here: keeping it (register.ts, bulk.ts). Not by triggers: they would cost every insert a
+ * tenth, also of records without a text.
  *
- * The table `record_text` indexes `vectors.document` without a copy of it. One table serves all shards of a file, so that
- * BM25 weighs a word by how rare it is in the file. Reference: https://www.sqlite.org/fts5.html, external content tables.
+ * The table `record_text` indexes `vectors.document` without a copy of it. One table serves all
+ * shards of a file, so that BM25 weighs a word by how rare it is in the file. Reference:
+ * https://www.sqlite.org/fts5.html, external content tables.
  */
 import type { SearchStatements } from '../search-index/statements.ts'
 import type { ShardFilter } from './record-filter.ts'
@@ -17,7 +18,10 @@ export interface TextHit {
   readonly score: number
 }
 
-/** The `k` records of the shard whose texts fit best, best first, ties by id. None when `text` has no word. */
+/**
+ * The `k` records of the shard whose texts fit best, best first, ties by id. None when `text` has
+ * no word.
+ */
 export function searchText(
   statements: SearchStatements,
   shard: ShardRow,
@@ -38,7 +42,9 @@ export function searchText(
   return rows.map((row) => ({ record: Number(row['record']), score: -Number(row['cost']) }))
 }
 
-/** The words of `text`, any of them, as an FTS5 query without operators; null when there is none. */
+/**
+ * The words of `text`, any of them, as an FTS5 query without operators; null when there is none.
+ */
 export function textToQuery(text: string): string | null {
   const words = text.match(/[\p{L}\p{N}\p{M}]+/gu)
   if (words === null) return null

@@ -1,5 +1,5 @@
 /**
- * What search takes and gives beyond plain records: modes, hybrid results, plans, recall. Types only.
+ * Options and results of searches: modes, hybrid results, plans, recall. Types only.
  */
 import type { Calibration } from '../../search/calibrate.ts'
 import type { Filter } from '../../search/filter.ts'
@@ -12,21 +12,28 @@ export type { Calibration } from '../../search/calibrate.ts'
 
 /** Maximal marginal relevance: results that are near the query and unlike one another. */
 export interface MmrOptions {
-  /** 1 minds nearness alone, 0 variety alone. 0 to 1. @defaultValue `0.5` */
+  /** 1 weighs nearness only, 0 variety only. 0 to 1. @defaultValue `0.5` */
   readonly lambda?: number
-  /** Nearest records from which `k` are picked. Integer, `k` to 10,000. @defaultValue `max(4 × k, 50)` */
+  /**
+   * Nearest records from which `k` are picked. Integer, `k` to 10,000.
+   * @defaultValue `max(4 × k, 50)`
+   */
   readonly candidates?: number
 }
 
 /** Which records a search looks at, and how. */
 export interface SearchModeOptions {
-  /** Only records whose metadata passes. Exactly: `k` of them are returned whenever there are as many. */
+  /**
+   * Only records whose metadata passes. Exactly: `k` of them are returned whenever there are as
+   * many.
+   */
   readonly filter?: Filter
   /** Compare every record that passes the filter: recall 1.0. @defaultValue `false` */
   readonly exact?: boolean
   /**
-   * Candidates of the codes that are compared by their float32 vectors, in place of the number that calibration
-   * found. Integer, 1 to 65,536. More is slower and finds more. @defaultValue calibrated
+   * Candidates of the codes that are compared by their float32 vectors, in place of the number that
+   * calibration found. Integer, 1 to 65,536. More is slower and finds more. @defaultValue
+   * calibrated
    */
   readonly rescore?: number
 }
@@ -39,7 +46,7 @@ export interface HybridOptions extends SearchModeOptions {
   readonly vector: VectorInput
   /** Records wanted. Integer, 1 to 10,000. @defaultValue `10` */
   readonly k?: number
-  /** How much each ranking counts. Not negative, not both 0. @defaultValue `{ text: 1, vector: 1 }` */
+  /** Weight of each ranking. Not negative, not both 0. @defaultValue `{ text: 1, vector: 1 }` */
   readonly weights?: { readonly text?: number; readonly vector?: number }
   /** Ranks taken from each side. Integer, `k` to 10,000. @defaultValue `max(4 × k, 100)` */
   readonly depth?: number
@@ -54,7 +61,9 @@ export interface HybridResult extends VectorRecord {
   /** Rank by vector from 1, and its distance; null when not among the ranks taken. */
   readonly vectorRank: number | null
   readonly distance: number | null
-  /** Rank by text from 1, and its BM25 score, larger is better; null when not among the ranks taken. */
+  /**
+   * Rank by text from 1, and its BM25 score, larger is better; null when not among the ranks taken.
+   */
   readonly textRank: number | null
   readonly textScore: number | null
 }
@@ -72,7 +81,7 @@ export interface TextResult extends VectorRecord {
   readonly score: number
 }
 
-/** How a search would run, and why: `explain()`. */
+/** The plan of a search and its reason: `explain()`. */
 export interface SearchPlan extends Pick<Plan, 'mode' | 'source' | 'reason'> {
   /** Recall that calibration measured for this plan, without the filter; 1 when exact. */
   readonly expectedRecall: number
@@ -81,19 +90,22 @@ export interface SearchPlan extends Pick<Plan, 'mode' | 'source' | 'reason'> {
   /** Records of the shard, and records that pass the filter. */
   readonly count: number
   readonly selected: number
-  /** How the selected rows are visited: all in order, a list out of order, or a mask in order. */
+  /**
+   * Order in which the selected rows are visited: all in order, a list out of order, or a mask in
+   * order.
+   */
   readonly visit: 'all' | 'gather' | 'mask'
   /** The filter as SQL, and SQLite's own plan for it; null without a filter. */
   readonly filter: { readonly sql: string; readonly queryPlan: readonly string[] } | null
   readonly index: IndexInfo
 }
 
-/** What there is of a shard's index in memory. */
+/** State of a shard's index in memory. */
 export interface IndexInfo {
   /** `building`: searches scan the table meanwhile. `unavailable`: they always do; see `reason`. */
   readonly state: 'ready' | 'building' | 'unavailable'
   readonly reason: string | null
-  /** Kinds of row held, with the bytes they take; null when there is no index yet. */
+  /** Kinds of row held, with their bytes; null before there is an index. */
   readonly rows: readonly ('float32' | 'int8' | 'bits')[] | null
   readonly bytes: number
   readonly calibration: Calibration | null
@@ -101,9 +113,14 @@ export interface IndexInfo {
 
 /** Options of `recall()`. */
 export interface RecallOptions {
-  /** Vectors to search for; the best measure of the queries to come. @defaultValue rows of the shard */
+  /**
+   * Vectors to search for; the best measure of the queries to come. @defaultValue rows of the shard
+   */
   readonly queries?: readonly VectorInput[]
-  /** How many rows of the shard serve as queries where none are given. Integer, 1 to 1,000. @defaultValue `50` */
+  /**
+   * How many rows of the shard serve as queries where none are given. Integer, 1 to 1,000.
+   * @defaultValue `50`
+   */
   readonly sample?: number
   /** Integer, 1 to 10,000. @defaultValue `10` */
   readonly k?: number
@@ -111,7 +128,7 @@ export interface RecallOptions {
   readonly rescore?: number
 }
 
-/** What `recall()` measured. */
+/** A measurement by `recall()`. */
 export interface RecallReport {
   /** Share of the true `k` nearest that the default search found, 0 to 1. */
   readonly recall: number
@@ -122,7 +139,7 @@ export interface RecallReport {
   readonly mode: Plan['mode']
 }
 
-/** Makes vectors from texts: a model, run by whoever attaches it. */
+/** Makes vectors from texts: a model that the caller runs. */
 export interface Embedder {
   /** Names the model; vectors of two models are never compared. */
   readonly modelId: string
@@ -137,7 +154,7 @@ export interface SearchOptions extends SearchModeOptions {
   readonly k?: number
   /** Only records at most this far, in the shard's distance. @defaultValue none */
   readonly threshold?: number
-  /** Whether results carry their embedding. @defaultValue `false` */
+  /** Makes results carry their embedding. @defaultValue `false` */
   readonly includeVectors?: boolean
   /** Results that are near the query and unlike one another. @defaultValue nearest first */
   readonly mmr?: MmrOptions

@@ -1,10 +1,10 @@
 /**
- * `watch()`: the result of a query, and again whenever it changes, whoever changed it: this process,
- * another one on the file, or a peer whose changes came in.
+ * `watch()`: the result of a query, and again whenever it changes. The change may come from this
+ * process, from another one on the file, or from a peer.
  *
- * Knows nothing of what a query does: it runs it again after commits of the shard and compares. So what
- * it yields always equals what the query would give at that moment. A reader that is slow misses what lay
- * between, never the newest. Holds two results at most.
+ * Runs the query again after commits to the shard and compares the results, so each result it
+ * yields equals the query's answer at that moment. A slow reader misses results in between, never
+ * the newest. Holds two results at most.
  */
 import { isDeepStrictEqual } from 'node:util'
 
@@ -19,7 +19,7 @@ import { type ReplicaStore } from '../replica/types.ts'
 import { type SearchOptions, type SearchResult } from './types.ts'
 import { type VectorInput } from '../../model/records.ts'
 
-/** What a watch asks of a database. */
+/** The part of a database that a watch uses. */
 export interface WatchableDatabase {
   readonly replica: Pick<ReplicaStore, 'onCommit' | 'poll'>
   search(shardId: string, vector: VectorInput, options: SearchOptions): readonly SearchResult[]
@@ -42,8 +42,9 @@ export interface WatchOptions {
 }
 
 /**
- * Yields the result of `query` now and after every change of it. Ends when the loop is left or `signal` ends it.
- * @throws what the query throws
+ * Yields the result of `query` now and after every change of it. Ends when the loop is left or
+ * `signal` ends it.
+ * @throws errors of the query
  */
 export async function* watch(
   db: WatchableDatabase,
@@ -85,7 +86,7 @@ function runnerOf(
   if ('all' in query) return () => query.all()
   if ('vector' in query) {
     const { vector, ...rest } = query
-    // What the caller does to its array later is no part of the query.
+    // Later changes to the caller's array must not change the query.
     const own = Float32Array.from(vector)
     return () => db.search(shardId, own, rest)
   }
@@ -95,14 +96,14 @@ function runnerOf(
   return () => db.query(shardId).where(filter).limit(limit).all()
 }
 
-/** Says that a shard changed; other processes' commits are polled for while somebody waits. */
+/** Reports that a shard changed; polls for other processes' commits while a caller waits. */
 class Changes {
   readonly #replica: WatchableDatabase['replica']
   readonly #clock: Clock
   readonly #stopListening: () => void
   #waiting: (() => void) | null = null
   #cancelPoll: (() => void) | null = null
-  /** Whether the shard changed since this was last set to false. */
+  /** True when the shard changed since this was last set to false. */
   isPending = false
   isOver = false
 
@@ -126,7 +127,10 @@ class Changes {
     this.wake()
   }
 
-  /** Resolves at the next change, at once when there was one. @throws what polling throws: the file was closed, or its disk fails */
+  /**
+   * Resolves at the next change, at once when there was one. @throws errors of polling: the file
+   * was closed, or its disk fails
+   */
   next(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.isPending || this.isOver) {

@@ -1,6 +1,7 @@
 /**
- * Filters as SQL against their meaning in plain TypeScript, on real SQLite: every operator, random trees, random
- * metadata with awkward keys, and the rule that a filter and its `$not` split the records in two.
+ * Filters as SQL against their meaning in plain TypeScript, on real SQLite: every operator, random
+ * trees, random metadata with awkward keys, and the rule that a filter and its `$not` split the
+ * records in two.
  */
 import * as fc from 'fast-check'
 import { DatabaseSync } from 'node:sqlite'

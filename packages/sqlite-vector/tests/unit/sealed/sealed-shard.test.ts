@@ -72,7 +72,7 @@ const SECRET = {
   id: 'monday-the-first',
   embedding: [0.123, 4.567, -8.9],
   metadata: { mood: 'unmistakable-word' },
-  text: 'a sentence that nobody else may read',
+  text: 'a sentence that no relay may read',
 }
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
@@ -176,7 +176,8 @@ describe('between members and relays', () => {
     await writer.sync.sync(SHARD, relay.address)
     const [first, second] = relay.db.list(SHARD).records
     if (first === undefined || second === undefined) throw new Error('the relay has two records')
-    // The relay writes as itself, which it may: contents of the one under the name of the other, and a repetition.
+    // The relay writes as itself, which it may: contents of the one under the name of the other,
+    // and a repetition.
     relay.db.upsert(SHARD, { id: first.id, embedding: [0], metadata: second.metadata })
     relay.db.upsert(SHARD, { id: second.id, embedding: [0], metadata: second.metadata })
     relay.db.upsert(SHARD, { id: 'made-up', embedding: [0], metadata: { sealed: 'AAAA' } })
@@ -222,7 +223,7 @@ describe('the opened records', () => {
     const all = await first.list({ limit: 1_000, includeVectors: true })
     expect(all.records.length).toBe(600)
     await first.close()
-    // While nobody looks, records are deleted and the deletes forgotten.
+    // Between two reads, records are deleted and the deletes forgotten.
     const sealer = new Sealer(SHARD, keys)
     for (const { id } of records.slice(0, 50)) node.db.delete(SHARD, sealer.idToToken(id))
     expect(node.db.collectTombstones(SHARD)).toBe(50)
@@ -255,7 +256,7 @@ describe('the opened records', () => {
     ).toBe('RangeError')
     const text = 'x'.repeat(SEALED_BYTES_MAX)
     expect(await codeOf(shard.upsert({ id: 'x', embedding: [1, 2, 3], text }))).toBe('RangeError')
-    expect(await codeOf(shard.update('nobody', { metadata: {} }))).toBe('STORE_RECORD_UNKNOWN')
+    expect(await codeOf(shard.update('absent', { metadata: {} }))).toBe('STORE_RECORD_UNKNOWN')
     expect(node.db.replica.shardState(SHARD).head).toBe(head)
     await shard.upsert({ id: 'x'.repeat(SEALED_ID_BYTES_MAX), embedding: [1, 2, 3] })
     expect(await shard.count()).toBe(2)

@@ -1,5 +1,6 @@
 /**
- * What a filter refuses, and what it becomes: each rule of input names the place, and the SQL can use an index.
+ * Refusals of filters, and their SQL: each rule of input names the place, and the SQL can use an
+ * index.
  */
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
@@ -50,7 +51,7 @@ describe('refused filters', () => {
     [
       'a broken expression',
       { a: { $regex: '(' } },
-      'filter.a.$regex is no regular expression: "("',
+      'filter.a.$regex is not a regular expression: "("',
     ],
     [
       'an unknown flag',

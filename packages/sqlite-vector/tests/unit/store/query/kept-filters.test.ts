@@ -1,5 +1,6 @@
 /**
- * Slots that pass a filter are kept while nothing changes, the least recently used given up first, in bounded memory.
+ * Slots that pass a filter are kept while nothing changes, the least recently used given up first,
+ * in bounded memory.
  */
 import { expect, test } from 'vitest'
 import { viewToBytes } from '../../../../src/bytes.ts'
@@ -28,7 +29,7 @@ function asks(from: ShardIndex, key: string, bytes: number): boolean {
   return found
 }
 
-test('a filter is found once while nothing changes, and anew after any change', () => {
+test('a filter is evaluated once while nothing changes, and again after any change', () => {
   const kept = index(10)
   expect([asks(kept, 'a', 40), asks(kept, 'b', 40), asks(kept, 'a', 40)]).toEqual([
     true,

@@ -1,5 +1,6 @@
 /**
- * Search through the database: options, results, filters, queries step by step, plans; every rule of input.
+ * Search through the database: options, results, filters, queries step by step, plans; every rule
+ * of input.
  */
 import { describe, expect, test } from 'vitest'
 import type { SQLiteVectorDB } from '../../../../src/store/vector-db.ts'
@@ -161,7 +162,7 @@ describe('search()', () => {
       'threshold must be a distance, got NaN',
     ],
     [
-      'exact that is no boolean',
+      'exact that is not a boolean',
       (db) => db.search('books', [0, 0], { exact: 1 as unknown as boolean }),
       'exact must be true or false, got 1',
     ],
@@ -191,7 +192,7 @@ describe('search()', () => {
       'vector must have 2 components',
     ],
     [
-      'a batch that is no array',
+      'a batch that is not an array',
       (db) => db.searchBatch('books', 'x' as never),
       'vectors must be an array of vectors, got "x"',
     ],
