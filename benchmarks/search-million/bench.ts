@@ -1,5 +1,6 @@
 /**
- * Search among a million vectors of 384 dimensions, which takes minutes and several GiB: by command only.
+ * Search among a million vectors of 384 dimensions, which takes minutes and several GiB: by command
+ * only.
  */
 import { bar, type Bar, type BenchOptions } from '../bar.ts'
 import { runEngine } from '../search/run.ts'

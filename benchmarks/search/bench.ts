@@ -1,6 +1,6 @@
 /**
- * Search against other engines: 384-d clustered unit vectors, 10,000 and 100,000, and BIGANN; recall beside every figure.
- * See README.md.
+ * Search against other engines: 384-d clustered unit vectors, 10,000 and 100,000, and BIGANN;
+ * recall beside every figure. See README.md.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -45,7 +45,7 @@ export async function bars({ quick, log }: BenchOptions): Promise<readonly Bar[]
   return [...found, ...bigannBars(log)]
 }
 
-/** The bars that say whether we hold what we set out to. */
+/** The bars with goals. */
 function goals(count: number, ours: EngineReport, others: readonly EngineReport[]): Bar[] {
   const name = size(count)
   const large = count >= 100_000

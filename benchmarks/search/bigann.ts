@@ -1,6 +1,7 @@
 /**
- * Recall on real data: the first 10,000 SIFT vectors of BIGANN, 128 dimensions, squared L2, with their published true
- * neighbours. Said to be left out where the files do not lie beside the repository.
+ * Recall on real data: the first 10,000 SIFT vectors of BIGANN, 128 dimensions, squared L2, with
+ * their published true neighbours. Said to be left out where the files do not lie beside the
+ * repository.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

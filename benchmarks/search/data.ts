@@ -1,9 +1,9 @@
 /**
  * The vectors of the search benchmark, made once per size and shared by all engines through files.
  *
- * Generator: `count / 100` centres (at least 100) with independent normal components; a vector is a random centre plus
- * half as much normal noise, scaled to length 1. Queries are drawn alike, with another seed. Records have a `group` from 0
- * to 49, so that one group is 2 %.
+ * Generator: `count / 100` centres (at least 100) with independent normal components; a vector is a
+ * random centre plus half as much normal noise, scaled to length 1. Queries are drawn alike, with
+ * another seed. Records have a `group` from 0 to 49, so that one group is 2 %.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,7 +12,10 @@ export const DIMENSION = 384
 export const GROUPS = 50
 export const K = 10
 
-/** The 2 % that the filtered search for a query looks in: another one for each query, so that nothing can be kept. */
+/**
+ * The 2 % that the filtered search for a query looks in: another one for each query, so that
+ * nothing can be kept.
+ */
 export function groupOf(queryIndex: number): number {
   return (queryIndex * 7) % GROUPS
 }
@@ -22,7 +25,10 @@ export interface Dataset {
   readonly base: Float32Array
   readonly queries: Float32Array
   readonly queryCount: number
-  /** Per query, the true distances (1 − cosine) to its 10 nearest, ascending; all records, and its group alone. */
+  /**
+   * Per query, the true distances (1 − cosine) to its 10 nearest, ascending; all records, and its
+   * group alone.
+   */
   readonly truth: readonly (readonly number[])[]
   readonly groupTruth: readonly (readonly number[])[]
 }

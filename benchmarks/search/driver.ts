@@ -1,8 +1,10 @@
 /**
- * Runs one engine over one data set and prints its report as the last line: `driver.ts ENGINE DATA-FOLDER COUNT QUERIES`.
+ * Runs one engine over one data set and prints its report as the last line: `driver.ts ENGINE
+ * DATA-FOLDER COUNT QUERIES`.
  *
- * Timed: single calls, one after the other, after some that warm the code. Not timed: making the data, checking answers.
- * Recall: an answer counts when its true distance, computed here in float64, is at most that of the 10th true neighbour.
+ * Timed: single calls, one after the other, after some that warm the code. Not timed: making the
+ * data, checking answers. Recall: an answer counts when its true distance, computed here in
+ * float64, is at most that of the 10th true neighbour.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -88,7 +90,9 @@ async function ratioInTurns(
   return median(times.filtered) / median(times.plain)
 }
 
-/** Among a million records an exact search that reads the file takes seconds: few of them must do. */
+/**
+ * Among a million records an exact search that reads the file takes seconds: few of them must do.
+ */
 function exactQueries({ count, queryCount }: Dataset): number {
   return count >= 1_000_000 ? Math.min(5, queryCount) : queryCount
 }

@@ -1,5 +1,6 @@
 /**
- * What every engine of the search benchmark does: the same driver runs them all, each in a process of its own.
+ * The interface of every engine of the search benchmark: the same driver runs them all, each in a
+ * process of its own.
  */
 import type { Dataset } from './data.ts'
 
@@ -13,7 +14,10 @@ export interface Engine {
   readonly exact:
     | ((query: Float32Array, k: number) => Promise<readonly number[]> | readonly number[])
     | null
-  /** The `k` nearest of one group (2 %), by a filter it has not seen; null where the engine has no filter. */
+  /**
+   * The `k` nearest of one group (2 %), by a filter it has not seen; null where the engine has no
+   * filter.
+   */
   readonly filtered:
     | ((
         query: Float32Array,
@@ -36,7 +40,10 @@ export interface Engine {
 /** Makes an engine that keeps its files in `folder`. */
 export type EngineFactory = (folder: string) => Promise<Engine>
 
-/** What a driver process reports: milliseconds unless said otherwise; null where the engine has no such thing. */
+/**
+ * The report of a driver process: milliseconds unless said otherwise; null where the engine has no
+ * such thing.
+ */
 export interface EngineReport {
   readonly engine: string
   readonly count: number
@@ -48,7 +55,10 @@ export interface EngineReport {
   readonly exactRecall: number | null
   readonly filteredP50: number | null
   readonly filteredRecall: number | null
-  /** Median with the filter over that without, measured in turns; the second for a filter seen before. */
+  /**
+   * Median with the filter over that without, measured in turns; the second for a filter seen
+   * before.
+   */
   readonly filterRatio: number | null
   readonly filterAgainRatio: number | null
   readonly insertMs: number

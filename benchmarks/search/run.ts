@@ -1,5 +1,6 @@
 /**
- * Starts an engine in a process of its own and reads its report; measures the arena without the database around it.
+ * Starts an engine in a process of its own and reads its report; measures the arena without the
+ * database around it.
  */
 import { execFile } from 'node:child_process'
 import { tmpdir } from 'node:os'
@@ -12,7 +13,7 @@ import { median } from '../bar.ts'
 import { DIMENSION, makeDataset, row } from './data.ts'
 import type { EngineReport } from './engine.ts'
 
-/** Where data sets are kept between runs. */
+/** The folder that keeps data sets between runs. */
 export function dataFolder(): string {
   return join(tmpdir(), 'sqlite-vector-search-bench')
 }

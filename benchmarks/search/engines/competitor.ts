@@ -1,5 +1,6 @@
 /**
- * Loads a competitor from its own folder of packages: `npm run bench:competitors` installs them there.
+ * Loads a competitor from its own folder of packages: `npm run bench:competitors` installs them
+ * there.
  */
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'

@@ -1,5 +1,6 @@
 /**
- * LanceDB with IVF-HNSW-SQ (its fastest index with recall near 1 here), refined by 10; the group is a column.
+ * LanceDB with IVF-HNSW-SQ (its fastest index with recall near 1 here), refined by 10; the group is
+ * a column.
  */
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,6 +1,7 @@
 /**
- * SQLiteVector itself: default search, `exact: true`, a filter on a path with a declared index. A single write is one
- * durable transaction, changelog included, and the search that follows it sees it.
+ * SQLiteVector itself: default search, `exact: true`, a filter on a path with a declared index. A
+ * single write is one durable transaction, changelog included, and the search that follows it sees
+ * it.
  */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -30,7 +31,8 @@ export async function open(folder: string): Promise<Engine> {
     },
     search: (query, k) => ids(db.search('s', query, { k })),
     exact: (query, k) => ids(db.search('s', query, { k, exact: true })),
-    // Another value each time, which no record has: the same records pass, but the filter was never seen.
+    // Another value each time, which no record has: the same records pass, but the filter was never
+    // seen.
     filtered: (query, k, group) => {
       unseen -= 1
       return ids(db.search('s', query, { k, filter: { group: { $in: [group, unseen] } } }))

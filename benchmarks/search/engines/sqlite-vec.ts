@@ -1,5 +1,6 @@
 /**
- * sqlite-vec's vec0 table, float32, cosine; the group is one of its metadata columns. It compares every record.
+ * sqlite-vec's vec0 table, float32, cosine; the group is one of its metadata columns. It compares
+ * every record.
  */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'

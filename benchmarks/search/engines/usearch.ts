@@ -1,6 +1,6 @@
 /**
- * usearch: an HNSW index in memory, its own defaults (connectivity 16), ef 64 to search; saved and loaded as a file. Its
- * JavaScript interface has no filter.
+ * usearch: an HNSW index in memory, its own defaults (connectivity 16), ef 64 to search; saved and
+ * loaded as a file. Its JavaScript interface has no filter.
  */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'

@@ -5,11 +5,11 @@
  * bits ──depth──► int8, where held ──depth──► float32 of the arena, or of the table ──► k
  * ```
  *
- * Every distance that is returned was computed in float64 from the record's own float32 row; only which
- * records are looked at is approximate. No graph and no training over the rows: an insert costs one row's
- * encoding and a delete moves one row. How deep each stage goes is measured per shard (calibrate.ts).
- * Rescoring after binary codes: Yamada, Asai, Hajishirzi 2021 (arXiv 2106.00882), section 3.2, with
- * learnt thresholds in place of learnt hashes.
+ * Every distance that is returned was computed in float64 from the record's own float32 row; only
+ * which records are looked at is approximate. No graph and no training over the rows: an insert
+ * costs one row's encoding and a delete moves one row. How deep each stage goes is measured per
+ * shard (calibrate.ts). Rescoring after binary codes: Yamada, Asai, Hajishirzi 2021 (arXiv
+ * 2106.00882), section 3.2, with learnt thresholds in place of learnt hashes.
  */
 import type { Arena } from './arena.ts'
 import { type RankedRecord, type Ranking, nearestInArena, nearestOf } from './exact-arena.ts'
@@ -25,12 +25,12 @@ export interface Depths {
   readonly int8: number | null
 }
 
-/** Distances of records from their rows in the table; NaN for one that is no longer there. */
+/** Computes distances of records from their rows in the table; NaN for a row that has gone. */
 export type RowDistances = (records: readonly number[]) => Float64Array
 
 /**
- * The nearest `k` among the candidates, nearest first: exact distances, approximate recall. At least `k`
- * records whenever the selection holds as many.
+ * The nearest `k` among the candidates, nearest first: exact distances, approximate recall. At
+ * least `k` records whenever the selection holds as many.
  */
 export function nearestApproximate(
   arena: Arena,
@@ -54,7 +54,7 @@ export function nearestApproximate(
   )
 }
 
-/** What the stages leave over for float32. */
+/** The candidates that the stages hand on to float32. */
 export function candidates(
   arena: Arena,
   query: LoadedQuery,

@@ -1,14 +1,14 @@
 /**
  * The vectors of one shard in WebAssembly memory: float32 rows, int8 codes and bits by slot.
  *
- * A copy of what SQLite holds and never the truth: it may be thrown away at any time. It stores, it does
- * not search (scan.ts) and does not decide what to hold (planner.ts).
+ * A copy of what SQLite holds and never the truth: it may be thrown away at any time. It stores, it
+ * does not search (scan.ts) and does not decide what to hold (planner.ts).
  *
  * Invariants:
- *   I1  Slots 0 … count − 1 are taken, each by one record (slot-map.ts); a delete moves the last slot
- *       into the gap, so insert and delete are O(dimension) and a scan meets no holes.
- *   I2  A slot's float32 row is the record's embedding bit for bit; codes and bits are functions of it
- *       and of the quantizer.
+ *   I1  Slots 0 … count − 1 are taken, each by one record (slot-map.ts); a delete moves the last
+ *       slot into the gap, so insert and delete are O(dimension) and a scan meets no holes.
+ *   I2  A slot's float32 row is the record's embedding bit for bit; codes and bits are functions of
+ *       it and of the quantizer.
  *   I3  Rows whose arithmetic could leave float32's range ("wild": not finite when squared, or no
  *       length under cosine) are counted; while there is one, scans are not to be trusted.
  *
@@ -29,14 +29,14 @@ const NORM_MAX = 1e15
 /** Under cosine a row this short would lose its direction to underflow. */
 const NORM_MIN = 1e-15
 
-/** What an arena is made for; fixed. */
+/** Fixed properties of an arena. */
 export interface ArenaOptions {
   readonly dimension: number
   readonly metric: Metric
   readonly rows: ArenaRows
 }
 
-/** Whether arithmetic on a vector of this length stays inside float32's range (I3). */
+/** True when arithmetic on a vector of this length stays inside float32's range (I3). */
 export function isTame(length: number, metric: Metric): boolean {
   return length <= NORM_MAX && (metric !== 'cosine' || length >= NORM_MIN)
 }
@@ -122,7 +122,10 @@ export class Arena {
     return this.#slots.recordAt(slot)
   }
 
-  /** Puts `record`, new or known, with the bytes of its embedding: `dimension` float32, little-endian. */
+  /**
+   * Puts `record`, new or known, with the bytes of its embedding: `dimension` float32,
+   * little-endian.
+   */
   set(record: number, embedding: Uint8Array): void {
     assert(
       embedding.byteLength === this.dimension * 4,
@@ -170,8 +173,9 @@ export class Arena {
   }
 
   /**
-   * Gives the slots from 0 on to `records`, whose codes are then to be written into {@link codeViews}: what an arena without
-   * float32 rows, none of them wild, held before. False when they are no set of rowids.
+   * Gives the slots from 0 on to `records`, whose codes are then to be written into {@link
+   * codeViews}: the content of an earlier arena without float32 rows and without wild ones. False
+   * when they are not a set of rowids.
    */
   adopt(records: Float64Array): boolean {
     assert(this.count === 0 && !this.rows.float32, 'an empty arena of codes')
@@ -184,8 +188,8 @@ export class Arena {
   }
 
   /**
-   * The codes of the first `count` slots, in pieces: int8 rows by slot, then their corrections, then bits. Where a piece
-   * lies is looked up when it is asked for, and void after {@link set}.
+   * The codes of the first `count` slots, in pieces: int8 rows by slot, then their corrections,
+   * then bits. The address of a piece is looked up when it is read, and is void after {@link set}.
    */
   *codeViews(count: number): Generator<() => Uint8Array> {
     const { slotsPerBlock } = this.layout

@@ -1,19 +1,20 @@
 /**
  * Measures, on a shard's own rows, how deep codes must be rescored for a wanted recall.
  *
- * Rows are queries: each is searched with itself left out, once exactly and once by each kind of code,
- * and the ranks at which the true neighbours appear among the codes are kept. From the ranks follows
- * recall@k for every depth. So nothing is assumed of the data: where bits cannot tell neighbours apart
- * (isotropic noise: half of them), the measurement says so and int8 is used.
+ * Rows are queries: each is searched with itself left out, once exactly and once by each kind of
+ * code, and the ranks at which the true neighbours appear among the codes are kept. From the ranks
+ * follows recall@k for every depth. So nothing is assumed of the data: where bits cannot tell
+ * neighbours apart (isotropic noise: half of them), the measurement says so and int8 is used.
  *
- * What it does not know: how the caller's queries differ from the rows. `recall()` measures with those.
+ * The caller's queries may differ from the rows; `recall()` measures with those.
  */
 import type { Arena } from './arena.ts'
 import { EVERYTHING, type RowKind, loadQuery, scanSmallest } from './scan.ts'
 
 /**
- * Numbers of neighbours for which depths are measured. Not one, from which others follow: near neighbours lie in the
- * query's own cluster and are easy to tell from the rest, farther ones lie between clusters and are not.
+ * Numbers of neighbours for which depths are measured. Not one, from which others follow: near
+ * neighbours lie in the query's own cluster and are easy to tell from the rest, farther ones lie
+ * between clusters and are not.
  */
 export const CALIBRATION_KS: readonly number[] = [10, 100]
 
@@ -26,7 +27,7 @@ const DEPTHS: { readonly [Kind in 'bits' | 'int8']: readonly number[] } = {
   int8: [16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1_024],
 }
 
-/** What a shard's own data said of one kind of code. */
+/** Recall of one kind of code, measured on the shard's own data. */
 export interface DepthRecall {
   /** Neighbours wanted. */
   readonly k: number
@@ -34,7 +35,7 @@ export interface DepthRecall {
   readonly depth: number
   /** Recall@k measured at that depth. */
   readonly recall: number
-  /** Whether that is the recall wanted. */
+  /** True when `recall` reaches the recall wanted. */
   readonly sufficient: boolean
 }
 
@@ -49,7 +50,7 @@ export interface Calibration {
   readonly int8: readonly DepthRecall[] | null
 }
 
-/** Where the measurement gets float32 rows from: the arena, or the table. */
+/** Source of float32 rows for the measurement: the arena, or the table. */
 export interface CalibrationRows {
   /** The row of a record, or null when it is gone. */
   readonly rowOf: (record: number) => Float32Array | null
@@ -58,8 +59,8 @@ export interface CalibrationRows {
 }
 
 /**
- * Measures step by step: each step is one query, so that a caller can do other things in between, writes to
- * the arena included. `records` are the queries.
+ * Measures step by step: each step is one query, so that a caller can do other things in between,
+ * writes to the arena included. `records` are the queries.
  */
 export function* calibrate(
   arena: Arena,
@@ -88,7 +89,9 @@ export function* calibrate(
   }
 }
 
-/** Rows and neighbours by the float32 rows of the arena; float32 sums are good enough to measure by. */
+/**
+ * Rows and neighbours by the float32 rows of the arena; float32 sums are good enough to measure by.
+ */
 export function rowsOfArena(arena: Arena): CalibrationRows {
   return {
     rowOf: (record) => {
@@ -107,7 +110,9 @@ export function sampleRecords(arena: Arena, count: number): number[] {
   )
 }
 
-/** The `k` records nearest by one kind of row, out of a scan `depth` deep, `record` itself left out. */
+/**
+ * The `k` records nearest by one kind of row, out of a scan `depth` deep, `record` itself left out.
+ */
 export function nearestByCode(
   arena: Arena,
   kind: RowKind,
@@ -127,7 +132,10 @@ export function nearestByCode(
     .map(({ other }) => other)
 }
 
-/** Ranks, from 0, of the true neighbours among the codes, the row itself left out; Infinity when beyond. */
+/**
+ * Ranks, from 0, of the true neighbours among the codes, the row itself left out; Infinity when
+ * beyond.
+ */
 function ranksOf(
   arena: Arena,
   kind: Exclude<RowKind, 'float32'>,

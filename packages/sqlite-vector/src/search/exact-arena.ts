@@ -1,18 +1,20 @@
 /**
- * Exact nearest neighbours over the float32 rows of an arena: recall 1.0, and a function of the rows.
+ * Exact nearest neighbours over the float32 rows of an arena: recall 1.0, and a function of the
+ * rows.
  *
- * The kernel's float32 sums choose candidates; what is returned was computed in float64 from the rows,
- * by the same function that a scan of the table uses, ties by id. So the answer does not depend on
- * slots, on the order of inserts or on the kernel. Why no neighbour is missed:
+ * The kernel's float32 sums choose candidates; what is returned was computed in float64 from the
+ * rows, by the same function that a scan of the table uses, ties by id. So the answer does not
+ * depend on slots, on the order of inserts or on the kernel. Why no neighbour is missed:
  *
  *   Let e bound the error of a key. The heap holds the k + margin smallest keys and every row outside
  *   has a key of at least the largest in it, B. If the k-th exact distance, as a key, plus e is below B,
  *   no row outside can be among the k nearest, nor tie with the k-th. Otherwise all rows whose key is
  *   within k-th + e are collected by a second scan and ranked.
  *
- * The bound is the standard one for sums in floating point (Higham, Accuracy and Stability of Numerical
- * Algorithms, 2nd ed., section 3.1), taken generously. It needs products that stay inside float32's range:
- * where a row or the query leaves it ("wild", arena.ts), every row is computed in float64.
+ * The bound is the standard one for sums in floating point (Higham, Accuracy and Stability of
+ * Numerical Algorithms, 2nd ed., section 3.1), taken generously. It needs products that stay inside
+ * float32's range: where a row or the query leaves it ("wild", arena.ts), every row is computed in
+ * float64.
  */
 import { type Arena, isTame } from './arena.ts'
 import type { DistanceTo } from './distance.ts'
@@ -27,7 +29,7 @@ export interface RankedRecord {
   readonly distance: number
 }
 
-/** What ranks rows: the distance from the query in float64, and the order of ids for equal distances. */
+/** Ranks rows: the distance from the query in float64, and the order of ids for equal distances. */
 export interface Ranking {
   readonly distanceTo: DistanceTo
   /** Negative when the id of record `a` sorts first. Called for equal distances only. */

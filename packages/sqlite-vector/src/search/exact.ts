@@ -1,8 +1,8 @@
 /**
  * Exact search: every candidate's distance, the k nearest kept. Pure: rows come from the caller.
  *
- * O(n · dimension + n log k) time, O(k) memory. Ties go to the smaller id by its bytes, so the answer
- * is a function of the rows alone.
+ * O(n · dimension + n log k) time, O(k) memory. Ties go to the smaller id by its bytes, so the
+ * answer is a function of the rows alone.
  */
 import { compareUtf8 } from '../bytes.ts'
 import type { DistanceTo } from './distance.ts'

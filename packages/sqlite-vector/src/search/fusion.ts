@@ -1,8 +1,9 @@
 /**
- * Reciprocal rank fusion: one ranking from several, by ranks alone, so that scores of different kinds never have to
- * be put on one scale.
+ * Reciprocal rank fusion: one ranking from several, by ranks alone, so that scores of different
+ * kinds never have to be put on one scale.
  *
- * Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet": score = Σ 1 / (60 + rank), ranks from
+ * Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet": score = Σ 1 /
+ * (60 + rank), ranks from
  * 1. Differs from the paper: each ranking has a weight.
  */
 import { compareUtf8 } from '../bytes.ts'

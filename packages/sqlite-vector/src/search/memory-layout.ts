@@ -1,5 +1,5 @@
 /**
- * Where everything lies in the arena's WebAssembly memory. Pure arithmetic.
+ * The layout of the arena's WebAssembly memory. Pure arithmetic.
  *
  * ```
  * 0      scratch: query (float32, int16, bits), quantizer, staging row, keys, lists, heap
@@ -7,8 +7,8 @@
  *        block 1 │ …
  * ```
  *
- * Blocks of 2^shift slots, so that growing appends and no row moves. A region that is laid out but not
- * yet written costs address space only: the system gives memory to pages when they are touched.
+ * Blocks of 2^shift slots, so that growing appends and no row moves. A region that is laid out but
+ * not yet written costs address space only: the system gives memory to pages when they are touched.
  */
 import { HEAP_ENTRY_BYTES, HEAP_HEADER_BYTES } from './kernels/kernels.ts'
 import { type Metric } from '../model/records.ts'

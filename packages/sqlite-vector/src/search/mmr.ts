@@ -1,10 +1,10 @@
 /**
  * Maximal marginal relevance: picks results that are near the query and unlike one another.
  *
- * Carbonell and Goldstein 1998, "The use of MMR": repeatedly the candidate with the largest
- * lambda × similarity(query) − (1 − lambda) × largest similarity to what is already picked. Similarity is the
- * shard's score (cosine: cosine similarity; l2: 1 / (1 + distance); dot: the dot product), for both terms, so that they
- * are on one scale. O(picked × candidates × dimension).
+ * Carbonell and Goldstein 1998, "The use of MMR": repeatedly the candidate with the largest lambda
+ * × similarity(query) − (1 − lambda) × largest similarity to what is already picked. Similarity is
+ * the shard's score (cosine: cosine similarity; l2: 1 / (1 + distance); dot: the dot product), for
+ * both terms, so that they are on one scale. O(picked × candidates × dimension).
  */
 
 /** A candidate, nearest first in its list. */
@@ -15,8 +15,8 @@ export interface MmrCandidate {
 }
 
 /**
- * Indexes of the picked candidates in the order they were picked, at most `k`. `lambda` 1 keeps the given order, 0
- * minds variety alone. Equal worth: the earlier candidate.
+ * Indexes of the picked candidates in the order they were picked, at most `k`. `lambda` 1 keeps the
+ * given order, 0 minds variety alone. Equal worth: the earlier candidate.
  */
 export function pickByMmr(
   candidates: readonly MmrCandidate[],

@@ -2,7 +2,8 @@
  * Decides how a search runs: which rows are scanned, how deep it rescores, and says why.
  *
  * Pure: counts, a calibration and a cost model in; a plan out. Costs are nanoseconds per component
- * measured with the kernels on 384-d rows (docs/explanation/performance.md); only their ratios matter.
+ * measured with the kernels on 384-d rows (docs/explanation/performance.md); only their ratios
+ * matter.
  */
 import type { Depths } from './approximate.ts'
 import type { Calibration, DepthRecall } from './calibrate.ts'
@@ -12,8 +13,8 @@ import type { ArenaRows } from './memory-layout.ts'
 export const EXACT_COMPONENTS_MAX = 8_388_608
 
 /**
- * Up to this many components that pass a filter are compared exactly, 512 rows of 384: codes would save less than a tenth of
- * a millisecond.
+ * Up to this many components that pass a filter are compared exactly, 512 rows of 384: codes would
+ * save less than a tenth of a millisecond.
  */
 export const EXACT_FILTERED_COMPONENTS_MAX = 196_608
 
@@ -26,7 +27,7 @@ const GATHER_NS = { float32: 0.4, int8: 0.25 } as const
 /** Nanoseconds to fetch and compare one row from the table. */
 const TABLE_ROW_NS = 6_000
 
-/** What a plan is made from. */
+/** Input of the planner. */
 export interface PlanInput {
   readonly dimension: number
   /** Records in the shard. */
@@ -36,7 +37,7 @@ export interface PlanInput {
   readonly k: number
   readonly rows: ArenaRows
   readonly calibration: Calibration | null
-  /** Whether float32 keys are to be trusted (arena.ts, I3). */
+  /** True when float32 keys are to be trusted (arena.ts, I3). */
   readonly tame: boolean
   /** Asked for by the caller: exact search, or this depth in place of the calibrated one. */
   readonly exact: boolean
@@ -49,7 +50,7 @@ export interface Plan {
   readonly depths: Depths
   /** Recall that calibration measured for this plan; 1 when exact. */
   readonly recall: number
-  /** Where float32 rows come from. */
+  /** Source of the float32 rows. */
   readonly source: 'arena' | 'table'
   readonly reason: string
 }
@@ -82,9 +83,10 @@ interface CostedPlan {
 }
 
 /**
- * Bits: calibrated for at least as many neighbours as the filter lets the search reach. The k nearest of a filter that one
- * record in n passes lie among the n × k nearest of all, far beyond the query's own cluster: what bits can tell
- * apart there is another matter. int8 codes are precise enough that only k counts.
+ * Bits: calibrated for at least as many neighbours as the filter lets the search reach. The k
+ * nearest of a filter that one record in n passes lie among the n × k nearest of all, far beyond
+ * the query's own cluster: bits may not tell rows apart there. int8 codes are precise enough that
+ * only k counts.
  */
 function* approximatePlans(
   input: PlanInput,
@@ -112,7 +114,7 @@ function* approximatePlans(
   }
 }
 
-/** What was measured for `k` neighbours or the next more, where it reached the recall wanted. */
+/** The measurement for `k` neighbours or the next more, if it reached the recall wanted. */
 function calibrated(measured: readonly DepthRecall[] | null, k: number): DepthRecall | null {
   const found = measured?.find((each) => each.k >= k)
   return found?.sufficient === true ? found : null

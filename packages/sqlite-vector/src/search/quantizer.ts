@@ -7,15 +7,17 @@
  *     code  = round((x − centre) / (step × f)),   f = the row's own scale, so that |code| ≤ 127
  *
  * so that x ≈ centre + f × step × code. Both are relative to the middle of the data, dimension by
- * dimension: data that is not centred, or whose dimensions differ in scale, loses nothing by it. Middle
- * and spread are quantiles, not mean and deviation: a few rows of 1e5 among rows of 1 must not decide.
+ * dimension: data that is not centred, or whose dimensions differ in scale, loses nothing by it.
+ * Middle and spread are quantiles, not mean and deviation: a few rows of 1e5 among rows of 1 must
+ * not decide.
  *
  * With w = query × step (dot, cosine) or (query − centre) × step (L2), every metric's order is
  *
  *     key = offset − gain × f × Σ w code
  *
- * where for dot and cosine offset = 0 (the query's product with the centre is the same for all rows),
- * and for L2 offset = |f step code|², and gain is doubled: |q − x|² without its constant |q − centre|².
+ * where for dot and cosine offset = 0 (the query's product with the centre is the same for all
+ * rows), and for L2 offset = |f step code|², and gain is doubled: |q − x|² without its constant |q
+ * − centre|².
  *
  * Not here: which of these is used when (planner.ts), how deep to rescore (calibrate.ts).
  */
@@ -24,13 +26,15 @@ import { type Metric } from '../model/records.ts'
 /** Rows a quantizer is learnt from at most: quantiles are then known to about 1.5 %. */
 export const TRAINING_ROWS_MAX = 1_024
 
-/** The smallest step, as a share of the largest: bounds what one dimension can take from the others. */
+/**
+ * The smallest step, as a share of the largest: bounds what one dimension can take from the others.
+ */
 const STEP_SHARE_MIN = 1 / 16
 
 /** Largest magnitude of an int16 query component. */
 const QUERY_MAGNITUDE_MAX = 32_767
 
-/** What a quantizer learnt; arrays of `dimension` components. */
+/** Parameters of a quantizer: arrays of `dimension` components. */
 export interface Quantizer {
   readonly thresholds: Float32Array
   readonly centre: Float32Array
@@ -66,7 +70,7 @@ export function trainQuantizer(
 /** A query made ready for int8 rows. */
 export interface Int8Query {
   readonly codes: Int16Array
-  /** What one unit of the integer product is worth in the key. */
+  /** The value in the key of one unit of the integer product. */
   readonly gain: number
 }
 
@@ -133,13 +137,17 @@ function quantile(sorted: Float32Array, share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0
 }
 
-/** Where the median is the largest value, "above the median" is nobody: a threshold below that mass. */
+/**
+ * A threshold below the largest value, for a column in which the median equals the largest value.
+ */
 function belowTop(sorted: Float32Array, top: number): number {
   const below = sorted.findLast((value) => value < top)
   return below === undefined ? top : (below + top) / 2
 }
 
-/** A robust deviation: what the 80 % in the middle span; the whole range where those are one value. */
+/**
+ * A robust deviation: what the 80 % in the middle span; the whole range where those are one value.
+ */
 function spreadOf(sorted: Float32Array): number {
   const middle = quantile(sorted, 0.9) - quantile(sorted, 0.1)
   return middle > 0 ? middle : quantile(sorted, 1) - quantile(sorted, 0)

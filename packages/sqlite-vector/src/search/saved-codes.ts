@@ -6,12 +6,15 @@
  * │ records by slot: float64 │ int8 rows │ their corrections │ bit rows │ u32 CRC-32 of everything before
  * ```
  *
- * Little-endian. Float32 rows are not kept: the database has them, and they are three quarters of an arena. Not here:
- * files (store/search-index/index-files.ts), and when the bytes may be believed (store/search-index/shard-index.ts).
+ * Little-endian. Float32 rows are not kept: the database has them, and they are three quarters of
+ * an arena. Not here: files (store/search-index/index-files.ts), and when the bytes may be believed
+ * (store/search-index/shard-index.ts).
  *
- * Reading is total: any bytes give an arena, or the reason why there is none, in memory bounded by their length.
+ * Reading is total: any bytes give an arena, or the reason why there is none, in memory bounded by
+ * their length.
  *
- * Invariant: the length follows from `about` to the byte, so that nothing is allocated for more than there is.
+ * Invariant: the length follows from `about` to the byte, so that nothing is allocated for more
+ * than there is.
  */
 import { crc32 } from 'node:zlib'
 
@@ -32,7 +35,7 @@ const CHECKSUM_BYTES = 4
 /** Half a MiB: a part is written while the process waits. */
 const RECORDS_PER_PART = 65_536
 
-/** What saved codes are of. */
+/** Describes saved codes. */
 export interface SavedAbout {
   readonly logId: string
   readonly shard: number
@@ -49,15 +52,16 @@ export interface SavedAbout {
 /** Fills `into` with the next bytes; false when there are not as many. */
 export type ByteSource = (into: Uint8Array) => boolean
 
-/** What reading gave. */
+/** The result of reading. */
 export type SavedCodes =
   | { readonly about: SavedAbout; readonly arena: Arena }
   /** Why these bytes are not to be used. */
   | { readonly refused: string }
 
 /**
- * The bytes of an arena's codes, in parts that are valid until the next is asked for. Inserts and updates in between do no
- * harm when the cursor in `about` is from before: they are read from the feed again. A delete moves rows, and ends it.
+ * The bytes of an arena's codes, in parts that are valid until the next is asked for. Inserts and
+ * updates in between do no harm when the cursor in `about` is from before: they are read from the
+ * feed again. A delete moves rows, and ends it.
  */
 export function* savedBytes(
   arena: Arena,
@@ -87,7 +91,10 @@ export function* savedBytes(
   return 'whole'
 }
 
-/** Makes an arena of `length` bytes that `source` gives. `fits` says whether it is wanted, before memory is taken. */
+/**
+ * Makes an arena of `length` bytes that `source` gives. `fits` says whether it is wanted, before
+ * memory is taken.
+ */
 export function readSavedCodes(
   length: number,
   source: ByteSource,
@@ -133,7 +140,7 @@ function prefixed(about: SavedAbout): Uint8Array {
   return bytes
 }
 
-/** What the bytes say they are, or why that cannot be read. */
+/** The description in the bytes, or the reason it cannot be read. */
 function readAbout(length: number, take: ByteSource): SavedAbout | string {
   const prefix = new Uint8Array(PREFIX_BYTES)
   if (length < PREFIX_BYTES || !take(prefix)) return 'it ends too early'
@@ -156,7 +163,10 @@ function readAbout(length: number, take: ByteSource): SavedAbout | string {
   }
 }
 
-/** Of what was not yet summed only what decides over memory is looked at; the checksum vouches for the rest. */
+/**
+ * Of what was not yet summed only what decides over memory is looked at; the checksum vouches for
+ * the rest.
+ */
 function isSound(about: unknown): boolean {
   if (typeof about !== 'object' || about === null) return false
   const { count, dimension, int8, bits } = about as Partial<Record<keyof SavedAbout, unknown>>

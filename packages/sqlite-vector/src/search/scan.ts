@@ -1,8 +1,9 @@
 /**
  * Runs a kernel over slots of an arena and keeps the smallest keys, or all within a limit.
  *
- * The query is written into the arena's scratch memory first ({@link loadQuery}); block by block, keys are
- * computed into a buffer and chosen from. Keys order rows, smaller is nearer; they are no distances.
+ * The query is written into the arena's scratch memory first ({@link loadQuery}); block by block,
+ * keys are computed into a buffer and chosen from. Keys order rows, smaller is nearer; they are not
+ * distances.
  */
 import { assert } from '../assert.ts'
 import type { Arena } from './arena.ts'
@@ -57,7 +58,9 @@ export function selectionSlots(arena: Arena, selection: Selection): Uint32Array 
   return slots
 }
 
-/** Writes a query of the arena's dimension into its scratch memory, for all kinds of row it holds. */
+/**
+ * Writes a query of the arena's dimension into its scratch memory, for all kinds of row it holds.
+ */
 export function loadQuery(arena: Arena, vector: Float32Array): LoadedQuery {
   assert(vector.length === arena.dimension, 'a query has the dimension of its arena')
   const { layout, memory, quantizer, metric } = arena
@@ -72,7 +75,9 @@ export function loadQuery(arena: Arena, vector: Float32Array): LoadedQuery {
   return { vector, int8Gain: int8.gain }
 }
 
-/** The `capacity` smallest keys of the selection, in no order. `capacity` is 1 to CANDIDATES_MAX. */
+/**
+ * The `capacity` smallest keys of the selection, in no order. `capacity` is 1 to CANDIDATES_MAX.
+ */
 export function scanSmallest(
   arena: Arena,
   kind: RowKind,
@@ -120,7 +125,9 @@ export function emptyMask(arena: Arena): Uint32Array {
 
 type KeysReader = (count: number, first: number, list: number) => void
 
-/** Computes keys block by block; `read` finds them at layout.keys, of a run (list 0) or of a list. */
+/**
+ * Computes keys block by block; `read` finds them at layout.keys, of a run (list 0) or of a list.
+ */
 function forEachKeys(
   arena: Arena,
   kind: RowKind,

@@ -1,17 +1,20 @@
 /**
  * Which slot of the arena holds which record: a bijection between records and slots 0 … count − 1.
  *
- * Records are rowids of SQLite: positive integers, mostly dense. So the way from a record to its slot
- * is a table of pages that exist where records do, four bytes a record, instead of a hash map's fifty.
- * Slots stay dense: removing a record moves the last slot into the gap, and the caller is told to move
- * that slot's rows.
+ * Records are rowids of SQLite: positive integers, mostly dense. So the way from a record to its
+ * slot is a table of pages that exist where records do, four bytes a record, instead of a hash
+ * map's fifty. Slots stay dense: removing a record moves the last slot into the gap, and the caller
+ * is told to move that slot's rows.
  */
 import { assert } from '../assert.ts'
 
 const PAGE_SHIFT = 12
 const PAGE_ENTRIES = 1 << PAGE_SHIFT
 
-/** What {@link SlotMap.remove} did: slot `from` (the last) now lies at `to`; equal when nothing moved. */
+/**
+ * The result of {@link SlotMap.remove}: slot `from` (the last) now lies at `to`; equal when nothing
+ * moved.
+ */
 export interface SlotMove {
   readonly from: number
   readonly to: number

@@ -1,7 +1,8 @@
 /**
- * What search promises whatever the index holds: float32, codes, bits, or nothing at all.
+ * The contract of search, whatever the index holds: float32, codes, bits, or nothing at all.
  *
- * Each configuration's test file is one call of this. Enough rows that codes leave most of them out.
+ * Each configuration's test file is one call of this. Enough rows that codes leave most of them
+ * out.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { SQLiteVectorDB } from '../../src/store/vector-db.ts'
@@ -18,7 +19,7 @@ const QUERIES = ROWS.slice(COUNT)
 export interface SearchConfiguration {
   readonly name: string
   readonly searchMemoryBytes: number
-  /** What `explain()` must say, so that a suite cannot pass over another configuration. */
+  /** The expected `explain()`, so that a suite cannot run on another configuration unnoticed. */
   readonly rows: readonly string[] | null
   readonly mode: 'exact' | 'int8' | 'bits'
 }
@@ -41,7 +42,8 @@ export function searchContract(configuration: SearchConfiguration): void {
   }
 
   describe(`search contract: ${name}`, () => {
-    // One file for all: filling and calibrating take longer than the tests, and each leaves it as it was.
+    // One file for all: filling and calibrating take longer than the tests, and each leaves it as
+    // it was.
     let fixture: DbFixture
     beforeAll(async () => {
       fixture = await filled()

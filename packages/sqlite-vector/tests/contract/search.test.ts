@@ -1,5 +1,6 @@
 /**
- * The search contract for every way to hold an index: by memory, from all kinds of row down to none.
+ * The search contract for every way to hold an index: by memory, from all kinds of row down to
+ * none.
  */
 import { searchContract } from './search-contract.ts'
 

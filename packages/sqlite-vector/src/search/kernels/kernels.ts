@@ -1,8 +1,9 @@
 /**
  * The compiled kernels as typed functions over one WebAssembly memory.
  *
- * Not a safe interface: arguments are addresses, and nothing is checked. The arena (../arena.ts) is the
- * only caller. What each function computes is written as plain TypeScript in tests/unit/search/kernel-reference.ts.
+ * Not a safe interface: arguments are addresses, and nothing is checked. The arena (../arena.ts) is
+ * the only caller. Each function has a plain TypeScript reference in
+ * tests/unit/search/kernel-reference.ts.
  */
 import { KERNELS_BASE64 } from './kernels.wasm.ts'
 

@@ -1,13 +1,15 @@
 /**
- * The codes of large shards kept in files beside the database, so that the first search after an open need not read
- * every row: `<path>-index/<shard>-<token>.codes`.
+ * The codes of large shards kept in files beside the database, so that the first search after an
+ * open need not read every row: `<path>-index/<shard>-<token>.codes`.
  *
- * A file counts only when the database names its token (`saved_indexes`), and the name commits after the file is whole. So
- * what a file holds was read from the history of the very database that names it, also after a backup was put back, after
- * a kill at any moment, and with several processes: the last to commit has its file named, and the others' go.
+ * A file counts only when the database names its token (`saved_indexes`), and the name commits
+ * after the file is whole. So what a file holds was read from the history of the very database that
+ * names it, also after a backup was put back, after a kill at any moment, and with several
+ * processes: the last to commit has its file named, and the others' go.
  *
- * Nothing here is the truth. Deleting every file costs time; one that cannot be read, or is not what its database says,
- * is refused, reported and made anew. It is not synced to the disk: what power loss leaves half-way has a wrong checksum.
+ * Nothing here is the truth. Deleting every file costs time; one that cannot be read, or is not
+ * what its database says, is rejected, reported and written again. Files are not synced to the
+ * disk: power loss half-way leaves a wrong checksum.
  *
  * Not here: the bytes (search/saved-codes.ts), and when to save (search-index/indexes.ts).
  */
@@ -55,7 +57,10 @@ export class IndexFiles {
     this.#folder = resolve(`${core.path}-index`)
   }
 
-  /** The codes that the file names, or null where there are none to be used. `fits` as in {@link readSavedCodes}. */
+  /**
+   * The codes that the file names, or null where there are none to be used. `fits` as in {@link
+   * readSavedCodes}.
+   */
   load(
     shard: ShardRow,
     fits: (about: SavedAbout) => string | null,
@@ -74,8 +79,8 @@ export class IndexFiles {
   }
 
   /**
-   * Saves an index piece by piece, at most four MiB a step. True when the database names the file. Between steps the
-   * index may be brought in step with the feed; where that moves rows, there is nothing to be saved.
+   * Saves an index piece by piece, at most four MiB a step. True when the database names the file.
+   * Between steps the index may read the feed; if that moves rows, nothing is saved.
    */
   *save(shardId: string, index: ShardIndex): Generator<void, boolean> {
     const { shard, logId } = index.basis
@@ -131,13 +136,13 @@ export class IndexFiles {
       file = openSync(path, 'r')
     } catch (error) {
       if (!isOfTheSystem(error)) throw error
-      // A copy of the database comes without them; so does one whose files somebody took away.
+      // A copy of the database comes without them; so does one whose files were deleted.
       return error.code === 'ENOENT' ? null : { refused: error.message }
     }
     try {
       return readSavedCodes(fstatSync(file).size, (into) => readWhole(file, into), fits)
     } catch (error) {
-      // A memory that is refused is no fault of the file, and no reason to fail a search.
+      // A refused memory allocation is not a fault of the file and must not fail a search.
       if (!isOfTheSystem(error) && !(error instanceof RangeError)) throw error
       return { refused: error.message }
     } finally {
@@ -149,7 +154,8 @@ export class IndexFiles {
   #name(shard: number, token: Uint8Array, cursor: number, partial: string): void {
     this.#core.write(() => {
       const { db } = this.#core
-      // In the transaction: what another process has put here and not yet named, it has not put here yet.
+      // In the transaction: what another process has put here and not yet named, it has not put
+      // here yet.
       renameSync(partial, join(this.#folder, fileName(shard, token)))
       db.exec('DELETE FROM saved_indexes WHERE shard NOT IN (SELECT shard FROM shard_metadata)')
       db.prepare(
@@ -183,13 +189,16 @@ function codesOf({ int8, bits }: { readonly int8: boolean; readonly bits: boolea
   return { int8, bits }
 }
 
-/** What the file system or SQLite refused, in contrast to a fault of ours. */
+/** True for errors of the file system or SQLite, false for our own bugs. */
 function isOfTheSystem(error: unknown): error is Error & { readonly code: string } {
   if (error instanceof SqliteVectorError) return true
   return error instanceof Error && 'syscall' in error && 'code' in error
 }
 
-/** Takes a file away that came to nothing; what cannot be taken away goes with the next file that is named. */
+/**
+ * Takes a file away that came to nothing; what cannot be taken away goes with the next file that is
+ * named.
+ */
 function discard(path: string): void {
   try {
     rmSync(path, { force: true })

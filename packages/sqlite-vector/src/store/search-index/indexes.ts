@@ -1,14 +1,16 @@
 /**
- * The indexes of one open file: when they are loaded, built, brought in step, calibrated, saved, rebuilt and given up.
+ * The indexes of one open file: when they are loaded, built, updated, calibrated, saved, rebuilt
+ * and given up.
  *
- * A search asks for the index in step with the file, inside its read transaction, and gets it, or null: then it scans the
- * table, which is always right. Little to read is read at once; much is read in the background, slice by slice, while
- * searches scan. Because the head of the feed is read in the transaction of the search, commits of other processes are
- * seen at once.
+ * A search asks for an index that is current with the file, inside its read transaction, and gets
+ * it, or null: then it scans the table, which is always right. Little to read is read at once; much
+ * is read in the background, slice by slice, while searches scan. Because the head of the feed is
+ * read in the transaction of the search, commits of other processes are seen at once.
  *
- * Codes of large shards are kept beside the file (index-files.ts) and are what the first search after an open uses, while
- * their float32 rows, where those are to be in memory, are read in the background. Nothing here is the truth: giving an
- * index up, or the file of its codes, costs time only.
+ * Codes of large shards are kept beside the file (index-files.ts) and are what the first search
+ * after an open uses, while their float32 rows, where those are to be in memory, are read in the
+ * background. Nothing here is the truth: giving an index up, or the file of its codes, costs time
+ * only.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
@@ -36,21 +38,22 @@ const SLICE_COMPONENTS = 2_000_000
 /** Rows used as queries by a calibration. */
 const CALIBRATION_QUERIES = 48
 
-/** A shard that grew by this factor since its calibration is built and calibrated anew. */
+/** A shard that grew by this factor since its calibration is built and calibrated again. */
 const GROWTH_MAX = 2
 
 /**
- * Codes on disk are written anew once the feed has moved beyond them by this share of the records: reading that share again is
- * then still a small part of building all. At a close a smaller share will do.
+ * Codes on disk are written again once the feed has moved beyond them by this share of the records:
+ * reading that share again is then still a small part of building all. At a close a smaller share
+ * will do.
  */
 const SAVE_SHARE = { running: 0.25, closing: 0.05 } as const
 
-/** What there is of an index. */
+/** The state of an index. */
 export type IndexState = 'ready' | 'building' | 'unavailable'
 
 interface Entry {
   index: ShardIndex | null
-  /** Whether the codes on disk were asked for. */
+  /** True once the codes on disk were looked for. */
   loaded: boolean
   /** The running background work; null when there is none. */
   work: Promise<void> | null
@@ -80,11 +83,11 @@ export class SearchIndexes {
   }
 
   /**
-   * The index of the shard in step with the file, or null: scan the table. Inside a read transaction. `exact`: an exact
-   * search is to follow, which wants float32 rows where there is memory for them.
+   * The current index of the shard, or null: scan the table. Inside a read transaction. `exact`: an
+   * exact search is to follow, which wants float32 rows where there is memory for them.
    */
   current(shard: ShardRow, exact: boolean): ShardIndex | null {
-    // What a write transaction sees may be undone, and the feed would not say so.
+    // A write transaction may roll back its rows, and the feed would not say so.
     if (this.#core.writing || this.#memoryBytesMax === 0) return null
     const entry = this.#entry(shard.shard_id)
     const { basis, collectedThrough } = this.#feed(shard)
@@ -110,7 +113,7 @@ export class SearchIndexes {
     return entry.index
   }
 
-  /** Brings the index in step and calibrates it; resolves when there is nothing left to do. */
+  /** Updates the index and calibrates it; resolves when no work is left. */
   async warm(shardId: string): Promise<void> {
     for (;;) {
       if (this.#closed) return
@@ -120,20 +123,20 @@ export class SearchIndexes {
       const entry = this.#entry(shardId)
       const { work } = entry
       if (work === null) return
-      // The work alone does not keep a process alive; whoever waits for it does.
+      // The work alone does not keep a process alive; a caller that waits does.
       while (entry.work === work) await nextTurn()
       await work
     }
   }
 
-  /** What there is of the shard's index, without changing it. */
+  /** The state of the shard's index, without changing it. */
   state(shardId: string): { state: IndexState; index: ShardIndex | null; reason: string | null } {
     const { index, work, unavailable } = this.#entry(shardId)
     if (unavailable !== null) return { state: 'unavailable', index, reason: unavailable }
     return { state: index === null || work !== null ? 'building' : 'ready', index, reason: null }
   }
 
-  /** Keeps what is worth keeping, and lets everything go. */
+  /** Saves indexes that are worth saving, and releases all. */
   close(): void {
     this.#closed = true
     const entries = [...this.#entries]
@@ -155,7 +158,10 @@ export class SearchIndexes {
     return entry
   }
 
-  /** What an index of the shard is made from now, and up to where the feed no longer tells of every delete. */
+  /**
+   * The basis of an index of the shard now, and the change up to which deletes may be missing from
+   * the feed.
+   */
   #feed(shard: ShardRow): { readonly basis: IndexBasis; readonly collectedThrough: number } {
     const row = must(this.#statements.feed.get(shard.shard), 'the row of an open shard')
     return {
@@ -171,7 +177,7 @@ export class SearchIndexes {
     )
   }
 
-  /** The index that the codes on disk make, not yet in step; null when there are none to be used. */
+  /** The index built from the codes on disk, not yet current; null without usable codes. */
   #load(
     basis: IndexBasis,
     collectedThrough: number,
@@ -204,7 +210,7 @@ export class SearchIndexes {
     return index
   }
 
-  /** Whether an index in step may answer; one that came from disk and is not what the rows give is given up. */
+  /** True when a current index may answer; one from disk that differs from the rows is dropped. */
   #proven(shard: ShardRow, entry: Entry): boolean {
     if (entry.index === null || entry.index.isProven(shard, this.#statements)) return true
     entry.index = null
@@ -213,8 +219,8 @@ export class SearchIndexes {
   }
 
   /**
-   * An empty index with room for the shard, or null when memory does not suffice for any kind of row. What was learnt
-   * for the one `before` still holds, if that was proven.
+   * An empty index with room for the shard, or null when memory does not suffice for any kind of
+   * row. Parameters learnt for the one `before` are kept if that one was proven.
    */
   #create(
     basis: IndexBasis,
@@ -244,7 +250,9 @@ export class SearchIndexes {
     return index
   }
 
-  /** Gives up the least recently used indexes of other shards until these rows fit beside the rest. */
+  /**
+   * Gives up the least recently used indexes of other shards until these rows fit beside the rest.
+   */
   #makeRoom(shard: ShardRow, rows: ArenaRows): void {
     const bytes = shard.record_count * memoryLayout(shard.dimension, shard.metric, rows).slotBytes
     const others = [...this.#entries]
@@ -276,7 +284,7 @@ export class SearchIndexes {
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
       if (entry.index !== null && entry.index !== index) {
-        // What is in use without float32 rows goes on without them.
+        // The index in use continues without float32 rows.
         entry.index.provisional = false
         return false
       }
@@ -296,7 +304,7 @@ export class SearchIndexes {
     )
   }
 
-  /** Whether its codes are worth keeping, and the feed has moved that far beyond those on disk. */
+  /** True when its codes are worth saving and the feed has moved that far beyond those on disk. */
   #wantsSave(index: ShardIndex, share: number): boolean {
     const { arena, calibration, cursor, savedAt } = index
     if (this.#files === null || calibration === null || !needsCodes(arena)) return false
@@ -312,7 +320,7 @@ export class SearchIndexes {
     index.savedAt = cursor
   }
 
-  /** Memory exceeded, or a calibration that says nothing any more: to be built anew. */
+  /** Memory exceeded, or a calibration that says nothing any more: to be built again. */
   #outgrown({ arena, calibration }: ShardIndex): boolean {
     if (arena.count * arena.layout.slotBytes > this.#memoryBytesMax) return true
     return calibration !== null && arena.count > GROWTH_MAX * calibration.count
@@ -322,7 +330,8 @@ export class SearchIndexes {
     if (entry.work !== null || entry.unavailable !== null || this.#closed) return
     entry.work = this.#work(shardId, entry)
       .catch((error: unknown) => {
-        // The file failed; the next search scans the table and meets the same. Anything else is a bug.
+        // The file failed; the next search scans the table and meets the same. Anything else is a
+        // bug.
         if (!(error instanceof SqliteVectorError)) throw error
         entry.index = null
         entry.unavailable = error.message
@@ -332,7 +341,7 @@ export class SearchIndexes {
       })
   }
 
-  /** Builds what is missing in slices, letting the process do other work in between. */
+  /** Builds the missing part in slices, letting the process do other work in between. */
   async #work(shardId: string, entry: Entry): Promise<void> {
     const { index: before } = entry
     const outgrown = before !== null && this.#outgrown(before)
@@ -377,7 +386,10 @@ export class SearchIndexes {
     }
   }
 
-  /** Fills and measures codes where the shard is large enough for them; false when nobody waits any more. */
+  /**
+   * Fills and measures codes where the shard is large enough for them; false when the shard was
+   * given up meanwhile.
+   */
   async #calibrate(shardId: string, entry: Entry, index: ShardIndex): Promise<boolean> {
     const { arena } = index
     if (!needsCodes(arena) || (index.calibration !== null && !this.#outgrown(index))) return true
@@ -407,7 +419,7 @@ export class SearchIndexes {
   }
 }
 
-/** Whether the planner uses codes: where float32 rows are many, or not in memory. */
+/** True when the planner uses codes: many float32 rows, or none in memory. */
 function needsCodes(arena: Arena): boolean {
   if (!arena.rows.float32) return arena.count > 0
   return arena.count * arena.dimension > EXACT_COMPONENTS_MAX

@@ -1,16 +1,20 @@
 /**
- * The arena of one shard, kept in step with its table through the change feed.
+ * The arena of one shard, kept current with its table through the change feed.
  *
- * A reader of the feed like any other (cursor: change_id, valid for one log_id). Building and keeping in step are one
- * thing: read from 0, the feed is the whole shard. Nothing here decides when to read (search-index/indexes.ts).
+ * A reader of the feed like any other (cursor: change_id, valid for one log_id). Building and
+ * updating are one operation: read from 0, the feed is the whole shard. Nothing here decides when
+ * to read (search-index/indexes.ts).
  *
  * Invariants:
- *   I1  The arena holds exactly the visible records as of change_id `cursor`, when `cursor` is the head of the feed.
- *   I2  It is void when what it was made from ({@link IndexBasis}) is no longer what the file says, or when
- *       tombstones above the cursor were collected: their deletes can no longer be read from the feed.
- *   I3  Slots kept for a filter are those of the state at `cursor`: any later change voids them all.
- *   I4  What came from disk answers nothing before it is in step, holds as many records as the shard, and a sample of its
- *       codes is what the rows give.
+ *   I1  The arena holds exactly the visible records as of change_id `cursor`, when `cursor` is the
+ *       head of the feed.
+ *   I2  It is void when the file no longer has the {@link IndexBasis} it was built from, or when
+ *       tombstones above the cursor were collected: their deletes can no longer be read from the
+ *       feed.
+ *   I3  Slots kept for a filter are those of the state at `cursor`: any later change voids them
+ *       all.
+ *   I4  An index from disk answers nothing until it is current, holds as many records as the shard,
+ *       and a sample of its codes equals codes computed from the rows.
  */
 import type { StatementSync } from 'node:sqlite'
 
@@ -21,7 +25,7 @@ import type { Selection } from '../../search/scan.ts'
 import type { SearchStatements } from './statements.ts'
 import type { ShardRow } from '../feed/shards.ts'
 
-/** What an index was made from. */
+/** Identifies the feed an index was built from. */
 export interface IndexBasis {
   readonly shard: number
   readonly logId: string
@@ -33,13 +37,16 @@ export interface FilteredSlots {
   readonly selected: number
 }
 
-/** Bytes that slots kept for filters take, for each record: two hundred filters that a fiftieth of the records pass. */
+/**
+ * Bytes that slots kept for filters take, for each record: two hundred filters that a fiftieth of
+ * the records pass.
+ */
 const KEPT_BYTES_PER_RECORD = 16
 
 /** Bytes that may be kept in a small shard all the same. */
 const KEPT_BYTES_MIN = 65_536
 
-/** What a filter is taken to need beside its slots. */
+/** Bytes charged for a filter beside its slots. */
 const FILTER_BYTES = 512
 
 /** Rows whose codes are made again to prove those that came from disk. */
@@ -62,7 +69,9 @@ export class ShardIndex {
   /** Rises with every use, over all indexes of a file: the smallest gives way first. */
   usedAt = 0
 
-  /** By filter; all of them as of {@link #filteredAt}. The feed moves with every change of metadata. */
+  /**
+   * By filter; all of them as of {@link #filteredAt}. The feed moves with every change of metadata.
+   */
   readonly #filtered = new Map<string, FilteredSlots>()
   #filteredBytes = 0
   #filteredAt = 0
@@ -72,7 +81,7 @@ export class ShardIndex {
     this.arena = arena
   }
 
-  /** Whether this may still be brought in step with the file (I2). */
+  /** True while the feed can still bring this index up to date (I2). */
   validFor(basis: IndexBasis, collectedThrough: number): boolean {
     return (
       this.basis.shard === basis.shard &&
@@ -82,7 +91,8 @@ export class ShardIndex {
   }
 
   /**
-   * Whether this may answer (I4), which is found out once. In step with the file, inside a read transaction.
+   * True when this index may answer (I4); checked once. The index must be current, inside a read
+   * transaction.
    */
   isProven(shard: ShardRow, statements: SearchStatements): boolean {
     if (!this.unproven) return true
@@ -106,7 +116,10 @@ export class ShardIndex {
     return Math.min(shard.head - this.cursor, records)
   }
 
-  /** The slots that pass the filter named `key`: kept from before while nothing has changed, else found anew. */
+  /**
+   * The slots that pass the filter named `key`: kept from before while nothing has changed, else
+   * found again.
+   */
   filteredBy(key: string, find: () => FilteredSlots): FilteredSlots {
     if (this.#filteredAt !== this.cursor) {
       this.#filtered.clear()

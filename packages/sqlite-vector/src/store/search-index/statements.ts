@@ -1,5 +1,6 @@
 /**
- * The statements of search, prepared once per open file and kept; those that filters make are kept while they are in use.
+ * The statements of search, prepared once per open file and kept; those that filters make are kept
+ * while they are in use.
  *
  * Not here: statements that write (statements.ts).
  */
@@ -7,7 +8,8 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { REGEX_FUNCTION } from '../file/sqlite.ts'
 
 const SQL = {
-  // By position (shard << 44 | change_id), the changelog's key: shard and change_id are derived columns.
+  // By position (shard << 44 | change_id), the changelog's key: shard and change_id are derived
+  // columns.
   readTail: `SELECT c.record, c.change_id, e.embedding
     FROM vector_changelog c LEFT JOIN embeddings e ON e.record = c.record
     WHERE c.position > ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
@@ -54,7 +56,7 @@ export class SearchStatements {
     db.function(REGEX_FUNCTION, { deterministic: true }, matchesRegex(new Map()))
   }
 
-  /** A statement made from a filter, prepared anew or kept from before. */
+  /** A statement made from a filter, prepared now or kept from an earlier search. */
   prepared(sql: string): StatementSync {
     const known = this.#filters.get(sql)
     const statement = known ?? this.#db.prepare(sql)
@@ -71,7 +73,9 @@ export class SearchStatements {
 
 type SqlValue = null | number | bigint | string | Uint8Array
 
-/** The SQL function behind `$regex`. A new one starts to fill `compiled`; it is emptied when full. */
+/**
+ * The SQL function behind `$regex`. A new one starts to fill `compiled`; it is emptied when full.
+ */
 function matchesRegex(compiled: Map<string, RegExp>): (...values: SqlValue[]) => number {
   return (pattern, flags, text) => {
     if (typeof pattern !== 'string' || typeof flags !== 'string' || typeof text !== 'string')

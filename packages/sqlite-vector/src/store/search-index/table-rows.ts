@@ -12,7 +12,10 @@ import type { SearchStatements } from './statements.ts'
 /** How deep codes are searched for "true" neighbours where float32 rows are not in memory. */
 const TRUTH_DEPTH = { int8: 1_024, bits: 8_192 } as const
 
-/** Rows of the table; neighbours are the best of a deep scan of the finest code, ranked by the table's rows. */
+/**
+ * Rows of the table; neighbours are the best of a deep scan of the finest code, ranked by the
+ * table's rows.
+ */
 export function rowsOfTable(arena: Arena, statements: SearchStatements): CalibrationRows {
   const kind = arena.rows.int8 ? 'int8' : 'bits'
   const rowOf = (record: number): Float32Array | null => {

@@ -1,6 +1,7 @@
 /**
- * Exact search of the arena equals the plain scan of exact.ts, distances and order to the last bit: after
- * random inserts, replacements and deletes, with masks and lists, duplicates, and hard numbers.
+ * Exact search of the arena equals the plain scan of exact.ts, distances and order to the last bit:
+ * after random inserts, replacements and deletes, with masks and lists, duplicates, and hard
+ * numbers.
  */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -25,7 +26,7 @@ function compareIds(a: number, b: number): number {
   return Buffer.compare(Buffer.from(idOf(a)), Buffer.from(idOf(b)))
 }
 
-/** What exact.ts finds among `rows`, as pairs of record and distance. */
+/** The answer of exact.ts among `rows`, as pairs of record and distance. */
 function wanted(
   rows: ReadonlyMap<number, Float32Array>,
   metric: Metric,

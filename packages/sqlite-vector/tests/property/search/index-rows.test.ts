@@ -1,10 +1,11 @@
 /**
- * The index is a function of the rows: whatever is written, by whom and in what order, search gives what a scan of a
- * fresh connection gives; two peers that converged answer alike, byte for byte.
+ * The index is a function of the rows: whatever is written, by whom and in what order, search gives
+ * what a scan of a fresh connection gives; two peers that converged answer alike, byte for byte.
  *
- * Writers: the searching connection, a second connection to the same file (as another process has), and deltas of a
- * peer with conflicts. In between: rollbacks, restarts with codes kept on disk, processes that go away without a close,
- * searches that leave the index half-way behind. (Kills: other-process.test.ts, index-files.test.ts.)
+ * Writers: the searching connection, a second connection to the same file (as another process has),
+ * and deltas of a peer with conflicts. In between: rollbacks, restarts with codes kept on disk,
+ * processes that go away without a close, searches that leave the index half-way behind. (Kills:
+ * other-process.test.ts, index-files.test.ts.)
  */
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'

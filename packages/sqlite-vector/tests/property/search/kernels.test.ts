@@ -1,6 +1,6 @@
 /**
- * Every kernel over rows against its scalar reference, on random rows of random dimensions, through the
- * arena that lays the memory out: runs and lists, several blocks, after deletes.
+ * Every kernel over rows against its scalar reference, on random rows of random dimensions, through
+ * the arena that lays the memory out: runs and lists, several blocks, after deletes.
  */
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'

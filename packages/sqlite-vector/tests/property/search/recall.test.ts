@@ -1,6 +1,7 @@
 /**
- * Recall of approximate search after calibration, on data of every awkward kind: on queries that are not
- * rows, the plan that the shard's own rows led to reaches the stated recall, or exact search is planned.
+ * Recall of approximate search after calibration, on data of every awkward kind: on queries that
+ * are not rows, the plan that the shard's own rows led to reaches the stated recall, or exact
+ * search is planned.
  */
 import { describe, expect, test } from 'vitest'
 import { nearestApproximate } from '../../../src/search/approximate.ts'

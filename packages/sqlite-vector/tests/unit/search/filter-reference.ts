@@ -1,6 +1,7 @@
 /**
- * What a filter means, as plain TypeScript over parsed metadata: the definition that SQL is compared with.
- * Written from the rules in filter.ts, from the filter as the caller gives it, not from its parsed form.
+ * The meaning of a filter as plain TypeScript over parsed metadata: the definition that SQL is
+ * compared with. Written from the rules in filter.ts, from the filter as the caller gives it, not
+ * from its parsed form.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Filter, FilterOperators } from '../../../src/search/filter.ts'
@@ -8,7 +9,7 @@ import { type JsonValue, type Metadata } from '../../../src/model/records.ts'
 
 type Found = JsonValue | undefined
 
-/** Whether `metadata` passes `filter`. */
+/** True when `metadata` passes `filter`. */
 export function matches(filter: Filter, metadata: Metadata): boolean {
   return matchesWithin(filter, metadata)
 }

@@ -1,8 +1,9 @@
 /**
- * What each kernel computes, as plain TypeScript: the definition the compiled code is compared with.
+ * The result of each kernel, as plain TypeScript: the definition the compiled code is compared
+ * with.
  *
- * Scalar, in double precision, one row at a time. Kernels sum float32 in another order, so float keys
- * agree within rounding; integers and bits agree exactly.
+ * Scalar, in double precision, one row at a time. Kernels sum float32 in another order, so float
+ * keys agree within rounding; integers and bits agree exactly.
  */
 
 /** Key of a float32 row under dot and cosine: minus the dot product, times the row's factor. */
@@ -26,7 +27,9 @@ export function int8Product(row: Int8Array, query: Int16Array): number {
   return sum
 }
 
-/** Key of an int8 row: offset − gain × scale × product, rounded to float32 after every operation. */
+/**
+ * Key of an int8 row: offset − gain × scale × product, rounded to float32 after every operation.
+ */
 export function int8Key(
   row: Int8Array,
   query: Int16Array,

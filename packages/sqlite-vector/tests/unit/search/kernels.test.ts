@@ -1,6 +1,6 @@
 /**
- * The kernels that select: heap, limit and mask; and the module that is checked in is what the compiler
- * makes of the sources. Kernels over rows are compared in tests/property/search.
+ * The kernels that select: heap, limit and mask; and the module that is checked in is what the
+ * compiler makes of the sources. Kernels over rows are compared in tests/property/search.
  */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'

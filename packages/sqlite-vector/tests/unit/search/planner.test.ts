@@ -1,6 +1,6 @@
 /**
- * The planner: exact where it is cheap, asked for or the only honest choice; else the cheapest code that reaches the
- * recall wanted on the shard's own data.
+ * The planner: exact where it is cheap, asked for or the only honest choice; else the cheapest code
+ * that reaches the recall wanted on the shard's own data.
  */
 import { expect, test } from 'vitest'
 import type { Calibration, DepthRecall } from '../../../src/search/calibrate.ts'

@@ -1,5 +1,6 @@
 /**
- * Codes of an arena as bytes: they come back as they were, and any other bytes are refused with a reason.
+ * Codes of an arena as bytes: they come back as they were, and any other bytes are refused with a
+ * reason.
  */
 import * as fc from 'fast-check'
 import { crc32 } from 'node:zlib'

@@ -4,8 +4,9 @@
  * Words of 64 bits and the scalar popcnt: on x86 without AVX-512 the SIMD popcnt is a table look-up
  * of several instructions. Rows and query are padded with zero bits to a multiple of 64.
  *
- * A run goes over its rows once per tile of six words (384 bits), then of two, then of one, so that the query's words
- * stay in registers: 2.3 ns a row of 384 bits against 6 ns when they are loaded for each row.
+ * A run goes over its rows once per tile of six words (384 bits), then of two, then of one, so that
+ * the query's words stay in registers: 2.3 ns a row of 384 bits against 6 ns when they are loaded
+ * for each row.
  */
 import { rowAddress } from './layout'
 

@@ -5,7 +5,9 @@
  * loop has a remainder. `scale` is 1/|row| where the metric is cosine, else 1.
  */
 
-/** Writes one bit per component to `out`: 1 where row × scale > threshold. `components` % 64 = 0. */
+/**
+ * Writes one bit per component to `out`: 1 where row × scale > threshold. `components` % 64 = 0.
+ */
 export function encodeBits(
   row: usize,
   thresholds: usize,

@@ -3,8 +3,9 @@
  * `npm run build:kernels`; each has a scalar TypeScript reference in
  * tests/unit/search/kernel-reference.ts, with which property tests compare it.
  *
- * All arguments are addresses and counts of memory the arena lays out (search/arena.ts). No runtime,
- * no allocation, no checks: the arena is the only caller and keeps every address inside the memory.
+ * All arguments are addresses and counts of memory the arena lays out (search/arena.ts). No
+ * runtime, no allocation, no checks: the arena is the only caller and keeps every address inside
+ * the memory.
  */
 export { setLayout } from './layout'
 export { rowNorm, dotRun, dotList, squaredRun, squaredList } from './float32'

@@ -1,5 +1,5 @@
 /**
- * Where a slot's row lies: rows of one kind are spread over blocks of 2^shift slots.
+ * Computes the address of a slot's row: rows of one kind are spread over blocks of 2^shift slots.
  *
  * A block holds one region per kind of row (float32, int8, bits, corrections), so memory grows by
  * whole blocks and no row ever moves. `base` below is the address of a region in block 0. Set once
@@ -28,9 +28,10 @@ const TOUCHED_ROWS: u32 = 16
 const LINE_BYTES: usize = 64
 
 /**
- * Reads a byte of every cache line of the next rows of a list, at most {@link TOUCHED_ROWS}; returns how many rows. Rows of a
- * list lie apart, so a kernel that meets them one by one waits for memory at each; asked for together, they come
- * together. What was read is written to `out`, lest the reads be left out; keys overwrite it.
+ * Reads a byte of every cache line of the next rows of a list, at most {@link TOUCHED_ROWS};
+ * returns how many rows. Rows of a list lie apart, so a kernel that meets them one by one waits for
+ * memory at each; asked for together, they come together. The sum is written to `out` so that the
+ * compiler keeps the reads; keys overwrite it.
  */
 export function touchRows(base: usize, bytes: usize, list: usize, left: u32, out: usize): u32 {
   const count = min<u32>(left, TOUCHED_ROWS)

@@ -116,7 +116,9 @@ export function withinList(keys: usize, list: usize, count: u32, limit: f32, out
   return found
 }
 
-/** Writes the slots whose bit is set in `words` 64-bit words to `out`, ascending; returns how many. */
+/**
+ * Writes the slots whose bit is set in `words` 64-bit words to `out`, ascending; returns how many.
+ */
 export function maskToList(mask: usize, words: u32, first: u32, out: usize): u32 {
   let at = out
   for (let i: u32 = 0; i < words; i += 1) {

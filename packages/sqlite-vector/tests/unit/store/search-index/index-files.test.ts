@@ -1,6 +1,6 @@
 /**
- * Codes kept beside the database: the first search after an open uses them, and whatever becomes of the files, searches
- * give what a scan of the rows gives.
+ * Codes kept beside the database: the first search after an open uses them, and whatever becomes of
+ * the files, searches give what a scan of the rows gives.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -343,7 +343,8 @@ describe('saving', () => {
   test('a process killed while it saves leaves a database that searches right', async () => {
     await using fixture = await saved()
     const script = fileURLToPath(new URL('saver-process.ts', import.meta.url))
-    // Killed after so many changes in the folder: while a file is written, renamed, named, or another taken away.
+    // Killed after so many changes in the folder: while a file is written, renamed, named, or
+    // another taken away.
     for (const changes of [1, 2, 3, 6]) {
       const args = ['--conditions=source', script, fixture.path, String(CODES.searchMemoryBytes)]
       const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })

@@ -1,6 +1,6 @@
 /**
- * What another process commits is found by the next search, without asking for it; and a process killed in the middle of
- * its writes leaves an index that is right.
+ * Commits of another process are found by the next search, without asking for it; and a process
+ * killed in the middle of its writes leaves an index that is right.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,6 +1,6 @@
 /**
- * A process that writes to a database: inserts the records of each line it is given, and answers when they are committed.
- * Not a test; started by other-process.test.ts.
+ * A process that writes to a database: inserts the records of each line it is given, and answers
+ * when they are committed. Not a test; started by other-process.test.ts.
  */
 import { createInterface } from 'node:readline'
 import { createVectorDB } from '../../../../src/store/vector-db.ts'
