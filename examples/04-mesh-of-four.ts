@@ -32,9 +32,9 @@ for (const { name, db } of nodes) {
 }
 for (const { coordinator } of nodes) coordinator.startAutoSyncAll()
 
-const fingerprints = (): Set<string> =>
-  new Set(nodes.map(({ db }) => db.replica.shardState('notes').fingerprint))
-for (let tries = 0; fingerprints().size > 1 || nodes[0]?.db.count('notes') !== 5; tries += 1) {
+const digests = (): Set<string> =>
+  new Set(nodes.map(({ db }) => db.replica.shardState('notes').digest))
+for (let tries = 0; digests().size > 1 || nodes[0]?.db.count('notes') !== 5; tries += 1) {
   assert.ok(tries < 1_000, 'all four agree')
   await wait(10)
 }

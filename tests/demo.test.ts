@@ -53,7 +53,7 @@ test('both files end equal, B answers with text and source, and the exit code is
   const { a, b } = report.nodes
   expect(report).toMatchObject({ ok: true, mismatches: [], passages: 60 })
   expect([a.rows, b.rows]).toEqual([60, 60])
-  expect(a.fingerprint).toBe(b.fingerprint)
+  expect(a.digest).toBe(b.digest)
   expect(a.certificate).not.toBe(b.certificate)
   expect(report.answers[0]?.answers[0]).toMatchObject({ source: 'glacier.md' })
   const wire = Object.fromEntries(report.phases.map((phase) => [phase.name, phase.wireBytes]))
@@ -66,10 +66,8 @@ test('both files end equal, B answers with text and source, and the exit code is
     execFileSync(...command('stats', '-d', join(directory, 'b.db'), '--json'), {
       encoding: 'utf8',
     }),
-  ) as { shards: { recordCount: number; conflictCount: number; fingerprint: string }[] }
-  expect(stats.shards).toMatchObject([
-    { recordCount: 60, conflictCount: 1, fingerprint: b.fingerprint },
-  ])
+  ) as { shards: { recordCount: number; conflictCount: number; digest: string }[] }
+  expect(stats.shards).toMatchObject([{ recordCount: 60, conflictCount: 1, digest: b.digest }])
 }, 120_000)
 
 test('a folder without text is refused with a sentence, and the exit code is 1', async () => {

@@ -205,7 +205,7 @@ async function applyOurs(path: string, delta: DeltaRead): Promise<number> {
   check(applied, changes.length)
   using again = await createVectorDB({ path })
   check(again.count('bench'), changes.length)
-  if (again.replica.shardState('bench').fingerprint !== delta.state.fingerprint) {
+  if (again.replica.shardState('bench').digest !== delta.state.digest) {
     throw new Error('what was applied is not what was sent')
   }
   return (changes.length / elapsed) * 1_000

@@ -99,7 +99,7 @@ export class Fleet implements AsyncDisposable {
   }
 }
 
-/** Whether all hold the same rows, as vectors and fingerprints say. */
+/** Whether all hold the same rows, as vectors and digests say. */
 export function agree(states: readonly NodeState[]): boolean {
   const [first] = states
   if (first === undefined || first === null) return false
@@ -109,7 +109,7 @@ export function agree(states: readonly NodeState[]): boolean {
     (state) =>
       state !== null &&
       state.settled &&
-      state.fingerprint === first.fingerprint &&
+      state.digest === first.digest &&
       state.records === first.records &&
       told(state) === told(first),
   )

@@ -46,7 +46,7 @@ export interface LiveRequests {
     request: { shardId: string }
     answer: {
       records: number
-      fingerprint: string
+      digest: string
       settled: boolean
       vector: readonly (readonly [string, number])[]
     } | null

@@ -156,8 +156,8 @@ const handlers: Handlers = {
   state({ shardId }) {
     const { db } = node()
     if (!db.shards().some((shard) => shard.shardId === shardId)) return null
-    const { recordCount, fingerprint, settled, versionVector } = db.replica.shardState(shardId)
-    return { records: recordCount, fingerprint, settled, vector: [...versionVector] }
+    const { recordCount, digest, settled, versionVector } = db.replica.shardState(shardId)
+    return { records: recordCount, digest, settled, vector: [...versionVector] }
   },
   usage() {
     const memory = process.memoryUsage()

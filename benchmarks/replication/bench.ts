@@ -87,7 +87,7 @@ async function applyBars(folder: string, { quick }: BenchOptions): Promise<Bar[]
 async function applied(
   path: string,
   changes: readonly Change[],
-  { logId, fingerprint }: { readonly logId: string; readonly fingerprint: string },
+  { logId, digest }: { readonly logId: string; readonly digest: string },
 ): Promise<number> {
   const db = await openShard(path)
   const start = performance.now()
@@ -99,7 +99,7 @@ async function applied(
   const elapsed = performance.now() - start
   using again = await createVectorDB({ path })
   check(again.count(SHARD), changes.length)
-  if (again.replica.shardState(SHARD).fingerprint !== fingerprint) throw new Error('rows differ')
+  if (again.replica.shardState(SHARD).digest !== digest) throw new Error('rows differ')
   again.close()
   drop(path)
   return elapsed

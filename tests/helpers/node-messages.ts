@@ -21,7 +21,7 @@ export interface NodeRequests {
   }
   state: {
     request: { shardId: string }
-    answer: { records: number; fingerprint: string } | null
+    answer: { records: number; digest: string } | null
   }
   /** Changes that the peer acknowledged as committed, in the newest session. */
   acked: { request: Record<string, never>; answer: number }

@@ -91,8 +91,8 @@ const handlers: Handlers = {
   state({ shardId }) {
     const { db } = node()
     if (!db.shards().some((shard) => shard.shardId === shardId)) return null
-    const { recordCount, fingerprint } = db.replica.shardState(shardId)
-    return { records: recordCount, fingerprint }
+    const { recordCount, digest } = db.replica.shardState(shardId)
+    return { records: recordCount, digest }
   },
   acked() {
     return acked

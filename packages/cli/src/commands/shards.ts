@@ -122,7 +122,7 @@ function summaryOf({
   tombstoneCount,
   conflictCount,
   quarantineCount,
-  fingerprint,
+  digest,
 }: ShardSummary): ShardSummary {
   return {
     shardId,
@@ -133,7 +133,7 @@ function summaryOf({
     tombstoneCount,
     conflictCount,
     quarantineCount,
-    fingerprint,
+    digest,
   }
 }
 
@@ -147,7 +147,7 @@ function shardTable(shards: readonly ShardSummary[]): string {
     'dimension',
     'metric',
     'model',
-    'fingerprint',
+    'digest',
   ]
   return formatTable([
     titles,
@@ -160,7 +160,7 @@ function shardTable(shards: readonly ShardSummary[]): string {
       String(shard.dimension),
       shard.metric,
       shard.modelId ?? '–',
-      shard.fingerprint,
+      shard.digest,
     ]),
   ])
 }

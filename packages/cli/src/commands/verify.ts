@@ -66,9 +66,9 @@ async function verifyHere(call: Call): Promise<number> {
   })
   call.print({ shards: checks }, () =>
     checks
-      .map(({ shardId, correct, recordCount, fingerprint }) => {
+      .map(({ shardId, correct, recordCount, digest }) => {
         const verdict = correct ? 'as kept' : 'differed from what was kept; put right'
-        return `${shardId}: ${formatCount(recordCount)} records, ${fingerprint}, ${verdict}`
+        return `${shardId}: ${formatCount(recordCount)} records, ${digest}, ${verdict}`
       })
       .join('\n'),
   )

@@ -1,7 +1,7 @@
 /**
  * Compares two database files by really reading both, row by row: what the demo's last word rests on.
  *
- * It trusts no fingerprint and no counter: ids, metadata, text and the bytes of every vector are read
+ * It trusts no digest and no counter: ids, metadata, text and the bytes of every vector are read
  * from both files through the public API and set side by side.
  */
 import {

@@ -51,7 +51,7 @@ export interface NodeReport {
   readonly path: string
   readonly certificate: string
   readonly rows: number
-  readonly fingerprint: string
+  readonly digest: string
 }
 
 export const DEFAULT_QUESTIONS: readonly string[] = [
@@ -310,7 +310,7 @@ async function comparePhase(
   )
   wrong(rowsA === rowsExpected, `A has ${rowsA} rows, expected ${rowsExpected}`)
   wrong(rowsB === rowsExpected, `B has ${rowsB} rows, expected ${rowsExpected}`)
-  wrong(states.a.fingerprint === states.b.fingerprint, 'the fingerprints differ')
+  wrong(states.a.digest === states.b.digest, 'the digests differ')
   wrong(
     JSON.stringify(states.a.versionVector) === JSON.stringify(states.b.versionVector),
     'the version vectors differ',
@@ -323,7 +323,7 @@ async function comparePhase(
 }
 
 function nodeReport(path: string, certificate: string, rows: number, state: NodeState): NodeReport {
-  return { path, certificate, rows, fingerprint: state.fingerprint }
+  return { path, certificate, rows, digest: state.digest }
 }
 
 function showAnswers(reporter: Reporter, question: string, answers: readonly Answer[]): void {
@@ -349,9 +349,9 @@ function showReport(reporter: Reporter, report: DemoReport): void {
   const { a, b } = report.nodes
   reporter.line('')
   reporter.table([
-    ['node', 'rows', 'fingerprint', 'file'],
-    ['A', formatCount(a.rows), a.fingerprint, a.path],
-    ['B', formatCount(b.rows), b.fingerprint, b.path],
+    ['node', 'rows', 'digest', 'file'],
+    ['A', formatCount(a.rows), a.digest, a.path],
+    ['B', formatCount(b.rows), b.digest, b.path],
   ])
   reporter.line('')
   if (report.ok) reporter.line('Both files hold the same rows, byte for byte.')

@@ -83,7 +83,7 @@ export interface NodeState {
   readonly tombstones: number
   readonly conflicts: number
   /** Of the shard's contents, not of the certificate. */
-  readonly fingerprint: string
+  readonly digest: string
   readonly versionVector: Readonly<Record<string, number>>
 }
 

@@ -92,7 +92,7 @@ function nodeHandlers(progress: (label: string, done: number, total: number) => 
         rows: state.recordCount,
         tombstones: state.tombstoneCount,
         conflicts: state.conflictCount,
-        fingerprint: state.fingerprint,
+        digest: state.digest,
         versionVector: Object.fromEntries(
           [...state.versionVector].toSorted(([a], [b]) => (a < b ? -1 : 1)),
         ),

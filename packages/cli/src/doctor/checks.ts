@@ -44,7 +44,7 @@ export function checkFile(path: string): Finding {
   }
 }
 
-/** Counts and fingerprints against the rows; conflicts and quarantine that wait for somebody. */
+/** Counts and digests against the rows; conflicts and quarantine that wait for somebody. */
 export function checkShards(db: SQLiteVectorDB): readonly Finding[] {
   return db.shards().flatMap(({ shardId }) => {
     const check = `shard ${shardId}`

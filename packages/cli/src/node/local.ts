@@ -156,8 +156,8 @@ function upkeepMethods(
       db.discardQuarantine(shardId, entry)
     },
     async recount(shardId) {
-      const { correct, recordCount, fingerprint } = db.recount(shardId)
-      return { shardId, correct, recordCount, fingerprint }
+      const { correct, recordCount, digest } = db.recount(shardId)
+      return { shardId, correct, recordCount, digest }
     },
     snapshot: (target, signal) => db.snapshot(target, { signal }),
   }

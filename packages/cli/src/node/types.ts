@@ -31,7 +31,7 @@ export interface ShardSummary {
   readonly tombstoneCount: number
   readonly conflictCount: number
   readonly quarantineCount: number
-  readonly fingerprint: string
+  readonly digest: string
 }
 
 /** What to search for: a vector, words, or both; or a record whose neighbours are wanted. */
@@ -117,7 +117,7 @@ export interface CheckSummary {
   /** False: what was kept differed from the rows; it was put right. */
   readonly correct: boolean
   readonly recordCount: number
-  readonly fingerprint: string
+  readonly digest: string
 }
 
 /** What comparing a shard with a peer's showed. */

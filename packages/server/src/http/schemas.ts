@@ -61,7 +61,7 @@ export const versionVector: JsonSchema = {
 
 export const shardState: JsonSchema = {
   type: 'object',
-  required: ['shardId', 'dimension', 'metric', 'recordCount', 'head', 'logId', 'fingerprint'],
+  required: ['shardId', 'dimension', 'metric', 'recordCount', 'head', 'logId', 'digest'],
   properties: {
     shardId: text,
     dimension: count,
@@ -72,7 +72,7 @@ export const shardState: JsonSchema = {
     versionVector,
     settled: flag,
     gcFloor: versionVector,
-    fingerprint: text,
+    digest: text,
     recordCount: count,
     tombstoneCount: count,
     conflictCount: count,

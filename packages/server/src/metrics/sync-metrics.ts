@@ -144,7 +144,7 @@ export class SyncMetrics {
     this.#progress.delete(keyOf(event))
     this.#sessions.inc({ direction, result: resultOf(error) })
     if (shardId === null) return
-    // Whoever pulls compares fingerprints when it has caught up.
+    // Whoever pulls compares digests when it has caught up.
     if (error === null && direction === 'pull') this.#diverged.delete(shardId)
     if (resultOf(error) === 'SYNC_DIVERGED') this.#diverged.add(shardId)
   }

@@ -38,7 +38,7 @@ export interface ShardState extends ShardInfo {
   readonly versionVector: VersionVector
   /**
    * True when the rows hold no write beyond {@link versionVector}: only then are they a function of it, and
-   * fingerprints of equal vectors must be equal. False after a batch, until the CAUGHT_UP that covers it.
+   * digests of equal vectors must be equal. False after a batch, until the CAUGHT_UP that covers it.
    */
   readonly settled: boolean
   /**
@@ -49,7 +49,7 @@ export interface ShardState extends ShardInfo {
   /** The version vector at the last collection of tombstones. */
   readonly gcFloor: VersionVector
   /** Order-free sum of a 64-bit hash of id and dots of every record with a put; 16 hex digits. */
-  readonly fingerprint: string
+  readonly digest: string
   /** Visible records. */
   readonly recordCount: number
   /** Records whose visible state is a delete that still syncs. */

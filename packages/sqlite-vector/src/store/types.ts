@@ -130,9 +130,9 @@ export interface ShardOptions {
 
 /** What counting a shard anew from its rows showed. */
 export interface Recount {
-  /** True when the kept counts and fingerprint were those of the rows. */
+  /** True when the kept counts and digest were those of the rows. */
   readonly correct: boolean
-  readonly fingerprint: string
+  readonly digest: string
   readonly recordCount: number
   readonly tombstoneCount: number
   readonly conflictCount: number

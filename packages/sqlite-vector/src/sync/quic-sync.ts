@@ -254,7 +254,7 @@ export class VectorSync {
   }
 
   /**
-   * Syncs, counts our rows anew, and compares them with the peer's, whatever the fingerprints say. What is missing on
+   * Syncs, counts our rows anew, and compares them with the peer's, whatever the digests say. What is missing on
    * our side is fetched; what the peer lacks, it fetches when it verifies.
    * @throws what {@link sync} throws; `SYNC_DIVERGED` when rows still differ and nothing explains it
    */
@@ -277,7 +277,7 @@ export class VectorSync {
     const state = this.#db.replica.shardState(shardId)
     const { divergences, repaired, dropped } = session.tally
     const equal =
-      session.caughtUp?.fingerprint === state.fingerprint &&
+      session.caughtUp?.digest === state.digest &&
       vectorsEqual(session.caughtUp.versionVector, state.versionVector)
     const { compared } = session
     return {

@@ -108,7 +108,7 @@ export type SyncEvent =
       readonly peer: string
       readonly skewMs: number
     }
-  /** Rows were compared with a peer's and mended: fingerprints differed, or deletes were forgotten that we had missed. */
+  /** Rows were compared with a peer's and mended: digests differed, or deletes were forgotten that we had missed. */
   | {
       readonly type: 'repair'
       readonly shardId: string
@@ -242,13 +242,13 @@ export interface VerifyResult {
   readonly shardId: string
   readonly address: PeerAddress
   readonly peer: string
-  /** True when our counts and fingerprint were those of our rows. They are now. */
+  /** True when our counts and digest were those of our rows. They are now. */
   readonly correct: boolean
   /** False when version vectors differed, as under constant writing: then rows could not be compared. */
   readonly compared: boolean
-  /** True when vectors and fingerprints are equal now. */
+  /** True when vectors and digests are equal now. */
   readonly equal: boolean
-  /** Times that fingerprints differed over equal vectors. */
+  /** Times that digests differed over equal vectors. */
   readonly divergences: number
   /** Records that were fetched. */
   readonly repaired: number

@@ -72,7 +72,7 @@ export function rowsOf(db: SQLiteVectorDB, shardId = SHARD): unknown[] {
 export function expectEqual(a: SyncNode, b: SyncNode, shardId = SHARD): void {
   const [ours, theirs] = [a, b].map(({ db }) => db.replica.shardState(shardId))
   expect(ours?.versionVector).toEqual(theirs?.versionVector)
-  expect(ours?.fingerprint).toBe(theirs?.fingerprint)
+  expect(ours?.digest).toBe(theirs?.digest)
   expect(rowsOf(a.db, shardId)).toEqual(rowsOf(b.db, shardId))
 }
 

@@ -127,7 +127,7 @@ export function agree(nodes: readonly LiveNode[], shardId = SHARD): boolean {
     (state) =>
       state !== null &&
       state.settled &&
-      state.fingerprint === first.fingerprint &&
+      state.digest === first.digest &&
       vectorsEqual(state.versionVector, first.versionVector),
   )
 }

@@ -57,5 +57,5 @@ test('a write that is pushed after a delete was forgotten does not vouch for the
   expect(ids).toEqual(['kept', 'new'])
   const states = [sender, puller].map(({ fixture }) => fixture.db.replica.shardState('docs'))
   expect(states[1]?.versionVector).toEqual(states[0]?.versionVector)
-  expect(states[1]?.fingerprint).toBe(states[0]?.fingerprint)
+  expect(states[1]?.digest).toBe(states[0]?.digest)
 })

@@ -156,8 +156,8 @@ describe('a change that cannot be applied', () => {
       )
       expect(fixture.db.replica.shardState('docs').quarantineCount).toBe(0)
     }
-    expect(a.fixture.db.replica.shardState('docs').fingerprint).toBe(
-      b.fixture.db.replica.shardState('docs').fingerprint,
+    expect(a.fixture.db.replica.shardState('docs').digest).toBe(
+      b.fixture.db.replica.shardState('docs').digest,
     )
     a.fixture[Symbol.dispose]()
     b.fixture[Symbol.dispose]()

@@ -54,8 +54,8 @@ describe('lost records', () => {
     expect(error).toBeNull()
     expect(tally).toMatchObject({ divergences: 1, repaired: 2, received: 2 })
     expect(b.fixture.db.get('docs', 'r17')?.metadata).toEqual({ n: 17 })
-    expect(b.fixture.db.replica.shardState('docs').fingerprint).toBe(
-      a.fixture.db.replica.shardState('docs').fingerprint,
+    expect(b.fixture.db.replica.shardState('docs').digest).toBe(
+      a.fixture.db.replica.shardState('docs').digest,
     )
     // Levels of at most 16 parts of some 30 bytes, and two records: not a thousand of them.
     expect(bytes).toBeLessThan(12_000)
@@ -82,7 +82,7 @@ describe('lost records', () => {
   })
 })
 
-describe('a fingerprint that was kept wrongly', () => {
+describe('a digest that was kept wrongly', () => {
   test.each(['puller', 'sender'])('by the %s is put right, and no record travels', async (side) => {
     using place = folder()
     const a = { name: 'a', fixture: await open({ path: place.file('a.db') }) }

@@ -226,7 +226,7 @@ describe('counting anew', () => {
     const path = place.file('damaged.db')
     using fixture = await filled(RECORDS, { path })
     const { replica } = fixture.db
-    const right = replica.shardState('docs').fingerprint
+    const right = replica.shardState('docs').digest
     const damage = (): void => {
       using raw = new DatabaseSync(path)
       raw.exec(`UPDATE shard_metadata SET fingerprint = x'0102030405060708', record_count = 7`)
@@ -234,16 +234,16 @@ describe('counting anew', () => {
 
     damage()
     const found = driven(replica.recountInSlices('docs')).result
-    expect(found).toMatchObject({ correct: false, fingerprint: right, recordCount: RECORDS })
-    expect(replica.shardState('docs')).toMatchObject({ fingerprint: right, recordCount: RECORDS })
+    expect(found).toMatchObject({ correct: false, digest: right, recordCount: RECORDS })
+    expect(replica.shardState('docs')).toMatchObject({ digest: right, recordCount: RECORDS })
 
     // Another one puts it right while we count: it must not be done twice.
     damage()
     const late = driven(replica.recountInSlices('docs'), (slice) => {
       if (slice === 2) fixture.db.recount('docs')
     })
-    expect(late.result).toMatchObject({ correct: true, fingerprint: right })
-    expect(replica.shardState('docs')).toMatchObject({ fingerprint: right, recordCount: RECORDS })
+    expect(late.result).toMatchObject({ correct: true, digest: right })
+    expect(replica.shardState('docs')).toMatchObject({ digest: right, recordCount: RECORDS })
   })
 })
 

@@ -90,8 +90,8 @@ describe('a peer that comes back behind the floor', () => {
       ])
       expect(fixture.db.recount('docs').correct).toBe(true)
     }
-    expect(b.fixture.db.replica.shardState('docs').fingerprint).toBe(
-      a.fixture.db.replica.shardState('docs').fingerprint,
+    expect(b.fixture.db.replica.shardState('docs').digest).toBe(
+      a.fixture.db.replica.shardState('docs').digest,
     )
   })
 
@@ -163,7 +163,7 @@ describe('a peer that comes back behind the floor', () => {
     ] as const)
       syncBoth(x, y)
 
-    const states = all.map(({ fixture }) => fixture.db.replica.shardState('docs').fingerprint)
+    const states = all.map(({ fixture }) => fixture.db.replica.shardState('docs').digest)
     expect(new Set(states).size).toBe(1)
     for (const { fixture } of all) {
       expect(fixture.db.conflictSiblings('docs', 'disputed')).toHaveLength(2)
@@ -240,7 +240,7 @@ describe('a peer that comes back behind the floor', () => {
     expect(b.fixture.db.get('docs', 'again')?.metadata).toEqual({ life: 2 })
   })
 
-  test('a fresh replica needs no comparison, for the fingerprints are equal', async () => {
+  test('a fresh replica needs no comparison, for the digests are equal', async () => {
     using all = await peers('a', 'b')
     const [a, b] = all
     for (let n = 0; n < 300; n += 1) a.fixture.db.insert('docs', record(`r${n}`))

@@ -3,7 +3,7 @@
  * write, and sums that are not those of the rows. Every record stays whole on one node at least.
  *
  * What is found is whatever changes the names of writes; a payload that was altered under its name is not, as
- * fingerprints are sums over names.
+ * digests are sums over names.
  */
 import { DatabaseSync } from 'node:sqlite'
 
@@ -48,7 +48,7 @@ async function damageNode(
       raw
         .prepare('UPDATE shard_metadata SET fingerprint = ? WHERE shard_id = ?')
         .run(random.bytes(8), shardId)
-      world.trace(`${node.name}: the fingerprint of ${shardId} is damaged`)
+      world.trace(`${node.name}: the digest of ${shardId} is damaged`)
     }
     const single = [...shardViewOf(node.view, shardId).records]
       .filter(([, { siblings }]) => siblings.length === 1 && siblings[0]?.deleted === false)

@@ -7,7 +7,7 @@ import { DatabaseSync } from 'node:sqlite'
 import xxhash from 'xxhash-wasm'
 
 import { bytesToFloat32, bytesToHex } from '../../src/bytes.ts'
-import { exchange, fingerprintToHex, recordHash } from '../../src/store/feed/fingerprint.ts'
+import { exchange, digestToHex, recordHash } from '../../src/store/feed/digest.ts'
 import { storedVector } from '../../src/store/feed/shards.ts'
 import { contextOf } from '../../src/model/merge.ts'
 import { dominates, EMPTY_VECTOR, vectorsEqual } from '../../src/model/version-vector.ts'
@@ -90,7 +90,7 @@ interface ShardRow {
   readonly record_count: number
   readonly tombstone_count: number
   readonly conflict_count: number
-  readonly fingerprint: Uint8Array
+  readonly digest: Uint8Array
 }
 
 interface VisibleSqlRow {
@@ -119,7 +119,7 @@ export function audit(node: SimNode, info: ShardInfo): Audit {
   const all = (sql: string, ...values: (string | number)[]): unknown[] =>
     db.prepare(sql).all(...values)
   const shard = all(
-    `SELECT shard, head, record_count, tombstone_count, conflict_count, fingerprint
+    `SELECT shard, head, record_count, tombstone_count, conflict_count, fingerprint AS digest
      FROM shard_metadata WHERE shard_id = ?`,
     info.shardId,
   )[0] as ShardRow
@@ -168,7 +168,7 @@ export function audit(node: SimNode, info: ShardInfo): Audit {
     .join()
   if (names !== wanted) fail('every open conflict is listed', `${names} instead of ${wanted}`)
   checkRows(view, visible, info, strategy, fail)
-  checkFingerprint(view, shard, fail)
+  checkDigest(view, shard, fail)
   checkQuarantine(
     view,
     all(
@@ -230,15 +230,15 @@ function checkRows(
   }
 }
 
-function checkFingerprint(view: ShardView, shard: ShardRow, fail: Fail): void {
+function checkDigest(view: ShardView, shard: ShardRow, fail: Fail): void {
   let sum = 0n
   for (const [id, { state }] of view.records) {
     const hash = recordHash((bytes) => hasher.h64Raw(bytes, 0n), id, state.siblings)
     sum = exchange(sum, 0n, hash)
   }
-  const recomputed = fingerprintToHex(sum)
-  const kept = bytesToHex(shard.fingerprint)
-  if (recomputed !== kept) fail('the fingerprint is that of the rows', `${kept}, not ${recomputed}`)
+  const recomputed = digestToHex(sum)
+  const kept = bytesToHex(shard.digest)
+  if (recomputed !== kept) fail('the digest is that of the rows', `${kept}, not ${recomputed}`)
 }
 
 /** What the state of a record covers by now waits for nobody's decision. */

@@ -1,6 +1,6 @@
 /**
  * What must be true of all nodes together when everything has been exchanged: equal vectors, equal
- * fingerprints, the same siblings; equal rows and search results wherever the strategy is the same.
+ * digests, the same siblings; equal rows and search results wherever the strategy is the same.
  */
 import { CHANGES_PER_DELTA_MAX, FRAME_BYTES_MAX } from '../../src/limits.ts'
 import { inOneGo } from '../../src/store/file/sliced.ts'
@@ -33,8 +33,8 @@ export function checkRest(shardId: string, nodes: readonly NodeAtRest[]): void {
       const details = `${pair}:\n${first.audit.siblings}\n--\n${other.audit.siblings}`
       throw new Violation('equal vectors mean equal records', details)
     }
-    if (ours.fingerprint !== theirs.fingerprint) {
-      throw new Violation('fingerprints are equal at rest', pair)
+    if (ours.digest !== theirs.digest) {
+      throw new Violation('digests are equal at rest', pair)
     }
     if (payloads(first.node, shardId) !== payloads(other.node, shardId)) {
       throw new Violation('what bears one name is the same write everywhere', pair)
@@ -54,7 +54,7 @@ export function checkRest(shardId: string, nodes: readonly NodeAtRest[]): void {
 
 /**
  * Everything that one holds, given to the other once more, changes nothing there. Records that are nothing but deletes
- * are left out, as in fingerprints: one of two deletes may be forgotten here and not there.
+ * are left out, as in digests: one of two deletes may be forgotten here and not there.
  */
 export function checkNothingNew(from: SimNode, to: SimNode, shard: ShardInfo): void {
   const { shardId, dimension } = shard

@@ -17,7 +17,7 @@ import { RECENT_WRITES_BYTES_MAX } from '../../limits.ts'
 import type { ActorId, Change, RecordState, Sibling } from '../../model/types.ts'
 import { covers } from '../../model/version-vector.ts'
 import type { WriteTransaction } from '../file/transaction.ts'
-import { fingerprintToHex } from './fingerprint.ts'
+import { digestToHex } from './digest.ts'
 import { type OpenShard } from '../file/open-shard.ts'
 import { type DeltaQuery, type DeltaRead } from './types.ts'
 import { type ShardState } from '../../model/records.ts'
@@ -207,7 +207,7 @@ function openToState(shard: OpenShard, logId: string): ShardState {
     uncovered: uncoveredVector,
     settled: uncoveredVector.size === 0,
     gcFloor: shard.forgotten,
-    fingerprint: fingerprintToHex(shard.fingerprint),
+    digest: digestToHex(shard.digest),
     recordCount: shard.recordCount,
     tombstoneCount: shard.tombstoneCount,
     conflictCount: shard.conflictCount,

@@ -1,6 +1,6 @@
 /**
  * One record as it lies in the tables: reading its replicated state, and replacing it together with
- * everything that follows from it (visible row, changelog row, conflicts, counts, fingerprint).
+ * everything that follows from it (visible row, changelog row, conflicts, counts, digest).
  *
  * Not here: which state to write (writes.ts for our own, apply.ts for what peers sent).
  *
@@ -17,7 +17,7 @@ import type { Dot, RecordState, RecordValue, Sibling } from '../../model/types.t
 import { compareDots } from '../../model/version-vector.ts'
 import { decodeContext, encodeContext } from './context.ts'
 import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
-import { exchange, recordHash } from './fingerprint.ts'
+import { exchange, recordHash } from './digest.ts'
 import type { ChangelogRow, ConflictRow, PayloadRow, Statements } from '../file/statements.ts'
 import { visibleValue } from './visible.ts'
 import { type OpenShard } from '../file/open-shard.ts'
@@ -135,7 +135,7 @@ export function addRecord(
   if (state.siblings.length > 1) shard.conflictCount += 1
   shard.head += 1
   sql.addChange.run(shard.shard, shard.head, record, ...changelogColumns(core, state))
-  shard.fingerprint = exchange(shard.fingerprint, 0n, recordHash(core.hash64, id, state.siblings))
+  shard.digest = exchange(shard.digest, 0n, recordHash(core.hash64, id, state.siblings))
   return true
 }
 
@@ -159,8 +159,8 @@ export function replaceRecord(
   core.sql.addChange.run(shard.shard, shard.head, before.record, ...changelogColumns(core, state))
   const value = visibleOf(transaction, shard, id, state)
   showRecord(transaction, shard, id, { ...before, changeId: shard.head }, value)
-  shard.fingerprint = exchange(
-    shard.fingerprint,
+  shard.digest = exchange(
+    shard.digest,
     recordHash(core.hash64, id, before.state.siblings),
     recordHash(core.hash64, id, state.siblings),
   )
@@ -214,7 +214,7 @@ export function removeRecord(
     sql.dropTombstone.run(before.record)
     shard.tombstoneCount -= 1
   }
-  shard.fingerprint = exchange(shard.fingerprint, recordHash(hash64, id, before.state.siblings), 0n)
+  shard.digest = exchange(shard.digest, recordHash(hash64, id, before.state.siblings), 0n)
   shard.hasMoved = true
   shard.touched = true
 }

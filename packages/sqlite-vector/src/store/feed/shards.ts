@@ -1,7 +1,7 @@
 /**
  * Shards: their row in `shard_metadata`, as an open transaction holds it and as others see it.
  *
- * Not here: the records (register.ts). Invariant: counts, head, version vector and fingerprint are
+ * Not here: the records (register.ts). Invariant: counts, head, version vector and digest are
  * written in the transaction that changed what they count.
  */
 import { must } from '../../assert.ts'
@@ -17,12 +17,7 @@ import {
   withDot,
 } from '../../model/version-vector.ts'
 import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
-import {
-  bytesToFingerprint,
-  FINGERPRINT_ZERO,
-  fingerprintToBytes,
-  fingerprintToHex,
-} from './fingerprint.ts'
+import { bytesToDigest, DIGEST_ZERO, digestToBytes, digestToHex } from './digest.ts'
 import { NOTHING_WRITTEN, type CommitNotice } from '../file/open-shard.ts'
 import { type Metric, type ShardInfo, type ShardState } from '../../model/records.ts'
 import { type OpenShard } from '../file/open-shard.ts'
@@ -43,7 +38,7 @@ export interface ShardRow {
   readonly version_vector: Uint8Array
   readonly ahead_vector: Uint8Array
   readonly gc_floor: Uint8Array
-  readonly fingerprint: Uint8Array
+  readonly digest: Uint8Array
   readonly ms: number
   readonly logical: number
   readonly updated_at: number
@@ -85,7 +80,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
     uncoveredVector,
     forgotten: storedVector(row.gc_floor),
     ownCounter,
-    fingerprint: bytesToFingerprint(row.fingerprint),
+    digest: bytesToDigest(row.digest),
     clock: { ms: row.ms, logical: row.logical },
     strategy: row.conflict_strategy,
     flushed: {
@@ -131,7 +126,7 @@ export function flushShard(transaction: WriteTransaction, shard: OpenShard): Com
       shard.quarantineCount,
       encodeVector(shard.versionVector),
       encodeVector(shard.uncoveredVector),
-      fingerprintToBytes(shard.fingerprint),
+      digestToBytes(shard.digest),
       shard.clock.ms,
       shard.clock.logical,
       shard.strategy,
@@ -179,7 +174,7 @@ export function ensureShard(transaction: WriteTransaction, info: ShardInfo): Sha
     info.modelId,
     encodeVector(EMPTY_VECTOR),
     encodeVector(EMPTY_VECTOR),
-    fingerprintToBytes(FINGERPRINT_ZERO),
+    digestToBytes(DIGEST_ZERO),
     transaction.nowMs,
   )
   return info
@@ -237,7 +232,7 @@ export function rowToState(row: ShardRow, logId: string): ShardState {
     uncovered: storedVector(row.ahead_vector),
     settled: storedVector(row.ahead_vector).size === 0,
     gcFloor: storedVector(row.gc_floor),
-    fingerprint: fingerprintToHex(bytesToFingerprint(row.fingerprint)),
+    digest: digestToHex(bytesToDigest(row.digest)),
     recordCount: row.record_count,
     tombstoneCount: row.tombstone_count,
     conflictCount: row.conflict_count,

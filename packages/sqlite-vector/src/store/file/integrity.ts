@@ -2,7 +2,7 @@
  * Whether SQLite finds a file sound: its own check of every page, index and constraint. Reads the whole file and
  * changes nothing; other processes may use it meanwhile.
  *
- * Not here: whether counts and fingerprints are those of the rows (`recount()`), and whether the rows are those of peers
+ * Not here: whether counts and digests are those of the rows (`recount()`), and whether the rows are those of peers
  * (`verify()` of the sync).
  */
 import { existsSync } from 'node:fs'

@@ -27,7 +27,7 @@ export interface OpenShard extends ShardInfo {
   forgotten: VersionVector
   /** The counter of the newest dot of our own actor in this shard. */
   ownCounter: number
-  fingerprint: bigint
+  digest: bigint
   clock: Hlc
   strategy: string | null
   /** As of the last flush, to know whether there is anything to write and to tell. */

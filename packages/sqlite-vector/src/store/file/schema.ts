@@ -15,7 +15,7 @@
  * - `vector_conflicts`: all siblings of records that have more than one, whole.
  *
  * `ahead_vector` covers what batches brought and the version vector does not cover yet; while there is
- * any, the rows are not those of the version vector, and fingerprints are not compared.
+ * any, the rows are not those of the version vector, and digests are not compared.
  *
  * Encodings: `hlc` is milliseconds << 16 | logical. `context` is empty for "exactly the dots of the
  * siblings", else pairs of varints (actor key, counter). Version vectors are the bytes of

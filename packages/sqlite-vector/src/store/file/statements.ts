@@ -50,7 +50,7 @@ const STAMP = `((hlc >> 16) & 281474976710655) AS ms, (hlc & 65535) AS logical`
 
 const SHARD_COLUMNS = `shard, shard_id, dimension, metric, model_id, conflict_strategy, head,
   record_count, tombstone_count, conflict_count, quarantine_count, version_vector,
-  ahead_vector, gc_floor, fingerprint, updated_at, ${STAMP}`
+  ahead_vector, gc_floor, fingerprint AS digest, updated_at, ${STAMP}`
 
 const CHANGELOG_COLUMNS = `c.record, c.change_id, c.operation,
   ((c.hlc >> 16) & 281474976710655) AS ms, (c.hlc & 65535) AS logical,

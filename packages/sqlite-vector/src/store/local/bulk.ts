@@ -10,7 +10,7 @@
 import { viewToBytes } from '../../bytes.ts'
 import { HLC_LOGICAL_MAX, type Hlc, tickHlc } from '../../clock/hlc.ts'
 import type { WriteTransaction } from '../file/transaction.ts'
-import { exchange, putHash } from '../feed/fingerprint.ts'
+import { exchange, putHash } from '../feed/digest.ts'
 import { type PreparedRecord, prepareRecordAt } from '../input.ts'
 import { findHidden } from '../feed/register.ts'
 import { noteWritten } from '../feed/recent-writes.ts'
@@ -78,7 +78,7 @@ function writeRun(
     sum += putHash(core.hash64, id, actor, shard.ownCounter + 1 + index)
   }
   noteRun(transaction, shard, run, firstStamp)
-  shard.fingerprint = exchange(shard.fingerprint, 0n, sum)
+  shard.digest = exchange(shard.digest, 0n, sum)
   transaction.lastRecord += run.length
   shard.head += run.length
   shard.ownCounter += run.length

@@ -10,7 +10,7 @@
 import { must } from '../../assert.ts'
 import type { Change, RecordValue, Sibling } from '../../model/types.ts'
 import type { WriteTransaction } from '../file/transaction.ts'
-import { exchange, putHash } from '../feed/fingerprint.ts'
+import { exchange, putHash } from '../feed/digest.ts'
 import { embeddingBytes } from '../feed/register.ts'
 import { BULK_ROWS } from '../file/statements.ts'
 import { type OpenShard } from '../file/open-shard.ts'
@@ -58,7 +58,7 @@ export function applyRun(
     dot.counter,
     firstRecord + count - 1,
   )
-  shard.fingerprint = exchange(shard.fingerprint, 0n, sum)
+  shard.digest = exchange(shard.digest, 0n, sum)
   transaction.lastRecord += count
   shard.head += count
   shard.recordCount += count

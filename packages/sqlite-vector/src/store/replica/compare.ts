@@ -2,7 +2,7 @@
  * Comparing a shard with a peer's by ranges of ids, and mending what differs.
  *
  * Not here: who asks whom, and when (sync/session/puller.ts). Only records with a put count, as in the
- * fingerprint: tombstones are collected at different times on different replicas.
+ * digest: tombstones are collected at different times on different replicas.
  *
  * Three reasons to compare, three rules:
  * - `floor`: the sender forgot deletes that we never saw. A record of which it lists no put is asked for: it may
@@ -31,7 +31,7 @@ import { covers, dominates, EMPTY_VECTOR } from '../../model/version-vector.ts'
 import { applyWhole, type ApplyTally, emptyTally } from './apply.ts'
 import { raiseFloor } from './tombstones.ts'
 import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
-import { exchange, FINGERPRINT_ZERO, fingerprintToHex } from '../feed/fingerprint.ts'
+import { exchange, DIGEST_ZERO, digestToHex } from '../feed/digest.ts'
 import { changeOf } from '../feed/reader.ts'
 import { HashScan } from './hash-scan.ts'
 import { guardOwnDots } from './own-writes.ts'
@@ -127,7 +127,7 @@ function* compareEqual(
   yield* scan.each(range, (id, hash) => {
     const listed = theirs.get(id)
     if (listed === undefined) found.extra += 1
-    else if (listed === fingerprintToHex(hash)) theirs.delete(id)
+    else if (listed === digestToHex(hash)) theirs.delete(id)
     return true
   })
   found.need.push(...theirs.keys())
@@ -142,7 +142,7 @@ function* compareFloor(
 ): Sliced<void> {
   const theirs = new Map(records.map(({ id, hash }) => [id, hash]))
   yield* scan.each(range, (id, hash) => {
-    if (theirs.get(id) === fingerprintToHex(hash)) return true
+    if (theirs.get(id) === digestToHex(hash)) return true
     if (found.need.length >= COMPARE_NEED_MAX) {
       found.descend.push({ from: id, to: range.to })
       return false
@@ -159,16 +159,16 @@ function* compareParts(
   found: Found,
 ): Sliced<void> {
   let { from } = range
-  for (const { to, count, fingerprint } of parts) {
+  for (const { to, count, digest } of parts) {
     const part = { from, to }
     let held = 0
-    let sum = FINGERPRINT_ZERO
+    let sum = DIGEST_ZERO
     yield* scan.each(part, (_, hash) => {
       held += 1
       sum = exchange(sum, 0n, hash)
       return true
     })
-    if (held !== count || fingerprintToHex(sum) !== fingerprint) found.descend.push(part)
+    if (held !== count || digestToHex(sum) !== digest) found.descend.push(part)
     if (to === null) break
     from = to
   }

@@ -1,14 +1,14 @@
 /**
  * The hashes of a shard's rows, read anew, all of them or a range of ids, to hold the kept sum or a peer's against.
  *
- * Not here: the sum itself (fingerprint.ts), keeping it (register.ts), and what is counted besides (recount.ts).
+ * Not here: the sum itself (digest.ts), keeping it (register.ts), and what is counted besides (recount.ts).
  *
  * Rows are read in slices, each in a transaction of its own. Written to meanwhile, a record counts as it was at some
  * time of the reading, and exactly once: ids are read in their order, and no record changes its id.
  */
 import { must } from '../../assert.ts'
 import type { StoreCore } from '../file/transaction.ts'
-import { payloadHash, putHash, recordHash } from '../feed/fingerprint.ts'
+import { payloadHash, putHash, recordHash } from '../feed/digest.ts'
 import { conflictSiblings, OPERATION, payloadToValue } from '../feed/register.ts'
 import type { PayloadRow } from '../file/statements.ts'
 import { type IdRange } from './types.ts'

@@ -6,7 +6,7 @@
  * parts are twice as large from then on. So there are always between half of RANGE_PARTS and all of them.
  */
 import { RANGE_LEAF_RECORDS, RANGE_PARTS } from '../../limits.ts'
-import { exchange, fingerprintToHex } from '../feed/fingerprint.ts'
+import { exchange, digestToHex } from '../feed/digest.ts'
 import { type RangeAnswer, type RangePart } from './types.ts'
 
 interface Part {
@@ -40,12 +40,12 @@ export class RangeSum {
   /** What there is up to `to`, the end of the range. */
   answer(to: string | null): RangeAnswer {
     if (this.#list !== null) {
-      const records = this.#list.map(({ id, hash }) => ({ id, hash: fingerprintToHex(hash) }))
+      const records = this.#list.map(({ id, hash }) => ({ id, hash: digestToHex(hash) }))
       return { type: 'list', records }
     }
     const parts = this.#parts.map(({ count, sum }, index): RangePart => {
       const next = this.#parts[index + 1]
-      return { to: next === undefined ? to : next.from, count, fingerprint: fingerprintToHex(sum) }
+      return { to: next === undefined ? to : next.from, count, digest: digestToHex(sum) }
     })
     return { type: 'parts', parts }
   }

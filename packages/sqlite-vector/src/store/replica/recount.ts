@@ -1,5 +1,5 @@
 /**
- * A shard's counts and fingerprint, counted anew from its rows, and put right where what is kept is something else.
+ * A shard's counts and digest, counted anew from its rows, and put right where what is kept is something else.
  *
  * Not here: keeping them from write to write (register.ts), and comparing rows with a peer's (compare.ts).
  *
@@ -12,12 +12,7 @@ import { RECOUNT_ATTEMPTS_MAX } from '../../limits.ts'
 import type { ActorId, VersionVector } from '../../model/types.ts'
 import { beyond, covers, vectorsEqual } from '../../model/version-vector.ts'
 import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
-import {
-  bytesToFingerprint,
-  exchange,
-  fingerprintToHex,
-  FINGERPRINT_ZERO,
-} from '../feed/fingerprint.ts'
+import { bytesToDigest, exchange, digestToHex, DIGEST_ZERO } from '../feed/digest.ts'
 import { HashScan, WHOLE_RANGE } from './hash-scan.ts'
 import { loadShard, type ShardRow, shardRow, storedVector } from '../feed/shards.ts'
 import { inOneGo } from '../file/sliced.ts'
@@ -52,8 +47,8 @@ export function correctCounts(transaction: WriteTransaction, shardId: string): R
 }
 
 /** Sixteen hexadecimal digits. O(records). */
-export function recomputeFingerprint(core: StoreCore, shardId: string): string {
-  return core.read(() => fingerprintToHex(countNow(core, shardId)[1].sum))
+export function recomputeDigest(core: StoreCore, shardId: string): string {
+  return core.read(() => digestToHex(countNow(core, shardId)[1].sum))
 }
 
 function countNow(core: StoreCore, shardId: string): readonly [ShardRow, Found] {
@@ -94,12 +89,12 @@ function isSame(before: ShardRow, now: ShardRow): boolean {
     before.record_count === now.record_count &&
     before.tombstone_count === now.tombstone_count &&
     before.conflict_count === now.conflict_count &&
-    bytesEqual(before.fingerprint, now.fingerprint)
+    bytesEqual(before.digest, now.digest)
   )
 }
 
 function* countRows(core: StoreCore, shard: number): Sliced<Found> {
-  let sum = FINGERPRINT_ZERO
+  let sum = DIGEST_ZERO
   yield* new HashScan(core, shard).each(WHOLE_RANGE, (_, hash) => {
     sum = exchange(sum, 0n, hash)
     return true
@@ -153,13 +148,13 @@ function* countIds(
 
 function judged(row: ShardRow, found: Found): Recount {
   const { recordCount, tombstoneCount, conflictCount } = found
-  const fingerprint = fingerprintToHex(found.sum)
+  const digest = digestToHex(found.sum)
   const correct =
-    found.sum === bytesToFingerprint(row.fingerprint) &&
+    found.sum === bytesToDigest(row.digest) &&
     recordCount === row.record_count &&
     tombstoneCount === row.tombstone_count &&
     conflictCount === row.conflict_count
-  return { correct, fingerprint, recordCount, tombstoneCount, conflictCount }
+  return { correct, digest, recordCount, tombstoneCount, conflictCount }
 }
 
 /** What the rows hold beyond the version vector, deletes included. */
@@ -169,7 +164,7 @@ function uncoveredOf(row: ShardRow, { held }: Found): VersionVector {
 
 /**
  * Also false when a write is still held to be ahead that no row has any more, because another superseded it: no fault,
- * but it keeps fingerprints from being compared.
+ * but it keeps digests from being compared.
  */
 function isKept(row: ShardRow, found: Found): boolean {
   return (
@@ -180,7 +175,7 @@ function isKept(row: ShardRow, found: Found): boolean {
 
 function keep(transaction: WriteTransaction, row: ShardRow, found: Found): void {
   const shard = loadShard(transaction, row.shard_id)
-  shard.fingerprint = found.sum
+  shard.digest = found.sum
   shard.recordCount = found.recordCount
   shard.tombstoneCount = found.tombstoneCount
   shard.conflictCount = found.conflictCount

@@ -33,7 +33,7 @@ import {
   leaveActor,
 } from './own-writes.ts'
 import { notePeerLeft, peerCursor, peerCursors, recordAck } from './cursors.ts'
-import { recomputeFingerprint, recount, recountInSlices } from './recount.ts'
+import { recomputeDigest, recount, recountInSlices } from './recount.ts'
 import { keepToken } from './file-mark.ts'
 import { RecentWrites } from '../feed/recent-writes.ts'
 import {
@@ -214,9 +214,9 @@ export class Replica implements ReplicaStore {
     return joined
   }
 
-  behindFloor(shardId: string, gcFloor: VersionVector, fingerprint: string | null): boolean {
+  behindFloor(shardId: string, gcFloor: VersionVector, digest: string | null): boolean {
     const state = this.shardState(shardId)
-    return !dominates(state.versionVector, gcFloor) && state.fingerprint !== fingerprint
+    return !dominates(state.versionVector, gcFloor) && state.digest !== digest
   }
 
   *summarizeRanges(
@@ -226,7 +226,7 @@ export class Replica implements ReplicaStore {
   ): Sliced<readonly RangeAnswer[]> {
     const answers = yield* summarizeRanges(this.#core, shardId, ranges, payloads)
     if (payloads) return answers
-    // Somebody found our fingerprint to differ: if it is not that of our rows, it is put right. Not on their account.
+    // Somebody found our digest to differ: if it is not that of our rows, it is put right. Not on their account.
     if (ranges.some(isWhole)) for (const _ of this.recountInSlices(shardId)) yield 0
     return answers
   }
@@ -387,8 +387,8 @@ export class Replica implements ReplicaStore {
     return this.#core.notifyForeign(rows.map(({ shard_id: shardId, head }) => ({ shardId, head })))
   }
 
-  recomputeFingerprint(shardId: string): string {
-    return recomputeFingerprint(this.#core, shardId)
+  recomputeDigest(shardId: string): string {
+    return recomputeDigest(this.#core, shardId)
   }
 
   renewIdentity(): ReplicaIdentity {

@@ -53,14 +53,14 @@ export interface IdRange {
   readonly to: string | null
 }
 
-/** A part of a range, from where the part before it ended. Fingerprints as in {@link ShardState}. */
+/** A part of a range, from where the part before it ended. Digests as in {@link ShardState}. */
 export interface RangePart {
   readonly to: string | null
   readonly count: number
-  readonly fingerprint: string
+  readonly digest: string
 }
 
-/** A record by its id and what it adds to the fingerprint. */
+/** A record by its id and what it adds to the digest. */
 export interface ListedRecord {
   readonly id: string
   readonly hash: string
@@ -182,9 +182,9 @@ export interface ReplicaStore {
   ): ShardState | Doubtful
   /**
    * True when a sender with this floor forgot deletes that we may have missed, so that rows must be compared
-   * before its vector is joined. False when `fingerprint` shows that the rows are equal.
+   * before its vector is joined. False when `digest` shows that the rows are equal.
    */
-  behindFloor(shardId: string, gcFloor: VersionVector, fingerprint: string | null): boolean
+  behindFloor(shardId: string, gcFloor: VersionVector, digest: string | null): boolean
   /** What we hold of these ranges, for a peer that compares: names of writes, with `payloads` what they wrote as well. */
   summarizeRanges(
     shardId: string,
@@ -271,8 +271,8 @@ export interface ReplicaStore {
   onCommit(listener: (notice: CommitNotice) => void): () => void
   /** Looks for commits of other processes, tells listeners, and returns how many shards moved. */
   poll(): number
-  /** The fingerprint counted anew from the rows; differs from the kept one only by a fault. O(records). */
-  recomputeFingerprint(shardId: string): string
+  /** The digest counted anew from the rows; differs from the kept one only by a fault. O(records). */
+  recomputeDigest(shardId: string): string
   /** Draws a new actor and a new log together, as a restored or cloned file needs. */
   renewIdentity(): ReplicaIdentity
   /** What sync keeps under `key` across restarts; null when there is nothing. */

@@ -138,9 +138,9 @@ function writing(
       need(shardId, 'write')
       return store.joinCompared(shardId, source, versionVector, gcFloor, since)
     },
-    behindFloor(shardId, gcFloor, fingerprint) {
+    behindFloor(shardId, gcFloor, digest) {
       need(shardId, 'write')
-      return store.behindFloor(shardId, gcFloor, fingerprint)
+      return store.behindFloor(shardId, gcFloor, digest)
     },
     compareRanges(shardId, ranges, answers, mode) {
       need(shardId, 'write')

@@ -274,9 +274,9 @@ export class SessionDriver<S extends Session = Session> {
 
   *#joining(effect: EffectOf<'join'>): Sliced<SessionEvent> {
     const { store } = this.#setup
-    const { gcFloor, fingerprint, since } = effect
+    const { gcFloor, digest, since } = effect
     const shardId = this.#shardId()
-    if (since === null && store.behindFloor(shardId, gcFloor, fingerprint)) {
+    if (since === null && store.behindFloor(shardId, gcFloor, digest)) {
       return { type: 'behind', head: store.shardState(shardId).head }
     }
     const joined = this.#join(effect)
@@ -288,14 +288,11 @@ export class SessionDriver<S extends Session = Session> {
    * Where rows differ over equal vectors, and only writes that we count as ahead keep them from being held against each
    * other: are these still there? Once per session, as it costs a pass over the shard.
    */
-  *#settled(
-    state: ShardState,
-    { versionVector, fingerprint }: EffectOf<'join'>,
-  ): Sliced<ShardState> {
+  *#settled(state: ShardState, { versionVector, digest }: EffectOf<'join'>): Sliced<ShardState> {
     const isSuspect =
       !state.settled &&
-      fingerprint !== null &&
-      fingerprint !== state.fingerprint &&
+      digest !== null &&
+      digest !== state.digest &&
       vectorsEqual(versionVector, state.versionVector)
     if (!isSuspect || this.#isRecounted) return state
     this.#isRecounted = true

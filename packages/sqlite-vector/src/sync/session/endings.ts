@@ -90,7 +90,7 @@ export function mismatch(
 }
 
 /**
- * Equal vectors mean equal rows; where the fingerprints say otherwise, something is broken. Not so
+ * Equal vectors mean equal rows; where the digests say otherwise, something is broken. Not so
  * while we hold writes beyond the vector that the sender does not: of what it holds, we have been sent all.
  */
 export function divergence(
@@ -98,14 +98,14 @@ export function divergence(
   frame: CaughtUpFrame,
   state: ShardState,
 ): SqliteVectorError | null {
-  if (frame.fingerprint === null || frame.fingerprint === state.fingerprint) return null
+  if (frame.digest === null || frame.digest === state.digest) return null
   // What the sender holds beyond the vector may be what lies in quarantine here.
   const mayLack = state.quarantineCount > 0 && frame.uncovered.size > 0
   if (mayLack || !dominates(frame.uncovered, state.uncovered)) return null
   if (!vectorsEqual(frame.versionVector, state.versionVector)) return null
   return new SqliteVectorError(
     'SYNC_DIVERGED',
-    `shard ${JSON.stringify(shardId)}: equal version vectors, but fingerprints ` +
-      `${frame.fingerprint} and ${state.fingerprint} of ${frame.recordCount} and ${state.recordCount} records`,
+    `shard ${JSON.stringify(shardId)}: equal version vectors, but digests ` +
+      `${frame.digest} and ${state.digest} of ${frame.recordCount} and ${state.recordCount} records`,
   )
 }

@@ -56,7 +56,7 @@ export function addToTally({ tally }: PullSession, result: ApplyResult): PullTal
 /** Joins the sender's vector: nothing is left to ask. */
 export function join(session: PullSession): Step<PullSession> {
   const frame = must(session.caughtUp, 'a joining puller has been told CAUGHT_UP')
-  const { versionVector, gcFloor, fingerprint } = frame
+  const { versionVector, gcFloor, digest } = frame
   return {
     session: { ...session, phase: 'joining', inquiry: null },
     effects: [
@@ -65,7 +65,7 @@ export function join(session: PullSession): Step<PullSession> {
         source: sourceOf(session, frame.head),
         versionVector,
         gcFloor,
-        fingerprint,
+        digest,
         since: session.compared.since,
       },
     ],

@@ -84,7 +84,7 @@ export interface PullRequest {
   readonly shardId: string
   /** Whether it goes on after CAUGHT_UP. */
   readonly live: boolean
-  /** Whether rows are compared even where fingerprints are equal. @defaultValue no */
+  /** Whether rows are compared even where digests are equal. @defaultValue no */
   readonly verify?: boolean
   /** Compare what was written, too, once rows are equal by name. @defaultValue `false` */
   readonly payloads?: boolean
@@ -304,7 +304,7 @@ const joined: On<'joined'> = (session, { state }) => {
     return compare({ ...session, state, tally: { ...tally, divergences } }, 'equal')
   }
   // What only we have, the sender takes when it compares in its turn. Rows that were found equal are equal:
-  // the sender's fingerprint is of before, and the sender may have been mended since.
+  // the sender's digest is of before, and the sender may have been mended since.
   if (error !== null && compared.extra === 0 && compared.found > 0) {
     if (compared.equal === COMPARISONS_MAX) return refuse({ ...session, state }, error)
     return compare({ ...session, state }, 'equal')

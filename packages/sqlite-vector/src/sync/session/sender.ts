@@ -290,8 +290,8 @@ function atLeast(session: SendSession, behind: Behind): SendSession {
 function caughtUpFrame(
   state: ShardState,
 ): Extract<SessionEffect, { readonly type: 'send' }>['frame'] {
-  const { head, versionVector, fingerprint, recordCount, gcFloor, uncovered } = state
-  return { type: 'caughtUp', head, versionVector, fingerprint, recordCount, gcFloor, uncovered }
+  const { head, versionVector, digest, recordCount, gcFloor, uncovered } = state
+  return { type: 'caughtUp', head, versionVector, digest, recordCount, gcFloor, uncovered }
 }
 
 function logChanged(): SqliteVectorError {

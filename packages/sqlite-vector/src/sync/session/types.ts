@@ -136,7 +136,7 @@ export type SessionEffect =
       readonly source: DeltaSource
       readonly versionVector: VersionVector
       readonly gcFloor: VersionVector
-      readonly fingerprint: string | null
+      readonly digest: string | null
       /** Rows were compared since the head of our feed was this, so the sender's floor is no hindrance; null: they were not. */
       readonly since: number | null
     }
@@ -273,7 +273,7 @@ export interface PullSession {
   readonly peer: string
   readonly shardId: string
   readonly live: boolean
-  /** Whether rows are compared even where fingerprints are equal. */
+  /** Whether rows are compared even where digests are equal. */
   readonly verify: boolean
   /** Whether payloads are compared as well. */
   readonly payloads: boolean

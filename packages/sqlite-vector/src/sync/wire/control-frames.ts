@@ -10,7 +10,7 @@
  * | HELLO     | puller  | node id, actor, codecs it can read as a sum of codecs.ts's numbers (left out: none) |
  * | SUBSCRIBE | puller  | shard id, descriptor or nil, log id or nil, cursor, version vector, live, writes held beyond the vector (left out: none) |
  * | WELCOME   | sender  | node id, actor, log id, descriptor or nil, cursor that the feed is read from   |
- * | CAUGHT_UP | sender  | head, version vector, fingerprint or nil, records, floor of deletes (left out: empty) |
+ * | CAUGHT_UP | sender  | head, version vector, digest or nil, records, floor of deletes (left out: empty) |
  * | ACK       | puller  | cursor, version vector or nil (given in answer to CAUGHT_UP)                   |
  * | DONE      | puller  | none: the subscription ends                                                    |
  * | ERROR     | either  | number of the code, message; nothing follows                                   |
@@ -19,10 +19,10 @@
  * | HOLDS     | puller  | version vector: what the puller holds by now, from whomever; join it. Actors whose writes it is sent by themselves (left out: not said) |
  * | NEED      | puller  | ids of records: answered by RECORDS, which holds whole as many as fit, in this order |
  * | COMPARE   | puller  | ranges of ids, each from (included) and to (not included; nil: the end)        |
- * | RANGES    | sender  | per range: its parts (to, records, fingerprint), or its records (id, fingerprint) |
+ * | RANGES    | sender  | per range: its parts (to, records, digest), or its records (id, digest) |
  * | PING      | opener  | nonce; answered by PONG with the same, on a channel of its own                 |
  *
- * Actors and log ids are 16 bytes, fingerprints 8; version vectors as in version-vector.ts; a descriptor is the
+ * Actors and log ids are 16 bytes, digests 8; version vectors as in version-vector.ts; a descriptor is the
  * array dimension, metric (1 cosine, 2 l2, 3 dot), model id or nil. Decoding is total: any bytes give a frame
  * or `SYNC_FRAME_CORRUPT`, `SYNC_FRAME_TOO_LARGE`, `SYNC_PROTOCOL_VERSION`, at a cost within the bytes' length.
  */
@@ -107,7 +107,7 @@ export interface CaughtUpFrame {
   readonly head: number
   readonly versionVector: VersionVector
   /** 16 hexadecimal digits; null while the sender holds writes beyond the version vector. */
-  readonly fingerprint: string | null
+  readonly digest: string | null
   readonly recordCount: number
   /** What the sender has forgotten the deletes of. */
   readonly gcFloor: VersionVector
@@ -307,7 +307,7 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
       return [
         frame.head,
         binary(encodeVector(frame.versionVector)),
-        frame.fingerprint === null ? null : hexField(frame.fingerprint),
+        frame.digest === null ? null : hexField(frame.digest),
         frame.recordCount,
         ...caughtUpVectors(frame),
       ]
@@ -397,11 +397,11 @@ const BODY_READERS: Readonly<Record<ControlType, (values: Values) => ControlFram
     shard: readDescriptor(shard),
     cursor: positionField(cursor, 'cursor'),
   }),
-  caughtUp: ([head, vector, fingerprint, recordCount, gcFloor, uncovered]) => ({
+  caughtUp: ([head, vector, digest, recordCount, gcFloor, uncovered]) => ({
     type: 'caughtUp',
     head: positionField(head, 'head'),
     versionVector: readVector(vector),
-    fingerprint: fingerprint === null ? null : readHex(fingerprint, 8, 'fingerprint'),
+    digest: digest === null ? null : readHex(digest, 8, 'digest'),
     recordCount: positionField(recordCount, 'number of records'),
     gcFloor: gcFloor === undefined ? EMPTY_VECTOR : readVector(gcFloor),
     uncovered: uncovered === undefined ? EMPTY_VECTOR : readVector(uncovered),
@@ -509,7 +509,7 @@ function answerField(answer: RangeAnswer): HeaderValue {
   if (answer.type === 'list') {
     return [ANSWER_LIST, answer.records.map(({ id, hash }) => [id, hexField(hash)])]
   }
-  const parts = answer.parts.map(({ to, count, fingerprint }) => [to, count, hexField(fingerprint)])
+  const parts = answer.parts.map(({ to, count, digest }) => [to, count, hexField(digest)])
   return [ANSWER_PARTS, parts]
 }
 
@@ -518,16 +518,16 @@ function readAnswer(value: HeaderValue): RangeAnswer {
   if (integerField(kind, ANSWER_PARTS, ANSWER_LIST, 'kind of an answer') === ANSWER_LIST) {
     const records = listField(given, RANGE_LEAF_RECORDS, 'records of a range').map((each) => {
       const [id, hash] = listField(each, 2, 'a record')
-      return { id: nameField(id, ID_BYTES_MAX, 'id'), hash: readHex(hash, 8, 'fingerprint') }
+      return { id: nameField(id, ID_BYTES_MAX, 'id'), hash: readHex(hash, 8, 'digest') }
     })
     return { type: 'list', records }
   }
   const parts = listField(given, RANGE_PARTS, 'parts of a range').map((each) => {
-    const [to, count, fingerprint] = listField(each, 3, 'a part')
+    const [to, count, digest] = listField(each, 3, 'a part')
     return {
       to: to === null ? null : nameField(to, ID_BYTES_MAX, 'end of a part'),
       count: positionField(count, 'number of records'),
-      fingerprint: readHex(fingerprint, 8, 'fingerprint'),
+      digest: readHex(digest, 8, 'digest'),
     }
   })
   return { type: 'parts', parts }

@@ -2,7 +2,7 @@
  * Three real stores under random writes and exchanges converge, whatever the order, repetition and batching.
  *
  * A model with one rule of its own: after everybody has heard of everything, all three show the same rows, and
- * in every store at every moment what is kept (counts, fingerprint, feed) is what the rows say.
+ * in every store at every moment what is kept (counts, digest, feed) is what the rows say.
  */
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
@@ -195,7 +195,7 @@ function expectSound({ db }: Fixture): void {
   const whole = { after: 0, countMax: 1_000, bytesMax: 1e9, known: new Map() }
   const { changes, through, atHead } = db.replica.readDelta('docs', whole)
   const visible = db.list('docs', { limit: 1_000 }).records
-  expect(db.replica.recomputeFingerprint('docs')).toBe(state.fingerprint)
+  expect(db.replica.recomputeDigest('docs')).toBe(state.digest)
   expect(new Set(changes.map((change) => change.id)).size).toBe(changes.length)
   expect({ through, atHead }).toEqual({ through: state.head, atHead: true })
   expect(visible).toHaveLength(state.recordCount)
@@ -206,10 +206,10 @@ function expectSound({ db }: Fixture): void {
 
 function expectConverged(stores: readonly Fixture[]): void {
   const [first, ...others] = stores.map(({ db }) => {
-    const { versionVector, fingerprint } = db.replica.shardState('docs')
+    const { versionVector, digest } = db.replica.shardState('docs')
     const siblings = IDS.map((name) => db.conflictSiblings('docs', name))
     const vector = [...versionVector].toSorted(([a], [b]) => (a < b ? -1 : 1))
-    return { rows: shown(db), vector, fingerprint, siblings }
+    return { rows: shown(db), vector, digest, siblings }
   })
   for (const other of others) expect(other).toEqual(first)
 }

@@ -132,10 +132,9 @@ const answer: fc.Arbitrary<RangeAnswer> = fc.oneof(
   }),
   fc.record({
     type: fc.constant('parts' as const),
-    parts: fc.array(
-      fc.record({ to: fc.option(name), count: fc.maxSafeNat(), fingerprint: hex(8) }),
-      { maxLength: 16 },
-    ),
+    parts: fc.array(fc.record({ to: fc.option(name), count: fc.maxSafeNat(), digest: hex(8) }), {
+      maxLength: 16,
+    }),
   }),
 )
 
@@ -163,7 +162,7 @@ export const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
     type: fc.constant('caughtUp' as const),
     head: fc.maxSafeNat(),
     versionVector: vector,
-    fingerprint: hex(8),
+    digest: hex(8),
     recordCount: fc.maxSafeNat(),
     gcFloor: vector,
     uncovered: vector,

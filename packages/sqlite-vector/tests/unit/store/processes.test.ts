@@ -55,7 +55,7 @@ describe('two processes on one file', () => {
       Array.from({ length: 240 }, (_, index) => index + 1),
     )
     expect(state).toMatchObject({ recordCount: 240, head: 240, conflictCount: 0 })
-    expect(replica.recomputeFingerprint('docs')).toBe(state.fingerprint)
+    expect(replica.recomputeDigest('docs')).toBe(state.digest)
   })
 
   test('a reader sees whole batches of a writer, and poll() hears of them', async () => {
@@ -105,5 +105,5 @@ test('a writer killed at random moments loses nothing it acknowledged and leaves
   expect(ids.size % 4).toBe(0)
   expect(replica.identity()).toEqual({ actor, logId })
   expect(replica.shardState('docs')).toMatchObject({ recordCount: ids.size, head: ids.size })
-  expect(replica.recomputeFingerprint('docs')).toBe(replica.shardState('docs').fingerprint)
+  expect(replica.recomputeDigest('docs')).toBe(replica.shardState('docs').digest)
 })

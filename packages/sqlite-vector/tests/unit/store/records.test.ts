@@ -244,7 +244,7 @@ describe('shards', () => {
       () => db.conflictSiblings('none', 'a'),
       () => db.setConflictStrategy('none', 'merge'),
       () => db.replica.shardState('none'),
-      () => db.replica.recomputeFingerprint('none'),
+      () => db.replica.recomputeDigest('none'),
     ]) {
       expect(call).toThrow(
         expect.objectContaining({

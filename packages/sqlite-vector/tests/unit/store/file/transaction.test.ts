@@ -46,7 +46,7 @@ describe('transaction()', () => {
     expect(notices).toEqual([])
     // Nothing that memory remembers of it may reach the next write.
     db.insert('docs', record('b'))
-    expect(db.replica.recomputeFingerprint('docs')).toBe(db.replica.shardState('docs').fingerprint)
+    expect(db.replica.recomputeDigest('docs')).toBe(db.replica.shardState('docs').digest)
     expect(db.replica.shardState('docs').head).toBe(before.head + 1)
   })
 
@@ -83,7 +83,7 @@ describe('transaction()', () => {
 
     expect(db.list('docs').records.map(({ id }) => id)).toEqual(['a', 'c'])
     expect(db.get('docs', 'a')?.metadata).toEqual({})
-    expect(db.replica.recomputeFingerprint('docs')).toBe(db.replica.shardState('docs').fingerprint)
+    expect(db.replica.recomputeDigest('docs')).toBe(db.replica.shardState('docs').digest)
   })
 
   test('sees its own writes in search, list and state', async () => {

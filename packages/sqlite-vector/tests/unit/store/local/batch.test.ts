@@ -12,7 +12,7 @@ function records(count: number): RecordInput[] {
 }
 
 describe('insertBatch()', () => {
-  test('writes what insert() would have written, feed and fingerprint included', async () => {
+  test('writes what insert() would have written, feed and digest included', async () => {
     using batch = await open()
     using single = await open()
     // A tombstone in the middle breaks the run of new records.
@@ -33,8 +33,8 @@ describe('insertBatch()', () => {
     })
     // The clock stands still, so that even the stamps are the same.
     expect(ours).toEqual(theirs)
-    expect(batch.db.replica.recomputeFingerprint('docs')).toBe(
-      batch.db.replica.shardState('docs').fingerprint,
+    expect(batch.db.replica.recomputeDigest('docs')).toBe(
+      batch.db.replica.shardState('docs').digest,
     )
   })
 

@@ -50,9 +50,7 @@ describe('strategies', () => {
       expect(db.listConflicts('docs').conflicts).toEqual([
         { id: 'x', siblingCount: 2, visible: true },
       ])
-      expect(db.replica.recomputeFingerprint('docs')).toBe(
-        db.replica.shardState('docs').fingerprint,
-      )
+      expect(db.replica.recomputeDigest('docs')).toBe(db.replica.shardState('docs').digest)
     }
   })
 

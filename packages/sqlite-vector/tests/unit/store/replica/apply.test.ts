@@ -444,7 +444,7 @@ describe('readDelta()', () => {
     expect(db.replica.readDelta('other', EVERYTHING).changes.map(({ id }) => id)).toEqual(['b'])
   })
 
-  test('what was read and applied elsewhere gives the same rows and fingerprint', async () => {
+  test('what was read and applied elsewhere gives the same rows and digest', async () => {
     using a = await open()
     using b = await open()
     a.db.insert('docs', { id: 'x', embedding: [1, 2, 3], metadata: { z: 1, a: 2 }, text: 'words' })
@@ -456,7 +456,7 @@ describe('readDelta()', () => {
 
     expect(shown(b.db)).toEqual(shown(a.db))
     const [ours, theirs] = [a, b].map(({ db }) => db.replica.shardState('docs'))
-    expect(theirs?.fingerprint).toBe(ours?.fingerprint)
+    expect(theirs?.digest).toBe(ours?.digest)
     expect(theirs?.versionVector).toEqual(ours?.versionVector)
   })
 })

@@ -38,11 +38,11 @@ function run(count: number): Change[] {
 
 function contents({ db }: Fixture): unknown {
   const { state, ...delta } = db.replica.readDelta('docs', EVERYTHING)
-  const { head, fingerprint, recordCount, tombstoneCount, conflictCount } = state
+  const { head, digest, recordCount, tombstoneCount, conflictCount } = state
   return {
     ...delta,
     head,
-    fingerprint,
+    digest,
     recordCount,
     tombstoneCount,
     conflictCount,

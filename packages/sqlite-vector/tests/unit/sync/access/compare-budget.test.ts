@@ -14,7 +14,7 @@ const WHOLE: IdRange = { from: '', to: null }
 
 /** A store of so many rows, by its own account; the rows themselves would take minutes. */
 function storeOf(rows: number): Pick<SessionStore, 'summarizeRanges'> {
-  const part = { count: rows / 2, fingerprint: '0'.repeat(16) }
+  const part = { count: rows / 2, digest: '0'.repeat(16) }
   const answer: RangeAnswer = {
     type: 'parts',
     parts: [

@@ -91,7 +91,7 @@ describe('a puller', () => {
         source: { peer: PEER, logId: LOG_THEIRS, cursor: 9 },
         versionVector: caughtUp.versionVector,
         gcFloor: new Map(),
-        fingerprint: caughtUp.fingerprint,
+        digest: caughtUp.digest,
         since: null,
       },
     ])
@@ -203,7 +203,7 @@ describe('a puller', () => {
     comparison: { descend: [], need: [], extra: 0 },
   }
 
-  test('compares rows when vectors are equal and fingerprints are not', () => {
+  test('compares rows when vectors are equal and digests are not', () => {
     const { session, effects } = step(PULLERS.joining, unequal)
 
     expect([session.phase, session.tally.divergences]).toEqual(['comparing', 1])
@@ -212,7 +212,7 @@ describe('a puller', () => {
     ])
   })
 
-  test('believes a comparison that found equal rows more than the fingerprint of before', () => {
+  test('believes a comparison that found equal rows more than the digest of before', () => {
     const { session } = after(PULLERS.joining, unequal, EVENTS.ranges, nothingFound, unequal)
 
     expect([session.phase, session.error]).toEqual(['leaving', null])
@@ -268,12 +268,12 @@ describe('a puller', () => {
     expect(codeOf(step(PULLERS.comparing, uncut).session)).toBe('SYNC_PROTOCOL_VIOLATION')
   })
 
-  test('is in order when vectors and fingerprints are equal', () => {
+  test('is in order when vectors and digests are equal', () => {
     const { session } = step(PULLERS.joining, {
       ...joined,
       state: stateOf({
         versionVector: caughtUp.versionVector,
-        fingerprint: '00000000000000bb',
+        digest: '00000000000000bb',
       }),
     })
 
@@ -328,8 +328,8 @@ describe('a puller', () => {
     expect(session.error).toBeNull()
   })
 
-  test('does not compare rows with a sender that gives no fingerprint', () => {
-    const joining = step(PULLERS.streaming, { ...caughtUp, fingerprint: null }).session
+  test('does not compare rows with a sender that gives no digest', () => {
+    const joining = step(PULLERS.streaming, { ...caughtUp, digest: null }).session
     const { session } = step(joining, {
       ...joined,
       state: stateOf({ versionVector: caughtUp.versionVector }),

@@ -70,12 +70,7 @@ describe('decodeFrame()', () => {
     ],
     ['a flag that is no boolean', /live/, 'subscribe', subscribe.with(5, 1)],
     ['a log id that is missing', /log id/, 'welcome', welcome.with(2, null)],
-    [
-      'a fingerprint of 7 bytes',
-      /fingerprint/,
-      'caughtUp',
-      [1, EMPTY_VECTOR, binary(new Uint8Array(7)), 0],
-    ],
+    ['a digest of 7 bytes', /digest/, 'caughtUp', [1, EMPTY_VECTOR, binary(new Uint8Array(7)), 0]],
     ['an error number beyond 16 bits', /number of the error/, 'error', [65_536, 'x']],
     ['a nonce that is no integer', /nonce/, 'ping', ['x']],
     ['half an actor', /list of actors/, 'holds', [EMPTY_VECTOR, ACTOR.subarray(8)]],

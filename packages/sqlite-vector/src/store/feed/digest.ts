@@ -1,5 +1,5 @@
 /**
- * Fingerprint of a shard: the sum modulo 2^64 of a 64-bit hash of every record, so that its order
+ * Digest of a shard: the sum modulo 2^64 of a 64-bit hash of every record, so that its order
  * does not matter and one record's change costs one subtraction and one addition. Pure, apart from
  * the scratch memory it reuses.
  *
@@ -22,7 +22,7 @@ import type { ActorId, RecordValue, Sibling } from '../../model/types.ts'
 import { type Hash64 } from '../file/transaction.ts'
 
 /** The sum of no records. */
-export const FINGERPRINT_ZERO = 0n
+export const DIGEST_ZERO = 0n
 
 const ACTOR_BYTES = 16
 const NONE = 0xffff_ffff
@@ -33,9 +33,9 @@ let lastActor = ''
 let lastActorBytes: Uint8Array = new Uint8Array(ACTOR_BYTES)
 let scratch = Buffer.alloc(4 + 4 * DOT_BYTES + ID_BYTES_MAX)
 
-/** What the record adds to its shard's fingerprint; 0 when it has no put. */
+/** What the record adds to its shard's digest; 0 when it has no put. */
 export function recordHash(hash: Hash64, id: string, siblings: readonly Sibling[]): bigint {
-  if (!siblings.some((sibling) => sibling.value !== null)) return FINGERPRINT_ZERO
+  if (!siblings.some((sibling) => sibling.value !== null)) return DIGEST_ZERO
   const offset = startHash(siblings.length, id)
   for (const [index, { dot }] of siblings.entries()) {
     writeDot(offset + index * DOT_BYTES, dot.actor, dot.counter)
@@ -126,18 +126,18 @@ export function exchange(sum: bigint, before: bigint, after: bigint): bigint {
 }
 
 /** Eight bytes, big-endian, as the file keeps them. */
-export function fingerprintToBytes(sum: bigint): Uint8Array {
+export function digestToBytes(sum: bigint): Uint8Array {
   const bytes = new Uint8Array(8)
   new DataView(bytes.buffer).setBigUint64(0, sum)
   return bytes
 }
 
-/** The sum that {@link fingerprintToBytes} wrote. */
-export function bytesToFingerprint(bytes: Uint8Array): bigint {
+/** The sum that {@link digestToBytes} wrote. */
+export function bytesToDigest(bytes: Uint8Array): bigint {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(0)
 }
 
 /** Sixteen lowercase hexadecimal digits, as people and peers see it. */
-export function fingerprintToHex(sum: bigint): string {
+export function digestToHex(sum: bigint): string {
   return sum.toString(16).padStart(16, '0')
 }
