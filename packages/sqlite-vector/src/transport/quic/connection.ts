@@ -20,22 +20,20 @@
  */
 import { assert, must } from '../../assert.ts'
 import { SqliteVectorError } from '../../errors.ts'
-import { CHANNEL_QUANTUM_BYTES, EARLY_BYTES_MAX } from '../../limits.ts'
-import { AsyncQueue, abortable, throwIfAborted } from '../abortable.ts'
+import { EARLY_BYTES_MAX } from '../../limits.ts'
 import { formatAddress } from '../address.ts'
 import type { HostPort } from '../address.ts'
 import { certificateFingerprint } from '../identity/certificate.ts'
 import type { NativeConnection } from './binding.ts'
-import { QuicChannel } from './channel.ts'
-import type { EarlyGate } from './channel.ts'
 import { controlParts, readControl } from './control.ts'
 import { CLOSE_CODE, describeEnd } from './errors.ts'
 import type { QuicPasses } from './passes.ts'
 import { QuicPump } from './pump.ts'
 import type { PumpHost } from './pump.ts'
-import { isBidirectional, QuicStream, STREAM_CODE, STREAM_TYPE } from './stream.ts'
-import type { StreamHost } from './stream.ts'
-import { StreamTurns } from './turns.ts'
+import { STREAM_TYPE } from './stream.ts'
+import type { QuicStream } from './stream.ts'
+import { StreamTable } from './stream-table.ts'
+import type { StreamTableHost } from './stream-table.ts'
 import type {
   Channel,
   ChannelOptions,
@@ -47,8 +45,6 @@ import type {
 
 const ID_BYTES = 20
 const REASON_BYTES_MAX = 256
-/** Readers who are asked one by one whether something has come for them. */
-const STARVED_ASKED_MAX = 8
 
 /** What QUIC counts besides. */
 export interface QuicConnectionStats extends ConnectionStats {
@@ -83,24 +79,30 @@ export interface ConnectionHost extends Pick<PumpHost, 'options' | 'datagramMemo
   /** Names this process on control streams. */
   readonly instance: Uint8Array
   random(byteLength: number): Uint8Array
-  /** What proves, after a restart, that we were the ones who gave out this connection id. */
+  /** Proves, after a restart, that we gave out this connection id. */
   resetToken(id: Uint8Array): bigint
   readonly passes: QuicPasses
   addId(id: Uint8Array, connection: QuicConnection): void
   removeId(id: Uint8Array, connection: QuicConnection): void
-  /** Judges the leaf certificate; null where the peer showed none. */
+  /** The handshake is done or has failed; called again when the connection ends. */
+  handshakeOver(connection: QuicConnection): void
+  onGone(connection: QuicConnection): void
+}
+
+/** Decisions on a connection and news of it, for the owner of the endpoint. */
+export interface ConnectionEvents {
+  /** Judges the leaf certificate; null when the peer showed none. */
   judge(connection: QuicConnection, leaf: Uint8Array | null): PeerIdentity | Refusal
   /** The peer is authenticated: frames can flow. */
   onOpen(connection: QuicConnection): void
   /** The handshake is done. */
   onEstablished(connection: QuicConnection): void
-  /** The peer's control stream is here: it takes us, and its process has a name. */
+  /** The peer's control stream has arrived: the peer accepts us, and its process has a name. */
   onAccepted(connection: QuicConnection): void
   /** The peer opened a channel that carries messages (quic/messages.ts). */
   onMessages(connection: QuicConnection, channel: Channel): void
   onSession(connection: QuicConnection, session: Uint8Array): void
   onEnd(connection: QuicConnection): void
-  onGone(connection: QuicConnection): void
 }
 
 export interface ConnectionInit {
@@ -114,7 +116,7 @@ export interface ConnectionInit {
   readonly resuming: boolean
 }
 
-export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGate {
+export class QuicConnection implements Connection, PumpHost, StreamTableHost {
   readonly isServer: boolean
   readonly dialled: string | null
   readonly pump: QuicPump
@@ -129,11 +131,8 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   retiredFor: string | null = null
   readonly #host: ConnectionHost
   readonly #init: ConnectionInit
-  readonly #streams = new Map<number, QuicStream>()
-  readonly #channels = new AsyncQueue<Channel>()
-  readonly #creditWaiters: (() => void)[] = []
-  readonly #turns = new StreamTurns<QuicStream>()
-  readonly #starved = new Set<QuicStream>()
+  readonly #events: ConnectionEvents
+  readonly #streams: StreamTable
   readonly #opening = Promise.withResolvers<void>()
   readonly #establishing = Promise.withResolvers<void>()
   readonly #accepting = Promise.withResolvers<void>()
@@ -147,25 +146,20 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   #earlyTaken = false
   #earlyBytesLeft = EARLY_BYTES_MAX
   #hasSession = false
-  #nextBidirectional: number
-  /** Above every bidirectional stream of the peer that was seen. */
-  #nextOfPeer: number
-  #channelsOpen = 0
-  #channelsOpened = 0
-  #idleSinceMs: number
   #pathChanges = 0
-  #channelBytesSent = 0
-  #channelBytesReceived = 0
 
-  constructor(host: ConnectionHost, native: NativeConnection, init: ConnectionInit) {
+  constructor(
+    host: ConnectionHost,
+    events: ConnectionEvents,
+    native: NativeConnection,
+    init: ConnectionInit,
+  ) {
     this.#host = host
+    this.#events = events
     this.#init = init
     this.isServer = init.isServer
     this.dialled = init.dialled
     this.#remote = init.remote
-    this.#nextBidirectional = init.isServer ? 1 : 0
-    this.#nextOfPeer = init.isServer ? 0 : 1
-    this.#idleSinceMs = host.options.clock.monotonicMs()
     this.opened = this.#opening.promise
     this.established = this.#establishing.promise
     this.accepted = this.#accepting.promise
@@ -173,6 +167,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     // Who dials looks at these; on the listening side nobody may.
     for (const promise of [this.opened, this.established, this.accepted]) promise.catch(() => {})
     this.pump = new QuicPump(this, native, init.datagramBytes)
+    this.#streams = new StreamTable(this)
     host.addId(init.sourceId, this)
   }
 
@@ -219,7 +214,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
 
   /** Since when no channel is open, on the monotonic clock; null while one is. */
   get idleSinceMs(): number | null {
-    return this.#channelsOpen === 0 ? this.#idleSinceMs : null
+    return this.#streams.idleSinceMs
   }
 
   get shutdownRead(): number {
@@ -240,32 +235,19 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   }
 
   /** A channel of one of the types in STREAM_TYPE. */
-  async openTyped(type: number, options: ChannelOptions): Promise<Channel> {
-    throwIfAborted(options.signal)
-    for (;;) {
-      const error = this.endError()
-      if (error !== null) throw error
-      if (this.native.peerStreamsLeftBidi() > 0) break
-      await abortable<void>(options.signal, (resolve) => {
-        this.#creditWaiters.push(resolve)
-        return () => this.#creditWaiters.splice(this.#creditWaiters.indexOf(resolve), 1)
-      })
-    }
-    const stream = this.#openStream(this.#nextBidirectional, type, true)
-    this.#nextBidirectional += 4
-    return this.#channelOn(stream, options.early === true)
+  openTyped(type: number, options: ChannelOptions): Promise<Channel> {
+    return this.#streams.open(type, options)
   }
 
-  async *channels(): AsyncIterable<Channel> {
-    yield* this.#channels
+  channels(): AsyncIterable<Channel> {
+    return this.#streams.channels()
   }
 
   stats(): QuicConnectionStats {
     const path = this.pump.activePath()
     return {
       ...this.pump.counts(),
-      channelBytesSent: this.#channelBytesSent,
-      channelBytesReceived: this.#channelBytesReceived,
+      ...this.#streams.counts(),
       datagramsLost: this.native.stats().lost,
       rttMs: this.#peer === null || path === undefined ? null : path.rtt,
       congestionWindowBytes: path?.cwnd ?? 0,
@@ -274,8 +256,6 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
       resumed: this.native.isResumed(),
       earlyData: this.#earlyData(),
       pathChanges: this.#pathChanges,
-      channelsOpen: this.#channelsOpen,
-      channelsOpened: this.#channelsOpened,
     }
   }
 
@@ -312,7 +292,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     this.pump.stop()
   }
 
-  // What the pump calls.
+  // Called by the pump.
 
   datagramMemory(byteLength: number): Uint8Array {
     return this.#host.datagramMemory(byteLength)
@@ -329,7 +309,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   progress(): void {
     if (this.#end === null) this.#noticeEnd()
     if (this.#end === null) this.#advance()
-    if (this.#end === null && this.#peer !== null) this.#serveStreams()
+    if (this.#end === null && this.#peer !== null) this.#streams.serve()
   }
 
   gone(error: Error | null): void {
@@ -342,14 +322,14 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   }
 
   isBlocked(): boolean {
-    return !this.#turns.isEmpty
+    return this.#streams.isBlocked
   }
 
   wanted(): boolean {
     return this.isOpen
   }
 
-  // What streams and channels call.
+  // Called by streams and channels.
 
   endError(): SqliteVectorError | null {
     return this.#end === null ? null : new SqliteVectorError(this.#end.code, this.#end.reason)
@@ -357,45 +337,6 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
 
   flushSoon(): void {
     if (!this.pump.isGone) this.#host.passes.flushSoon(this.pump)
-  }
-
-  mayWrite(stream: QuicStream): boolean {
-    if (this.#turns.isEmpty) return true
-    this.#turns.arrive(stream)
-    this.passSoon()
-    return false
-  }
-
-  block(stream: QuicStream): void {
-    this.#turns.wait(stream)
-  }
-
-  unblock(stream: QuicStream): void {
-    this.#turns.leave(stream)
-  }
-
-  starve(stream: QuicStream): void {
-    this.#starved.add(stream)
-  }
-
-  feed(stream: QuicStream): void {
-    this.#starved.delete(stream)
-  }
-
-  forget(stream: QuicStream): void {
-    this.#starved.delete(stream)
-    if (!this.#streams.delete(stream.id)) return
-    if (!isBidirectional(stream.id)) return
-    this.#channelsOpen -= 1
-    this.#idleSinceMs = this.#host.options.clock.monotonicMs()
-  }
-
-  countSent(bytes: number): void {
-    this.#channelBytesSent += bytes
-  }
-
-  countReceived(bytes: number): void {
-    this.#channelBytesReceived += bytes
   }
 
   takeEarly(bytes: number): boolean {
@@ -407,6 +348,19 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
 
   get isEarly(): boolean {
     return !this.#isEstablished
+  }
+
+  onControl(stream: QuicStream): void {
+    readControl(stream, ({ instance, earlyTaken }) => {
+      if (this.#peerInstance !== null) return
+      this.#peerInstance = instance
+      this.#earlyTaken = earlyTaken
+      this.#noticeAcceptance()
+    })
+  }
+
+  onMessages(channel: Channel): void {
+    this.#events.onMessages(this, channel)
   }
 
   // Inside.
@@ -422,7 +376,8 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     if (becomesEstablished) {
       this.#isEstablished = true
       this.#establishing.resolve()
-      this.#host.onEstablished(this)
+      this.#host.handshakeOver(this)
+      this.#events.onEstablished(this)
       this.#noticeAcceptance()
     }
     this.#keepSession()
@@ -434,7 +389,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
   }
 
   #authenticate(): void {
-    const judged = this.#host.judge(this, this.peerCertificate())
+    const judged = this.#events.judge(this, this.peerCertificate())
     if ('closeCode' in judged) {
       // What is said before the handshake is done, a peer that resumes a session cannot read: it is judged again then.
       if (!this.native.isEstablished()) return
@@ -442,12 +397,10 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
       return
     }
     this.#peer = Object.freeze(judged)
-    const control = this.#openStream(this.isServer ? 3 : 2, STREAM_TYPE.control, false)
-    // It fits any window; where the connection ends first, that is told where it matters.
     const earlyTaken = this.isServer && this.#wasEarly
-    control.write(controlParts(this.#host.instance, earlyTaken), true).catch(() => {})
+    this.#streams.openControl(controlParts(this.#host.instance, earlyTaken))
     this.#opening.resolve()
-    this.#host.onOpen(this)
+    this.#events.onOpen(this)
   }
 
   #earlyData(): 'none' | 'taken' | 'refused' {
@@ -461,7 +414,7 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     const session = this.native.session()
     if (session === null) return
     this.#hasSession = true
-    this.#host.onSession(this, session)
+    this.#events.onSession(this, session)
   }
 
   /**
@@ -490,109 +443,11 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     this.#pathChanges += 1
   }
 
-  #serveStreams(): void {
-    const { native } = this
-    this.#serveReaders()
-    this.#turns.round((stream) => stream.pump(CHANNEL_QUANTUM_BYTES))
-    if (this.#creditWaiters.length > 0 && native.peerStreamsLeftBidi() > 0) {
-      for (const wake of this.#creditWaiters.splice(0)) wake()
-    }
-  }
-
-  /**
-   * A list of streams costs as much as a small frame to get across the binding. So those likely to have
-   * something are asked one by one first: readers that found too little, and the peer's next stream.
-   */
-  #serveReaders(): void {
-    const { native } = this
-    if (this.#starved.size <= STARVED_ASKED_MAX) {
-      for (const stream of Array.from(this.#starved)) {
-        if (native.streamReadable(stream.id)) stream.onReadable()
-      }
-    }
-    while (native.streamReadable(this.#nextOfPeer)) this.#incoming(this.#nextOfPeer)?.onReadable()
-    if (!native.isReadable()) return
-    for (const id of native.readable()) {
-      const stream = this.#streams.get(id) ?? this.#incoming(id)
-      stream?.onReadable()
-    }
-  }
-
-  #openStream(id: number, type: number, read: boolean): QuicStream {
-    const stream = new QuicStream(this, id, { read, write: true })
-    this.#register(stream)
-    stream.write([Uint8Array.of(type)], false).catch(() => {
-      // The stream or the connection ended: every later call on it says so.
-    })
-    return stream
-  }
-
-  #register(stream: QuicStream): void {
-    this.#streams.set(stream.id, stream)
-    if (!isBidirectional(stream.id)) return
-    this.#channelsOpen += 1
-    this.#channelsOpened += 1
-  }
-
-  /** A stream that the peer opened: wait for its type, then give it to whom it is for. */
-  #incoming(id: number): QuicStream | undefined {
-    const isServers = (id & 1) === 1
-    // One of our own that we have given up: the rest of it is of no interest.
-    if (isServers === this.isServer) return undefined
-    if (isBidirectional(id)) this.#nextOfPeer = Math.max(this.#nextOfPeer, id + 4)
-    const stream = new QuicStream(this, id, { read: true, write: isBidirectional(id) })
-    this.#register(stream)
-    stream.onReadable = () => {
-      let type: number
-      try {
-        type = stream.readType()
-      } catch {
-        // Reset before it said what it is: nobody waits for it.
-        return
-      }
-      if (type >= 0) this.#route(stream, type)
-    }
-    return stream
-  }
-
-  #route(stream: QuicStream, type: number): void {
-    if (isBidirectional(stream.id) && type === STREAM_TYPE.channel) {
-      const channel = this.#channelOn(stream, true)
-      if (!this.#channels.push(channel)) channel.abort('the connection is closing')
-      return
-    }
-    if (isBidirectional(stream.id) && type === STREAM_TYPE.messages) {
-      this.#host.onMessages(this, this.#channelOn(stream, true))
-      return
-    }
-    if (!isBidirectional(stream.id) && type === STREAM_TYPE.control) {
-      this.#readControl(stream)
-      return
-    }
-    const message = `the peer opened a stream of the unknown type ${type}`
-    stream.abort(new SqliteVectorError('TRANSPORT_ABORTED', message), STREAM_CODE.unknownType)
-  }
-
-  #readControl(stream: QuicStream): void {
-    readControl(stream, ({ instance, earlyTaken }) => {
-      if (this.#peerInstance !== null) return
-      this.#peerInstance = instance
-      this.#earlyTaken = earlyTaken
-      this.#noticeAcceptance()
-    })
-  }
-
-  /** `early`: whether its frames may leave before the handshake is done. */
-  #channelOn(stream: QuicStream, early: boolean): QuicChannel {
-    const { frameBytesMax } = this.#host.options
-    return new QuicChannel(stream, this, { frameBytesMax, early })
-  }
-
   /** Not before the handshake is done: a replayed control stream must not pass for a peer. */
   #noticeAcceptance(): void {
     if (this.#peerInstance === null || !this.#isEstablished || this.#end !== null) return
     this.#accepting.resolve()
-    this.#host.onAccepted(this)
+    this.#events.onAccepted(this)
   }
 
   #noticeEnd(): void {
@@ -624,10 +479,9 @@ export class QuicConnection implements Connection, StreamHost, PumpHost, EarlyGa
     this.#opening.reject(error)
     this.#establishing.reject(error)
     this.#accepting.reject(error)
-    for (const stream of this.#streams.values()) stream.connectionEnded(error)
-    for (const wake of this.#creditWaiters.splice(0)) wake()
-    this.#channels.end()
+    this.#streams.end(error)
     this.#ending.resolve(this.#end)
-    this.#host.onEnd(this)
+    this.#host.handshakeOver(this)
+    this.#events.onEnd(this)
   }
 }

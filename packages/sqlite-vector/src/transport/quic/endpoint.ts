@@ -11,7 +11,7 @@
  * and every handshake has a deadline. Before its address is proven, at most three times what a sender
  * sent goes back (§8.1; the engine sees to that). All of it is counted.
  */
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { SqliteVectorError } from '../../errors.ts'
 import {
   DATAGRAM_BYTES,
@@ -21,42 +21,29 @@ import {
 } from '../../limits.ts'
 import { formatAddress, isLoopback } from '../address.ts'
 import type { HostPort } from '../address.ts'
+import { AddressProof } from './address-proof.ts'
 import { HandshakeRate } from './handshake-rate.ts'
 import type { NativeConfig, NativeConnection, NativeHeader, QuicBinding } from './binding.ts'
 import { QuicConnection } from './connection.ts'
-import type { ConnectionHost, Refusal } from './connection.ts'
+import type { ConnectionEvents, ConnectionHost } from './connection.ts'
 import { INSTANCE_BYTES } from './control.ts'
 import { handshakeTimeout } from './errors.ts'
 import { QuicKeyLog } from './key-log.ts'
 import type { ResolvedQuicOptions } from './options.ts'
 import { QuicPasses } from './passes.ts'
 import { QuicSocket } from './socket.ts'
-import type { Channel, PeerIdentity } from '../types.ts'
 
 const ID_BYTES = 20
 const FIRST_DATAGRAM_BYTES_MIN = 1_200
 const MEMORY_BYTES = 1_048_576
 /** The engine's word for a handshake that TLS refuses: that is told to the peer. */
 const TLS_REFUSAL = 'TlsFail'
-const TOKEN_MAC_BYTES = 16
-const RESET_TOKEN_BYTES = 16
-/** The smallest stateless reset (RFC 9000 §10.3), and one that looks like any other short packet. */
-const RESET_BYTES_MIN = 21
-const RESET_BYTES = 60
-const TOKEN_TIME_BYTES = 8
-const TOKEN_MS_MAX = 10_000
 const LINGER_MS_MAX = 100
 
-export interface EndpointEvents {
+/** Decisions that an endpoint leaves to its owner. */
+export interface EndpointEvents extends ConnectionEvents {
   /** Configuration of the next connection, either direction, with datagrams of that size. */
-  readonly config: (datagramBytes: number) => NativeConfig
-  readonly judge: (connection: QuicConnection, leaf: Uint8Array | null) => PeerIdentity | Refusal
-  readonly onOpen: (connection: QuicConnection) => void
-  readonly onEstablished: (connection: QuicConnection) => void
-  readonly onAccepted: (connection: QuicConnection) => void
-  readonly onMessages: (connection: QuicConnection, channel: Channel) => void
-  readonly onSession: (connection: QuicConnection, session: Uint8Array) => void
-  readonly onEnd: (connection: QuicConnection) => void
+  config(datagramBytes: number): NativeConfig
 }
 
 /** What came from strangers and went no further. */
@@ -92,8 +79,7 @@ export class QuicEndpoint implements ConnectionHost {
   readonly #handshakes = new Map<QuicConnection, () => void>()
   readonly #rate = new HandshakeRate()
   readonly #resetRate = new HandshakeRate()
-  readonly #tokenKey = randomBytes(32)
-  readonly #resetKey: Uint8Array
+  readonly #proof: AddressProof
   readonly #keyLog: QuicKeyLog | null
   readonly #sockets: QuicSocket[] = []
   readonly #listening = new Set<QuicSocket>()
@@ -111,7 +97,10 @@ export class QuicEndpoint implements ConnectionHost {
     this.#binding = binding
     this.options = options
     this.#events = events
-    this.#resetKey = options.identity.deriveSecret('QUIC stateless reset')
+    this.#proof = new AddressProof(
+      options.clock,
+      options.identity.deriveSecret('QUIC stateless reset'),
+    )
     this.#keyLog = options.keyLogFile === null ? null : new QuicKeyLog(options.keyLogFile)
     this.shutdownRead = binding.Shutdown.Read
     this.shutdownWrite = binding.Shutdown.Write
@@ -149,7 +138,7 @@ export class QuicEndpoint implements ConnectionHost {
     const native = this.#binding.Connection.connect(serverName, sourceId, socket.local, to, config)
     this.#keyLog?.attach(native)
     const resuming = session !== null && offerSession(native, session)
-    const connection = new QuicConnection(this, native, {
+    const connection = new QuicConnection(this, this.#events, native, {
       isServer: false,
       remote: to,
       sourceId,
@@ -216,7 +205,7 @@ export class QuicEndpoint implements ConnectionHost {
   }
 
   resetToken(id: Uint8Array): bigint {
-    return BigInt(`0x${this.#resetTokenBytes(id).toString('hex')}`)
+    return this.#proof.resetToken(id)
   }
 
   addId(id: Uint8Array, connection: QuicConnection): void {
@@ -233,34 +222,10 @@ export class QuicEndpoint implements ConnectionHost {
     this.#idsOf.get(connection)?.delete(key)
   }
 
-  judge(connection: QuicConnection, leaf: Uint8Array | null): PeerIdentity | Refusal {
-    return this.#events.judge(connection, leaf)
-  }
-
-  onOpen(connection: QuicConnection): void {
-    this.#events.onOpen(connection)
-  }
-
-  onEstablished(connection: QuicConnection): void {
-    this.#handshakeOver(connection)
-    this.#events.onEstablished(connection)
-  }
-
-  onAccepted(connection: QuicConnection): void {
-    this.#events.onAccepted(connection)
-  }
-
-  onMessages(connection: QuicConnection, channel: Channel): void {
-    this.#events.onMessages(connection, channel)
-  }
-
-  onSession(connection: QuicConnection, session: Uint8Array): void {
-    this.#events.onSession(connection, session)
-  }
-
-  onEnd(connection: QuicConnection): void {
-    this.#handshakeOver(connection)
-    this.#events.onEnd(connection)
+  handshakeOver(connection: QuicConnection): void {
+    this.#keyLog?.collect(connection.native)
+    this.#handshakes.get(connection)?.()
+    this.#handshakes.delete(connection)
   }
 
   onGone(connection: QuicConnection): void {
@@ -321,20 +286,11 @@ export class QuicEndpoint implements ConnectionHost {
 
   /** Tells a peer that we know its connection no more: we were restarted (RFC 9000 §10.3). */
   #reset(datagram: Buffer, from: HostPort, socket: QuicSocket): void {
-    // Smaller than what it answers, or two nodes without memory would answer each other for ever.
-    const length = Math.min(RESET_BYTES, datagram.length - 1)
-    if (length < RESET_BYTES_MIN || !this.#listening.has(socket) || this.#closing) return
-    const answer = randomBytes(length)
-    answer[0] = 0x40 | ((answer[0] ?? 0) & 0x3f)
-    const id = datagram.subarray(1, 1 + ID_BYTES)
-    this.#resetTokenBytes(id).copy(answer, length - RESET_TOKEN_BYTES)
+    if (!this.#listening.has(socket) || this.#closing) return
+    const answer = this.#proof.reset(datagram.subarray(1, 1 + ID_BYTES), datagram.length)
+    if (answer === null) return
     this.#resetsSent += 1
     socket.send(answer, from)
-  }
-
-  #resetTokenBytes(id: Uint8Array): Buffer {
-    const mac = createHmac('sha256', this.#resetKey).update(id).digest()
-    return mac.subarray(0, RESET_TOKEN_BYTES)
   }
 
   #accept(datagram: Buffer, from: HostPort, socket: QuicSocket): QuicConnection | undefined {
@@ -349,7 +305,7 @@ export class QuicEndpoint implements ConnectionHost {
       return undefined
     }
     if (header.ty !== this.#binding.Type.Initial) return undefined
-    const originalId = this.#checkToken(header.token, from)
+    const originalId = this.#proof.checkToken(header.token, from)
     if (!this.#isLetIn(header, originalId, from, socket)) return undefined
     const sourceId = originalId === null ? randomBytes(ID_BYTES) : Buffer.from(header.dcid)
     const datagramBytes = this.#datagramBytesTowards(from)
@@ -384,7 +340,7 @@ export class QuicEndpoint implements ConnectionHost {
   ): QuicConnection {
     const { from, sourceId, datagramBytes, firstId } = init
     this.#keyLog?.attach(native)
-    const connection = new QuicConnection(this, native, {
+    const connection = new QuicConnection(this, this.#events, native, {
       isServer: true,
       remote: from,
       sourceId,
@@ -441,40 +397,12 @@ export class QuicEndpoint implements ConnectionHost {
       header.scid,
       header.dcid,
       randomBytes(ID_BYTES),
-      this.#token(Buffer.from(header.dcid), from),
+      this.#proof.token(Buffer.from(header.dcid), from),
       header.version,
       answer,
     )
     this.#retriesSent += 1
     socket.send(answer.subarray(0, length), from)
-  }
-
-  /** mac ‖ time ‖ original id: whoever shows it can read what is sent to that address. */
-  #token(originalId: Buffer, from: HostPort): Buffer {
-    const body = Buffer.alloc(TOKEN_TIME_BYTES + originalId.length)
-    body.writeDoubleBE(this.options.clock.nowMs())
-    originalId.copy(body, TOKEN_TIME_BYTES)
-    return Buffer.concat([this.#mac(body, from), body])
-  }
-
-  #checkToken(given: Uint8Array | undefined, from: HostPort): Buffer | null {
-    if (given === undefined || given.length <= TOKEN_MAC_BYTES + TOKEN_TIME_BYTES) return null
-    const token = Buffer.from(given)
-    const body = token.subarray(TOKEN_MAC_BYTES)
-    if (!timingSafeEqual(token.subarray(0, TOKEN_MAC_BYTES), this.#mac(body, from))) return null
-    const ageMs = this.options.clock.nowMs() - body.readDoubleBE()
-    return Math.abs(ageMs) <= TOKEN_MS_MAX ? body.subarray(TOKEN_TIME_BYTES) : null
-  }
-
-  #mac(body: Buffer, from: HostPort): Buffer {
-    const mac = createHmac('sha256', this.#tokenKey).update(formatAddress(from)).update(body)
-    return mac.digest().subarray(0, TOKEN_MAC_BYTES)
-  }
-
-  #handshakeOver(connection: QuicConnection): void {
-    this.#keyLog?.collect(connection.native)
-    this.#handshakes.get(connection)?.()
-    this.#handshakes.delete(connection)
   }
 
   /** Packets of one machine never meet an Ethernet: larger ones cost fewer system calls. */
