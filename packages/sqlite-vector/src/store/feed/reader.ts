@@ -140,13 +140,13 @@ type FeedRow = ChangelogRow & Partial<PayloadRow>
 function readChange(core: StoreCore, row: FeedRow): Change {
   const state = rowToRecordState(core, row)
   if (row.operation === OPERATION.put) return putChange(core, row, state)
-  return { id: idOf(core, row.record), ...state }
+  return { id: idOf(core, row.rowid), ...state }
 }
 
 function putChange(core: StoreCore, row: FeedRow, state: RecordState): Change {
   const payload =
     row.vector_id === undefined
-      ? must(core.sql.getPayload.get(row.record), 'the row of a visible record')
+      ? must(core.sql.getPayload.get(row.rowid), 'the row of a visible record')
       : row
   const sibling = must(state.siblings[0], 'the only sibling')
   const { dot, stamp } = sibling

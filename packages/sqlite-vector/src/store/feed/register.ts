@@ -27,7 +27,7 @@ export const OPERATION = { put: 1, delete: 2, conflict: 3 } as const
 
 /** A record that the shard holds. */
 export interface StoredRecord {
-  readonly record: number
+  readonly rowid: number
   /** The record's place in the feed. */
   readonly changeId: number
   /** Whether it has a row in `vectors`. */
@@ -68,7 +68,7 @@ function hiddenIn(core: StoreCore, shard: number, id: string): StoredRecord | nu
 export function withPayload(core: StoreCore, record: StoredRecord): StoredRecord {
   const [sibling] = record.state.siblings
   if (record.operation !== OPERATION.put || sibling === undefined) return record
-  const payload = must(core.sql.getPayload.get(record.record), 'the row of a visible record')
+  const payload = must(core.sql.getPayload.get(record.rowid), 'the row of a visible record')
   const value = payloadToValue(
     payload as unknown as PayloadRow,
     must(sibling.value, 'a put').embeddingDot,
@@ -80,7 +80,7 @@ export function withPayload(core: StoreCore, record: StoredRecord): StoredRecord
 export function rowToState(core: StoreCore, row: ChangelogRow): RecordState {
   const context = decodeContext(core, row.context)
   if (row.operation === OPERATION.conflict) {
-    return { siblings: conflictSiblings(core, row.record), context }
+    return { siblings: conflictSiblings(core, row.rowid), context }
   }
   const dot = { actor: core.actorOf(row.actor), counter: row.counter }
   const value = row.operation === OPERATION.put ? unread(embeddingDotOf(core, row, dot)) : null
@@ -88,8 +88,8 @@ export function rowToState(core: StoreCore, row: ChangelogRow): RecordState {
 }
 
 /** The siblings of a record that has more than one, in the order of their dots. */
-export function conflictSiblings(core: StoreCore, record: number): readonly Sibling[] {
-  const rows = core.sql.getConflicts.all(record) as unknown as ConflictRow[]
+export function conflictSiblings(core: StoreCore, rowid: number): readonly Sibling[] {
+  const rows = core.sql.getConflicts.all(rowid) as unknown as ConflictRow[]
   return rows
     .map((conflict) => conflictToSibling(core, conflict))
     .toSorted((a, b) => compareDots(a.dot, b.dot))
@@ -118,23 +118,23 @@ export function addRecord(
   const { core } = transaction
   const { sql } = core
   const value = visibleOf(transaction, shard, id, state)
-  const record = transaction.lastRecord + 1
+  const rowid = transaction.lastRowid + 1
   if (value === null) {
-    sql.addTombstone.run(record, shard.shard, id, shard.head + 1)
+    sql.addTombstone.run(rowid, shard.shard, id, shard.head + 1)
     shard.tombstoneCount += 1
   } else {
     const { metadata, text } = value
-    const added = sql.addVector.run(record, shard.shard, id, shard.head + 1, metadata, text)
+    const added = sql.addVector.run(rowid, shard.shard, id, shard.head + 1, metadata, text)
     if (added.changes === 0) return false
-    sql.addEmbedding.run(record, embeddingBytes(value))
-    if (text !== null) sql.addText.run(record, text)
+    sql.addEmbedding.run(rowid, embeddingBytes(value))
+    if (text !== null) sql.addText.run(rowid, text)
     shard.recordCount += 1
   }
-  transaction.lastRecord = record
-  writeConflicts(core, record, state)
+  transaction.lastRowid = rowid
+  writeConflicts(core, rowid, state)
   if (state.siblings.length > 1) shard.conflictCount += 1
   shard.head += 1
-  sql.addChange.run(shard.shard, shard.head, record, ...changelogColumns(core, state))
+  sql.addChange.run(shard.shard, shard.head, rowid, ...changelogColumns(core, state))
   shard.digest = exchange(shard.digest, 0n, recordHash(core.hash64, id, state.siblings))
   return true
 }
@@ -149,14 +149,14 @@ export function replaceRecord(
 ): void {
   const { core } = transaction
   if (before.operation === OPERATION.conflict) {
-    core.sql.dropConflicts.run(before.record)
+    core.sql.dropConflicts.run(before.rowid)
     shard.conflictCount -= 1
   }
-  writeConflicts(core, before.record, state)
+  writeConflicts(core, before.rowid, state)
   if (state.siblings.length > 1) shard.conflictCount += 1
   shard.head += 1
   core.sql.dropChange.run(shard.shard, before.changeId)
-  core.sql.addChange.run(shard.shard, shard.head, before.record, ...changelogColumns(core, state))
+  core.sql.addChange.run(shard.shard, shard.head, before.rowid, ...changelogColumns(core, state))
   const value = visibleOf(transaction, shard, id, state)
   showRecord(transaction, shard, id, { ...before, changeId: shard.head }, value)
   shard.digest = exchange(
@@ -183,7 +183,7 @@ export function reshowRecord(
   core.sql.addChange.run(
     shard.shard,
     shard.head,
-    before.record,
+    before.rowid,
     ...changelogColumns(core, before.state),
   )
   showRecord(transaction, shard, id, { ...before, changeId: shard.head }, value)
@@ -201,17 +201,17 @@ export function removeRecord(
 ): void {
   const { sql, hash64 } = transaction.core
   if (before.operation === OPERATION.conflict) {
-    sql.dropConflicts.run(before.record)
+    sql.dropConflicts.run(before.rowid)
     shard.conflictCount -= 1
   }
   sql.dropChange.run(shard.shard, before.changeId)
   if (before.visible) {
-    indexText(sql, before.record, null)
-    sql.dropVector.run(before.record)
-    sql.dropEmbedding.run(before.record)
+    indexText(sql, before.rowid, null)
+    sql.dropVector.run(before.rowid)
+    sql.dropEmbedding.run(before.rowid)
     shard.recordCount -= 1
   } else {
-    sql.dropTombstone.run(before.record)
+    sql.dropTombstone.run(before.rowid)
     shard.tombstoneCount -= 1
   }
   shard.digest = exchange(shard.digest, recordHash(hash64, id, before.state.siblings), 0n)
@@ -220,8 +220,8 @@ export function removeRecord(
 }
 
 /** The id of any record, visible or not. */
-export function idOf(core: StoreCore, record: number): string {
-  const row = core.sql.getVisibleId.get(record) ?? core.sql.getHiddenId.get(record)
+export function idOf(core: StoreCore, rowid: number): string {
+  const row = core.sql.getVisibleId.get(rowid) ?? core.sql.getHiddenId.get(rowid)
   return String(must(row, 'an id for every changelog row')['vector_id'])
 }
 
@@ -235,7 +235,7 @@ export function widenContext(
   core.sql.setContext.run(encodeContext(core, state), shard.shard, record.changeId)
 }
 
-/** Makes `value` the visible record, or hides it when null; `record.changeId` is its place by now. */
+/** Makes `value` the visible record, or hides it when null; `before.changeId` is its place by now. */
 export function showRecord(
   transaction: WriteTransaction,
   shard: OpenShard,
@@ -244,40 +244,40 @@ export function showRecord(
   value: RecordValue | null,
 ): void {
   const { sql } = transaction.core
-  const { record, changeId } = before
-  if (before.visible) indexText(sql, record, value?.text ?? null)
+  const { rowid, changeId } = before
+  if (before.visible) indexText(sql, rowid, value?.text ?? null)
   if (before.visible && value !== null) {
-    sql.setVector.run(changeId, value.metadata, value.text, record)
-    if (value.embedding !== null) sql.setEmbedding.run(embeddingBytes(value), record)
+    sql.setVector.run(changeId, value.metadata, value.text, rowid)
+    if (value.embedding !== null) sql.setEmbedding.run(embeddingBytes(value), rowid)
   } else if (before.visible) {
-    sql.dropVector.run(record)
-    sql.dropEmbedding.run(record)
-    sql.addTombstone.run(record, shard.shard, id, changeId)
+    sql.dropVector.run(rowid)
+    sql.dropEmbedding.run(rowid)
+    sql.addTombstone.run(rowid, shard.shard, id, changeId)
     shard.recordCount -= 1
     shard.tombstoneCount += 1
   } else if (value !== null) {
-    sql.dropTombstone.run(record)
-    sql.addVector.run(record, shard.shard, id, changeId, value.metadata, value.text)
-    sql.addEmbedding.run(record, embeddingBytes(value))
-    if (value.text !== null) sql.addText.run(record, value.text)
+    sql.dropTombstone.run(rowid)
+    sql.addVector.run(rowid, shard.shard, id, changeId, value.metadata, value.text)
+    sql.addEmbedding.run(rowid, embeddingBytes(value))
+    if (value.text !== null) sql.addText.run(rowid, value.text)
     shard.recordCount += 1
     shard.tombstoneCount -= 1
   } else {
-    sql.setTombstone.run(changeId, record)
+    sql.setTombstone.run(changeId, rowid)
   }
 }
 
 /** Brings the full-text index from the text that the visible row still has to `text`. */
-function indexText(sql: Statements, record: number, text: string | null): void {
-  const before = must(sql.getText.get(record), 'the row of a visible record')['document']
+function indexText(sql: Statements, rowid: number, text: string | null): void {
+  const before = must(sql.getText.get(rowid), 'the row of a visible record')['document']
   if (before === text) return
-  if (typeof before === 'string') sql.dropText.run(record, before)
-  if (text !== null) sql.addText.run(record, text)
+  if (typeof before === 'string') sql.dropText.run(rowid, before)
+  if (text !== null) sql.addText.run(rowid, text)
 }
 
 function stored(core: StoreCore, row: ChangelogRow, visible: boolean): StoredRecord {
-  const { record, change_id: changeId, operation } = row
-  return { record, changeId, visible, operation, state: rowToState(core, row) }
+  const { rowid, change_id: changeId, operation } = row
+  return { rowid, changeId, visible, operation, state: rowToState(core, row) }
 }
 
 /** What the record shows: its only sibling, or the strategy's view of several. */
@@ -292,11 +292,11 @@ function visibleOf(
   return visibleValue(transaction, shard, id, state.siblings)
 }
 
-function writeConflicts(core: StoreCore, record: number, state: RecordState): void {
+function writeConflicts(core: StoreCore, rowid: number, state: RecordState): void {
   if (state.siblings.length < 2) return
   for (const { dot, stamp, value } of state.siblings) {
     core.sql.addConflict.run(
-      record,
+      rowid,
       core.actorKey(dot.actor),
       dot.counter,
       stamp.ms,

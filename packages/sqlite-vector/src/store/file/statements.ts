@@ -11,7 +11,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 
 /** A row of `vector_changelog`, as {@link Statements.findVisible} and its like give it. */
 export interface ChangelogRow {
-  readonly record: number
+  readonly rowid: number
   readonly change_id: number
   readonly operation: number
   readonly ms: number
@@ -52,7 +52,7 @@ const SHARD_COLUMNS = `shard, shard_id, dimension, metric, model_id, conflict_st
   record_count, tombstone_count, conflict_count, quarantine_count, version_vector,
   ahead_vector, gc_floor, fingerprint AS digest, updated_at, ${STAMP}`
 
-const CHANGELOG_COLUMNS = `c.record, c.change_id, c.operation,
+const CHANGELOG_COLUMNS = `c.record AS rowid, c.change_id, c.operation,
   ((c.hlc >> 16) & 281474976710655) AS ms, (c.hlc & 65535) AS logical,
   c.actor, c.counter, c.embedding_actor, c.embedding_counter, c.context`
 
@@ -75,7 +75,7 @@ const SQL = {
   // The same, and the largest record key given out: what every write transaction begins with.
   beginning: `SELECT d.log_id, d.actor, a.actor_id,
       max(ifnull((SELECT max(record) FROM vectors), 0),
-        ifnull((SELECT max(record) FROM tombstones), 0)) AS record
+        ifnull((SELECT max(record) FROM tombstones), 0)) AS rowid
     FROM database_metadata d JOIN actors a ON a.actor = d.actor`,
   setIdentity: 'UPDATE database_metadata SET actor = ?, log_id = ?',
   resetAcks: 'UPDATE sync_cursors SET acked_cursor = 0',
@@ -118,7 +118,7 @@ const SQL = {
     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (shard, vector_id) DO NOTHING`,
   addVectors: `INSERT OR FAIL INTO vectors (record, shard, vector_id, change_id, metadata, document)
     VALUES {rows of 6} ON CONFLICT (shard, vector_id) DO NOTHING`,
-  findVector: 'SELECT record FROM vectors WHERE shard = ? AND vector_id = ?',
+  findVector: 'SELECT record AS rowid FROM vectors WHERE shard = ? AND vector_id = ?',
   setVector: 'UPDATE vectors SET change_id = ?, metadata = ?, document = ? WHERE record = ?',
   dropVector: 'DELETE FROM vectors WHERE record = ?',
   dropVectors: 'DELETE FROM vectors WHERE record BETWEEN ? AND ?',
@@ -206,10 +206,10 @@ const SQL = {
   setFloor: `UPDATE shard_metadata SET gc_floor = ?, collected_through = max(collected_through, ?)
     WHERE shard = ?`,
   // Few columns: what a comparison of a whole shard costs is what its rows cost to hand over.
-  readRange: `SELECT v.vector_id, c.record, c.operation, c.actor, c.counter FROM vectors v JOIN vector_changelog c
+  readRange: `SELECT v.vector_id, c.record AS rowid, c.operation, c.actor, c.counter FROM vectors v JOIN vector_changelog c
       ON c.position = (v.shard << 44) | v.change_id
       WHERE v.shard = ?1 AND v.vector_id >= ?2 AND v.vector_id < ?3
-    UNION ALL SELECT t.vector_id, c.record, c.operation, c.actor, c.counter
+    UNION ALL SELECT t.vector_id, c.record AS rowid, c.operation, c.actor, c.counter
       FROM tombstones t JOIN vector_changelog c
       ON c.position = (t.shard << 44) | t.change_id
       WHERE t.shard = ?1 AND t.vector_id >= ?2 AND t.vector_id < ?3 AND c.operation = 3

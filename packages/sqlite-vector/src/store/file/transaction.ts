@@ -47,7 +47,7 @@ export interface WriteTransaction {
   actor: ActorId
   logId: string
   /** The largest record key given out. */
-  lastRecord: number
+  lastRowid: number
   /** What to tell {@link CoreParts.onEvent} once the transaction stands. */
   events: StoreEvent[]
   /** Set when a write broke off half-way; the transaction can then only roll back. */
@@ -167,7 +167,7 @@ export class StoreCore {
       shards: [...transaction.shards].map(([id, shard]) => [id, { ...shard }] as const),
       actor: transaction.actor,
       logId: transaction.logId,
-      lastRecord: transaction.lastRecord,
+      lastRowid: transaction.lastRowid,
       events: transaction.events,
       eventCount: transaction.events.length,
     }
@@ -189,7 +189,7 @@ export class StoreCore {
       for (const [id, shard] of before.shards) transaction.shards.set(id, shard)
       transaction.actor = before.actor
       transaction.logId = before.logId
-      transaction.lastRecord = before.lastRecord
+      transaction.lastRowid = before.lastRowid
       transaction.events = before.events.slice(0, before.eventCount)
       transaction.failure = null
       this.#forgetKeys()
@@ -297,7 +297,7 @@ export class StoreCore {
 
   #begin(): WriteTransaction {
     const row = must(this.sql.beginning.get(), 'a row of database_metadata')
-    const identity = row as unknown as IdentityRow & { readonly record: number }
+    const identity = row as unknown as IdentityRow & { readonly rowid: number }
     const actor = bytesToHex(identity.actor_id)
     this.#transaction = {
       core: this,
@@ -305,7 +305,7 @@ export class StoreCore {
       nowMs: this.clock.nowMs(),
       actor,
       logId: bytesToHex(identity.log_id),
-      lastRecord: identity.record,
+      lastRowid: identity.rowid,
       events: [],
       failure: null,
     }

@@ -60,26 +60,26 @@ function writeRun(
 ): void {
   if (run.length === 0) return
   const { core, actor } = transaction
-  const firstRecord = transaction.lastRecord + 1
+  const firstRowid = transaction.lastRowid + 1
   const firstStamp = tickHlc(shard.clock, transaction.nowMs)
-  writeRows(transaction, shard, run, firstRecord)
+  writeRows(transaction, shard, run, firstRowid)
   core.sql.addChanges.run(
-    firstRecord,
+    firstRowid,
     firstStamp.ms,
     firstStamp.logical,
     core.actorKey(actor),
     shard.ownCounter + 1,
-    firstRecord + run.length - 1,
+    firstRowid + run.length - 1,
   )
   let sum = 0n
   for (let index = 0; index < run.length; index += 1) {
     const { id, text } = run[index] as PreparedRecord
-    if (text !== null) core.sql.addText.run(firstRecord + index, text)
+    if (text !== null) core.sql.addText.run(firstRowid + index, text)
     sum += putHash(core.hash64, id, actor, shard.ownCounter + 1 + index)
   }
   noteRun(transaction, shard, run, firstStamp)
   shard.digest = exchange(shard.digest, 0n, sum)
-  transaction.lastRecord += run.length
+  transaction.lastRowid += run.length
   shard.head += run.length
   shard.ownCounter += run.length
   shard.recordCount += run.length
@@ -105,7 +105,7 @@ function writeRows(
   transaction: WriteTransaction,
   shard: OpenShard,
   run: readonly PreparedRecord[],
-  firstRecord: number,
+  firstRowid: number,
 ): void {
   const { sql } = transaction.core
   const whole = run.length - (run.length % BULK_ROWS)
@@ -114,22 +114,22 @@ function writeRows(
     const embeddings: (Uint8Array | number)[] = []
     for (let index = from; index < from + BULK_ROWS; index += 1) {
       const { id, embedding, metadata, text } = run[index] as PreparedRecord
-      const record = firstRecord + index
-      vectors.push(record, shard.shard, id, shard.head + 1 + index, metadata, text)
-      embeddings.push(record, viewToBytes(embedding))
+      const rowid = firstRowid + index
+      vectors.push(rowid, shard.shard, id, shard.head + 1 + index, metadata, text)
+      embeddings.push(rowid, viewToBytes(embedding))
     }
     if (sql.addVectors.run(...vectors).changes !== BULK_ROWS) {
-      throw firstRefused(transaction, shard, run, firstRecord)
+      throw firstRefused(transaction, shard, run, firstRowid)
     }
     sql.addEmbeddings.run(...embeddings)
   }
   for (let index = whole; index < run.length; index += 1) {
     const { id, embedding, metadata, text } = run[index] as PreparedRecord
-    const record = firstRecord + index
+    const rowid = firstRowid + index
     const change = shard.head + 1 + index
-    const added = sql.addVector.run(record, shard.shard, id, change, metadata, text)
+    const added = sql.addVector.run(rowid, shard.shard, id, change, metadata, text)
     if (added.changes === 0) throw recordExists(shard, id)
-    sql.addEmbedding.run(record, viewToBytes(embedding))
+    sql.addEmbedding.run(rowid, viewToBytes(embedding))
   }
 }
 
@@ -138,11 +138,11 @@ function firstRefused(
   transaction: WriteTransaction,
   shard: OpenShard,
   run: readonly PreparedRecord[],
-  firstRecord: number,
+  firstRowid: number,
 ): Error {
   const taken = run.find(({ id }, index) => {
     const row = transaction.core.sql.findVector.get(shard.shard, id)
-    return row?.['record'] !== firstRecord + index
+    return row?.['rowid'] !== firstRowid + index
   })
   return recordExists(shard, taken?.id ?? '')
 }

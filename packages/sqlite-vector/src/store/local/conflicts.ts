@@ -129,7 +129,7 @@ const PAGE_RECORDS = 1_000
 
 function shownValue(core: StoreCore, record: StoredRecord): ReturnType<typeof visibleValue> {
   if (!record.visible) return null
-  const row = must(core.sql.getPayload.get(record.record), 'the row of a visible record')
+  const row = must(core.sql.getPayload.get(record.rowid), 'the row of a visible record')
   return payloadToValue(row as unknown as PayloadRow, { actor: '', counter: 0 })
 }
 

@@ -124,7 +124,7 @@ export function updateRecord(
       `shard ${shown(shard.shardId)} has no record ${shown(id)}`,
     )
   }
-  const row = must(core.sql.getPayload.get(before.record), 'the row of a visible record')
+  const row = must(core.sql.getPayload.get(before.rowid), 'the row of a visible record')
   const value = updatedValue(before, row as unknown as PayloadRow, update)
   supersede(transaction, shard, id, before, value)
 }

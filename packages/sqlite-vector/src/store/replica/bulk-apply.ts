@@ -36,13 +36,13 @@ export function applyRun(
 ): number {
   const first = newPut(changes[start])
   if (first === null) return 0
-  const firstRecord = transaction.lastRecord + 1
+  const firstRowid = transaction.lastRowid + 1
   const { core } = transaction
   let count = 0
   let sum = 0n
   for (;;) {
     const rows = nextRows(changes, start + count, first, count, isNew)
-    if (rows === null || !writeRows(transaction, shard, rows, firstRecord + count, count)) break
+    if (rows === null || !writeRows(transaction, shard, rows, firstRowid + count, count)) break
     for (const { id, sibling } of rows) {
       sum += putHash(core.hash64, id, sibling.dot.actor, sibling.dot.counter)
     }
@@ -51,15 +51,15 @@ export function applyRun(
   if (count === 0) return 0
   const { dot, stamp } = first.sibling
   core.sql.addChanges.run(
-    firstRecord,
+    firstRowid,
     stamp.ms,
     stamp.logical,
     core.actorKey(dot.actor),
     dot.counter,
-    firstRecord + count - 1,
+    firstRowid + count - 1,
   )
   shard.digest = exchange(shard.digest, 0n, sum)
-  transaction.lastRecord += count
+  transaction.lastRowid += count
   shard.head += count
   shard.recordCount += count
   return count
@@ -109,25 +109,25 @@ function writeRows(
   transaction: WriteTransaction,
   shard: OpenShard,
   rows: readonly NewPut[],
-  firstRecord: number,
+  firstRowid: number,
   steps: number,
 ): boolean {
   const { sql } = transaction.core
   const vectors: (string | number | null)[] = []
   const embeddings: (Uint8Array | number)[] = []
   for (const [index, { id, value }] of rows.entries()) {
-    const record = firstRecord + index
+    const rowid = firstRowid + index
     const changeId = shard.head + 1 + steps + index
-    vectors.push(record, shard.shard, id, changeId, value.metadata, value.text)
-    embeddings.push(record, embeddingBytes(value))
+    vectors.push(rowid, shard.shard, id, changeId, value.metadata, value.text)
+    embeddings.push(rowid, embeddingBytes(value))
   }
   if (sql.addVectors.run(...vectors).changes !== BULK_ROWS) {
-    sql.dropVectors.run(firstRecord, firstRecord + BULK_ROWS - 1)
+    sql.dropVectors.run(firstRowid, firstRowid + BULK_ROWS - 1)
     return false
   }
   sql.addEmbeddings.run(...embeddings)
   for (const [index, { value }] of rows.entries()) {
-    if (value.text !== null) sql.addText.run(firstRecord + index, value.text)
+    if (value.text !== null) sql.addText.run(firstRowid + index, value.text)
   }
   return true
 }

@@ -236,7 +236,7 @@ export function doubtfulSince(
       const { siblings } = rowToState(core, row)
       const isNews = ({ dot, value }: Sibling): boolean =>
         value !== null && covers(theirs, dot) && !covers(own, dot)
-      if (siblings.some(isNews)) doubtful.push(idOf(core, row.record))
+      if (siblings.some(isNews)) doubtful.push(idOf(core, row.rowid))
     }
     if (rows.length < PAGE_ROWS) return doubtful
   }

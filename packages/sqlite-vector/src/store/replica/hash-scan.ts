@@ -16,7 +16,7 @@ import { type Sliced } from '../file/sliced.ts'
 
 interface RangeRow {
   readonly vector_id: string
-  readonly record: number
+  readonly rowid: number
   readonly operation: number
   readonly actor: number
   readonly counter: number
@@ -100,9 +100,9 @@ export class HashScan {
 
 /** Null for a record that has no put. */
 function hashOf(core: StoreCore, row: RangeRow): bigint | null {
-  const { vector_id: id, record, operation, actor, counter } = row
+  const { vector_id: id, rowid, operation, actor, counter } = row
   if (operation === OPERATION.put) return putHash(core.hash64, id, core.actorOf(actor), counter)
-  const siblings = conflictSiblings(core, record)
+  const siblings = conflictSiblings(core, rowid)
   return siblings.some(({ value }) => value !== null) ? recordHash(core.hash64, id, siblings) : null
 }
 
@@ -111,10 +111,10 @@ function wholeHashOf(core: StoreCore, row: RangeRow): bigint | null {
   const names = hashOf(core, row)
   if (names === null) return null
   if (row.operation === OPERATION.put) {
-    const payload = must(core.sql.getPayload.get(row.record), 'the row of a visible record')
+    const payload = must(core.sql.getPayload.get(row.rowid), 'the row of a visible record')
     const value = payloadToValue(payload as unknown as PayloadRow, { actor: '', counter: 0 })
     return payloadHash(core.hash64, names, [value])
   }
-  const values = conflictSiblings(core, row.record).map(({ value }) => value)
+  const values = conflictSiblings(core, row.rowid).map(({ value }) => value)
   return payloadHash(core.hash64, names, values)
 }

@@ -245,7 +245,7 @@ function reissue(
       if (after > end) return
       const state = rowToState(core, row)
       if ((contextOf(state).get(actor) ?? 0) <= base) continue
-      const id = idOf(core, row.record)
+      const id = idOf(core, row.rowid)
       const record = findRecord(core, shard, id)
       if (record !== null) reissueRecord(transaction, shard, id, record, { actor, counter: base })
     }

@@ -53,15 +53,15 @@ function collectPage(
     const state = rowToState(core, row)
     const context = contextOf(state)
     if (!dominates(cut, context)) continue
-    const { record, change_id: changeId, operation } = row
-    const before = { record, changeId, visible: false, operation, state }
-    removeRecord(transaction, shard, idOf(core, record), before)
+    const { rowid, change_id: changeId, operation } = row
+    const before = { rowid, changeId, visible: false, operation, state }
+    removeRecord(transaction, shard, idOf(core, rowid), before)
     floor = joinVectors(floor, context)
     through = Math.max(through, changeId)
     collected += 1
   }
   if (collected > 0) raiseFloor(transaction, shard, floor, through)
-  const last = rows.length < PAGE_ROWS ? null : Number(rows.at(-1)?.['record'])
+  const last = rows.length < PAGE_ROWS ? null : Number(rows.at(-1)?.['rowid'])
   return { collected, last }
 }
 
