@@ -1,7 +1,7 @@
 /**
- * What cases of a contract are made of: a connection seen from both ends, channels, frames, and how calls fail.
+ * Parts of contract cases: a connection seen from both ends, channels, frames, and failing calls.
  *
- * Decides nothing about what is right; frame-cases.ts and its neighbours do.
+ * Makes no demands of its own; frame-cases.ts and its neighbours do.
  */
 import assert from 'node:assert/strict'
 

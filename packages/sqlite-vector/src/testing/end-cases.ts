@@ -1,6 +1,6 @@
 /**
- * The transport contract, part three: every way in which channels, connections and transports end, from either side
- * and in the middle of anything. Nothing hangs, and the other side learns of it.
+ * The transport contract, part three: every way in which channels, connections and transports end,
+ * from either side and in the middle of anything. Nothing hangs, and the other side learns of it.
  */
 import assert from 'node:assert/strict'
 
@@ -133,7 +133,8 @@ async function lastFrames(open: OpenFixture): Promise<void> {
   await here.send(Uint8Array.of(1))
   await here.send(Uint8Array.of(2))
   assertSameBytes(await there.receive(), Uint8Array.of(1))
-  // On a path with loss the second may still be under way: then it would be lost with the connection.
+  // On a path with loss the second may still be under way: then it would be lost with the
+  // connection.
   await settled(() => pair.accepted.stats().wireBytesReceived)
 
   await pair.dialled.close()

@@ -1,5 +1,5 @@
 /**
- * The transport contract, part two: who reads slowly makes its own writer wait, and nobody else.
+ * The transport contract, part two: a slow reader makes its own writer wait, and no other.
  */
 import assert from 'node:assert/strict'
 
@@ -46,7 +46,7 @@ async function stalledReader({ unreadBytesMax }: ContractBounds, open: OpenFixtu
   const received = await readAll(there)
   await sending
 
-  assert.ok(stalledAt < enough, `${stalledAt} frames were taken over though nobody read`)
+  assert.ok(stalledAt < enough, `${stalledAt} frames were accepted though the peer read nothing`)
   assert.equal(received.length, enough)
   for (const other of received) assertSameBytes(other, frame)
 }

@@ -1,6 +1,6 @@
 /**
- * The transport contract, part one: frames arrive whole and in order, within their bounds, between peers that know
- * each other.
+ * The transport contract, part one: frames arrive whole and in order, within their bounds, between
+ * peers that know each other.
  */
 import assert from 'node:assert/strict'
 

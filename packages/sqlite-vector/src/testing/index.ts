@@ -1,5 +1,5 @@
 /**
- * For those who write a transport: what every transport must do, as cases that any test runner can run.
+ * For authors of a transport: the contract of every transport, as cases for any test runner.
  */
 export {
   type ContractBounds,

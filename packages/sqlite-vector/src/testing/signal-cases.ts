@@ -1,5 +1,6 @@
 /**
- * The transport contract, part four: an `AbortSignal` ends a call that waits, at once, and costs nothing else.
+ * The transport contract, part four: an `AbortSignal` ends a call that waits, at once, and costs
+ * nothing else.
  */
 import assert from 'node:assert/strict'
 

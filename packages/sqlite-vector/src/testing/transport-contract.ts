@@ -1,9 +1,11 @@
 /**
- * The transport contract: what sync relies on, as cases with names. A case opens a fixture of its own, throws when
- * the transport does not keep the contract, and leaves nothing open when the fixture's disposal does not.
+ * The transport contract: the guarantees that sync relies on, as named cases. A case opens a
+ * fixture of its own, throws when the transport does not keep the contract, and leaves nothing open
+ * when the fixture's disposal does not.
  *
- * Knows no test runner and no transport: `for (const { name, run } of transportContract(bounds, open)) test(name, run)`.
- * Invariant: no case looks at elapsed time; one that waits for ever is ended by the runner's own limit.
+ * Knows no test runner and no transport: `for (const { name, run } of transportContract(bounds,
+ * open)) test(name, run)`. Invariant: no case looks at elapsed time; one that never ends is ended
+ * by the runner's own limit.
  */
 import { endCases } from './end-cases.ts'
 import { flowCases } from './flow-cases.ts'

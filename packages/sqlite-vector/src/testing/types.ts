@@ -1,5 +1,5 @@
 /**
- * What the cases of the transport contract are given, and what they are. Types only.
+ * Input and form of the cases of the transport contract. Types only.
  */
 import { type Transport } from '../transport/types.ts'
 
@@ -7,11 +7,11 @@ import { type Transport } from '../transport/types.ts'
 export interface TransportFixture extends AsyncDisposable {
   readonly dialler: Transport
   readonly listener: Transport
-  /** Where the listener can be dialled, as `host:port`. */
+  /** Address of the listener, as `host:port`. */
   readonly address: string
 }
 
-/** What a case asks of a fixture; what is left out is up to the transport. */
+/** Demands of a case on its fixture; absent fields are up to the transport. */
 export interface FixtureOptions {
   /** Largest frame that the listener sends or takes, in bytes. */
   readonly listenerFrameBytesMax?: number
@@ -22,7 +22,7 @@ export interface FixtureOptions {
 /** Opens the two parties of one case. */
 export type OpenFixture = (options?: FixtureOptions) => Promise<TransportFixture>
 
-/** What may differ between transports. */
+/** Bounds that differ between transports. */
 export interface ContractBounds {
   /** Largest frame by default, in bytes. */
   readonly frameBytesMax: number
@@ -30,7 +30,10 @@ export interface ContractBounds {
   readonly unreadBytesMax: number
   /** Channels opened one after the other over one connection. @defaultValue 300 */
   readonly channelsInSequence?: number
-  /** Bytes that flow each way at once, rounded up to whole frames of 512 KiB. @defaultValue 8 MiB */
+  /**
+   * Bytes that flow each way at once, rounded up to whole frames of 512 KiB.
+   * @defaultValue 8 MiB
+   */
   readonly bytesBothWays?: number
 }
 

@@ -1,5 +1,6 @@
 /**
- * The transport contract, part five: many channels and many bytes over one connection, with nothing left behind.
+ * The transport contract, part five: many channels and many bytes over one connection, with nothing
+ * left behind.
  */
 import assert from 'node:assert/strict'
 

@@ -17,7 +17,7 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 
 /**
  * A promise that `start` settles, or that the signal rejects with `TRANSPORT_ABORTED`. `start`
- * returns what to undo then.
+ * returns the function that undoes it then.
  */
 export function abortable<T>(
   signal: AbortSignal | undefined,
@@ -47,7 +47,7 @@ export function abortable<T>(
   })
 }
 
-/** `promise`, but the wait for it ends with the signal; what it stands for goes on. */
+/** `promise`, but the wait for it ends with the signal; the work behind it goes on. */
 export function whileWaiting<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
   return abortable<T>(signal, (resolve, reject) => {
@@ -56,7 +56,7 @@ export function whileWaiting<T>(promise: Promise<T>, signal: AbortSignal | undef
   })
 }
 
-/** Values in order for one consumer; unbounded, so who pushes must be bounded elsewhere. */
+/** Values in order for one consumer; unbounded, so the producer must be bounded elsewhere. */
 export class AsyncQueue<T> implements AsyncIterable<T> {
   readonly #values: T[] = []
   readonly #waiters: ((result: IteratorResult<T, undefined>) => void)[] = []
@@ -75,13 +75,13 @@ export class AsyncQueue<T> implements AsyncIterable<T> {
     return true
   }
 
-  /** No more values; what is queued can still be taken. */
+  /** No more values; queued values can still be taken. */
   end(): void {
     this.#ended = true
     for (const waiter of this.#waiters.splice(0)) waiter({ done: true, value: undefined })
   }
 
-  /** Takes what is queued and nobody took. */
+  /** Takes the values that are queued and were not taken. */
   drain(): T[] {
     return this.#values.splice(0)
   }

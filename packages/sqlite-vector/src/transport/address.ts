@@ -11,7 +11,7 @@ export interface HostPort {
   readonly port: number
 }
 
-/** @throws TypeError or RangeError that says what an address looks like */
+/** @throws TypeError or RangeError that shows the form of an address */
 export function parseAddress(address: PeerAddress): HostPort {
   const match = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[^:[\]\s]+)):(?<port>\d{1,5})$/.exec(address)
   const { v6, host, port } = match?.groups ?? {}
@@ -33,7 +33,7 @@ export function formatAddress({ host, port }: HostPort): PeerAddress {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
 }
 
-/** Whether an IP literal is this machine's own. */
+/** True for an IP literal of the loopback interface. */
 export function isLoopback(host: string): boolean {
   return host.startsWith('127.') || host === '::1'
 }

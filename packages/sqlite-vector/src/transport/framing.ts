@@ -7,13 +7,13 @@
  * | …     | frame  | `length` bytes                                 |
  *
  * The end is a mark of four bytes that travels together with the stream's FIN. The FIN alone is not
- * enough: the engine (quiche 0.18) forgets a stream once all its bytes are acknowledged, and with it a
- * FIN that carried no byte and was lost or not sent yet; the reader would wait for ever.
+ * enough: the engine (quiche 0.18) forgets a stream once all its bytes are acknowledged, and with
+ * it a FIN that carried no byte and was lost or not sent yet; the reader would wait without end.
  *
- * Knows neither QUIC nor what a frame means. Invariants: a length is judged before a byte of memory is
- * taken for it; memory grows with what has arrived (it at most doubles), so announcing a large frame
- * costs the announcer's peer nothing; a frame starts at offset 0 of a buffer of its own, so that
- * columns of numbers in it can be used in place.
+ * Knows neither QUIC nor the meaning of a frame. Invariants: a length is judged before a byte of
+ * memory is taken for it; memory grows with the bytes that have arrived (it at most doubles), so
+ * announcing a large frame costs the announcer's peer nothing; a frame starts at offset 0 of a
+ * buffer of its own, so that columns of numbers in it can be used in place.
  */
 import { assert } from '../assert.ts'
 import { SqliteVectorError } from '../errors.ts'
@@ -23,7 +23,7 @@ export const FRAME_PREFIX_BYTES = 4
 
 const LENGTH_OF_END = 0xffff_ffff
 
-/** Says that no frame follows; to be sent with the stream's FIN. */
+/** Marks the end: no frame follows. Sent with the stream's FIN. */
 export const END_MARK: Uint8Array = Uint8Array.of(0xff, 0xff, 0xff, 0xff)
 
 /** Most bytes read behind a prefix before they are asked for. */
@@ -35,7 +35,7 @@ const NOTHING = new Uint8Array()
 /** Memory taken for a frame before any of it has arrived. */
 const FRAME_BYTES_AT_FIRST = 65_536
 
-/** Where a reader takes bytes from. */
+/** Source of bytes for a reader. */
 export interface ByteSource {
   /** Fills the front of `into`: how many bytes, 0 when none are there yet, -1 at the end. */
   readInto(into: Uint8Array): number
@@ -58,8 +58,9 @@ export function framePrefix(byteLength: number): Uint8Array {
 }
 
 /**
- * Cuts a byte stream into frames; holds at most one unfinished frame, and up to {@link AHEAD_BYTES} that
- * came behind a prefix: small frames then cost one call into the engine, not one for each of their parts.
+ * Cuts a byte stream into frames; holds at most one unfinished frame, and up to {@link AHEAD_BYTES}
+ * that came behind a prefix: small frames then cost one call into the engine, not one for each of
+ * their parts.
  */
 export class FrameReader {
   readonly #frameBytesMax: number
@@ -78,7 +79,8 @@ export class FrameReader {
 
   /**
    * The next frame, null at the end of the stream, undefined while bytes are missing.
-   * @throws SqliteVectorError `TRANSPORT_FRAME_TOO_LARGE`; `TRANSPORT_ABORTED` when the stream ends inside a frame
+   * @throws SqliteVectorError `TRANSPORT_FRAME_TOO_LARGE`; `TRANSPORT_ABORTED` when the stream ends
+   *   inside a frame
    */
   next(source: ByteSource): Uint8Array | null | undefined {
     if (this.#ended) return null
@@ -103,7 +105,7 @@ export class FrameReader {
     return frame
   }
 
-  /** Forgets what was read ahead: the stream was given up. */
+  /** Forgets bytes that were read ahead: the stream was given up. */
   discard(): void {
     this.#ahead = NOTHING
   }

@@ -1,7 +1,7 @@
 /**
- * What a node keeps of its cluster, in the folder of its key: `cluster.json`, to which cluster it belongs and where its
- * authority answers; on the node that made it also `authority/`, the authority itself (cluster.ts) with `nodes.json`,
- * whom it took in.
+ * Files of a node about its cluster, in the folder of its key. `cluster.json` names the cluster and
+ * the address of its authority. The node that made the cluster also has `authority/`, the authority
+ * itself (identity/authority.ts), with `nodes.json`, the nodes that it admitted.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,11 +19,11 @@ export interface ClusterMembership {
   readonly authority: string
   /** The node that holds the authority. */
   readonly authorityNode: string
-  /** Where the authority answers; null on the node that holds it. */
+  /** Address of the authority; null on the node that holds it. */
   readonly address: string | null
 }
 
-/** A node that an authority took in. */
+/** A node that an authority admitted. */
 export interface ClusterNode {
   readonly nodeId: string
   /** Of its newest certificate. */
@@ -44,7 +44,10 @@ export function holdsAuthority(folder: string): boolean {
   return fileExists(join(authorityFolder(folder), 'authority.pem'))
 }
 
-/** Null when the node belongs to none. @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` */
+/**
+ * Null when the node belongs to no cluster.
+ * @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID`
+ */
 export function readMembership(folder: string): ClusterMembership | null {
   return readJson(join(folder, CLUSTER_FILE), (value) => {
     const { name, authority, authorityNode, address } = value as Partial<ClusterMembership>
@@ -58,7 +61,7 @@ export function writeMembership(folder: string, membership: ClusterMembership): 
   writeJson(join(folder, CLUSTER_FILE), membership)
 }
 
-/** Those that the authority took in, in the order in which they came. */
+/** Nodes that the authority admitted, in that order. */
 export function readNodes(folder: string): readonly ClusterNode[] {
   const path = join(authorityFolder(folder), NODES_FILE)
   return (

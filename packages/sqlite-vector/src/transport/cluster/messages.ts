@@ -1,18 +1,18 @@
 /**
- * What nodes and their cluster's authority ask one another: requests of the transport (quic/messages.ts) whose bytes are
- * JSON. Decoding is total: any bytes give a message or null.
+ * Messages between nodes and their cluster's authority: requests of the transport
+ * (quic/messages.ts) whose bytes are JSON. Decoding is total: any bytes give a message or null.
  */
 import { CLUSTER_MESSAGE_BYTES_MAX } from '../../limits.ts'
 
 const CERTIFICATE_CHARACTERS_MAX = 16_384
 
-/** What may be asked. */
+/** Requests that a node or a guest may make. */
 export type ClusterRequest =
   /** By a guest: a certificate for the key of this self-signed one, under this name. */
   | { readonly type: 'join'; readonly nodeId: string; readonly certificatePem: string }
   /** By a node: a new certificate in place of the one that it shows. */
   | { readonly type: 'renew'; readonly certificatePem: string }
-  /** By a node: the list of what was revoked. */
+  /** By a node: the list of revoked certificates. */
   | { readonly type: 'revocations' }
 
 export type ClusterAnswer =
@@ -20,7 +20,7 @@ export type ClusterAnswer =
       readonly ok: true
       /** Leaf and authority; absent when none was asked for. */
       readonly certificatePem?: string
-      /** What people call the cluster. */
+      /** Name of the cluster. */
       readonly cluster?: string
       /** The node that holds the authority. */
       readonly authorityNode?: string
@@ -82,7 +82,7 @@ function objectOf(bytes: Uint8Array): Readonly<Record<string, unknown>> | null {
     if (!isObject || !('version' in value) || value.version !== 1) return null
     return value
   } catch {
-    // Any bytes may come from a peer; what is no JSON is no message.
+    // Any bytes may come from a peer; bytes that are not JSON are not a message.
     return null
   }
 }

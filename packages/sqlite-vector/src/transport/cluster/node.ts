@@ -1,9 +1,10 @@
 /**
- * A node and its cluster, as its operator meets them: make one, invite, join, see who is in, take somebody out. What
- * happens without an operator (answering those who join, renewing certificates) is cluster/service.ts.
+ * A node and its cluster, as its operator meets them: make one, invite, join, list and revoke
+ * nodes. The work that goes on without an operator (answering those who join, renewing
+ * certificates) is cluster/service.ts.
  *
- * The authority lies beside the key of the node that made the cluster, and never leaves it. A node's key never leaves the
- * node: joining sends the self-signed certificate that proves it.
+ * The authority lies beside the key of the node that made the cluster, and never leaves it. A
+ * node's key never leaves the node: joining sends the self-signed certificate that proves it.
  */
 import { X509Certificate } from 'node:crypto'
 import { systemClock } from '../../clock/system-clock.ts'
@@ -33,14 +34,17 @@ const HOUR_MS = 3_600_000
 const INVITE_HOURS_MAX = 24 * 365
 
 export interface InitOptions {
-  /** What people call the cluster. */
+  /** Name of the cluster. */
   readonly name: string
-  /** What this node is called in it. */
+  /** Name of this node in it. */
   readonly nodeId: string
   readonly clock?: Clock
 }
 
-/** Makes a cluster whose authority lies in `folder`, and its first node. @throws RangeError when there is one */
+/**
+ * Makes a cluster whose authority lies in `folder`, and its first node.
+ * @throws RangeError when there is one
+ */
 export function initCluster(folder: string, options: InitOptions): ClusterMembership {
   const { name, nodeId, clock = systemClock } = options
   nameGiven('nodeId', nodeId, NODE_ID_BYTES_MAX)
@@ -67,7 +71,10 @@ export interface InviteOptions {
   readonly clock?: Clock
 }
 
-/** A token with which one node may join. @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` where there is no authority */
+/**
+ * A token with which one node may join.
+ * @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` without an authority there
+ */
 export function inviteNode(
   folder: string,
   options: InviteOptions = {},
@@ -83,7 +90,7 @@ export function inviteNode(
 }
 
 export interface JoinOptions {
-  /** What this node is to be called in the cluster; no other may have the name. */
+  /** Name of this node in the cluster; no other node may have it. */
   readonly nodeId: string
   readonly signal?: AbortSignal
   readonly clock?: Clock
@@ -91,7 +98,8 @@ export interface JoinOptions {
 
 /**
  * Joins the cluster that gave out the token, by asking its authority at `address`.
- * @throws SqliteVectorError `TRANSPORT_TOKEN_INVALID`, `TRANSPORT_JOIN_REFUSED`, and what hinders the connection
+ * @throws SqliteVectorError `TRANSPORT_TOKEN_INVALID`, `TRANSPORT_JOIN_REFUSED`, and what hinders
+ *   the connection
  */
 export async function joinCluster(
   folder: string,
@@ -117,7 +125,10 @@ export async function joinCluster(
   return membership
 }
 
-/** Nodes that the authority in `folder` took in. @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` where there is none */
+/**
+ * Nodes that the authority in `folder` took in.
+ * @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` without one
+ */
 export function clusterNodes(folder: string): readonly ClusterNode[] {
   if (holdsAuthority(folder)) return readNodes(folder)
   const message = `${folder} holds no authority: ask on the node that made the cluster`
@@ -125,7 +136,7 @@ export function clusterNodes(folder: string): readonly ClusterNode[] {
 }
 
 /**
- * Takes every certificate of a node back. This node refuses it at once, the others when they next ask.
+ * Revokes every certificate of a node. This node refuses it at once, the others when they next ask.
  * @throws RangeError when the authority took in no such node
  */
 export function revokeNode(
@@ -154,7 +165,7 @@ export function nodeOf(
   return { nodeId, fingerprint, earlier: [], joinedAtMs: nowMs, notAfterMs, isRevoked: false }
 }
 
-/** What the authority gave. */
+/** Answer of the authority. */
 interface Joined {
   readonly certificatePem: string
   readonly cluster: string
@@ -195,7 +206,7 @@ async function ask(
   }
 }
 
-/** Whoever answered proved to be of the cluster; that it is the authority is seen by what it signed. */
+/** The answering node proved to be of the cluster; its signature shows that it is the authority. */
 function checkIssued(certificatePem: string, authorityPem: string): void {
   const leaf = new X509Certificate(certificatePem)
   const authority = new X509Certificate(authorityPem)
@@ -215,7 +226,7 @@ function refuseMembership(folder: string): void {
 function refused(reason: string, cause?: unknown): SqliteVectorError {
   return new SqliteVectorError(
     'TRANSPORT_JOIN_REFUSED',
-    `the cluster did not take this node: ${reason}`,
+    `the cluster did not admit this node: ${reason}`,
     { cause },
   )
 }

@@ -1,9 +1,10 @@
 /**
- * What a running node does for its cluster without being asked by its operator: where it holds the authority, answers those
- * who join, renew and ask for revocations; everywhere, renews its own certificate in time and takes new revocations.
+ * Upkeep of a cluster by a running node. A node that holds the authority answers requests to join,
+ * to renew and for revocations. Every node renews its own certificate in time and takes new
+ * revocations.
  *
- * Looks at the folder each time, so a cluster that is made or joined while the node runs is taken up. A failure changes
- * nothing, is told, and is tried again at the next turn.
+ * Looks at the folder each time, so a cluster that is made or joined while the node runs is taken
+ * up. A failure changes nothing, is told, and is tried again at the next turn.
  */
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -57,7 +58,10 @@ export class ClusterService {
     this.#plan(0)
   }
 
-  /** Stops asking; answering ends with the transport, and this resolves when both have. Close that first. */
+  /**
+   * Stops asking; answering ends with the transport, and this resolves when both have. Close that
+   * first.
+   */
   async close(): Promise<void> {
     this.#isEnded = true
     this.#cancel?.()
@@ -109,7 +113,9 @@ export class ClusterService {
     if (isDue && answer.certificatePem !== undefined) this.#adopt(answer.certificatePem)
   }
 
-  /** A command may have put another certificate there: of the cluster that was just made or joined. */
+  /**
+   * A command may have put another certificate there: of the cluster that was just made or joined.
+   */
   #takeUp(): void {
     const { folder, identity } = this.#setup
     const pem = readFileSync(join(folder, 'certificate.pem'), 'utf8')
@@ -163,7 +169,7 @@ export class ClusterService {
       if (request.type === 'renew') return this.#renew(peer, request.certificatePem)
       return this.#withRevocations({ ok: true })
     } catch (error) {
-      // What the asker gave was none of what it should be; anything else is not its business.
+      // The request was malformed; other errors are not for the asker.
       if (error instanceof TypeError || error instanceof RangeError) return refusal(error.message)
       throw error
     }
@@ -175,7 +181,8 @@ export class ClusterService {
     nameGiven('nodeId', nodeId, NODE_ID_BYTES_MAX)
     const known = readNodes(folder).find((node) => node.nodeId === nodeId)
     if (known !== undefined) return refusal(`there is a node ${JSON.stringify(nodeId)} already`)
-    // Before anything is signed: a token is worth one certificate, also when we are killed in between.
+    // Before anything is signed: a token is worth one certificate, also when we are killed in
+    // between.
     if (!trust.useInvite(peer.invite, clock.nowMs()))
       return refusal('the token was used or has expired')
     const certificatePem = this.#authority().issue(requestPem, { nodeId })
@@ -187,7 +194,7 @@ export class ClusterService {
     return this.#withRevocations({ ok: true, certificatePem, cluster: name, authorityNode })
   }
 
-  /** The connection proved who asks: nobody renews another's certificate. */
+  /** The connection proved the asker's identity: a node renews its own certificate only. */
   #renew(peer: PeerIdentity, certificatePem: string): ClusterAnswer {
     if (certificateFacts(certificatePem).fingerprint !== peer.fingerprint) {
       return refusal('that is not the certificate that you show')
@@ -227,10 +234,13 @@ export class ClusterService {
   }
 }
 
-/** Certificates before the newest that a node may still hold: two thirds of their time have passed when it renews. */
+/**
+ * Certificates before the newest that a node may still hold: two thirds of their time have passed
+ * when it renews.
+ */
 const EARLIER_MAX = 8
 
-/** True when it is time to ask for a new certificate; a self-signed one is nobody's to renew. */
+/** True when it is time to ask for a new certificate; a self-signed one is never renewed. */
 export function isRenewalDue(
   { notBeforeMs, notAfterMs, certificatePem }: NodeIdentity,
   nowMs: number,

@@ -1,5 +1,5 @@
 /**
- * A token to join a cluster: who the cluster is and a key that may ask, once, until it expires.
+ * A token to join a cluster: the cluster, and a key that may ask to join, once, until it expires.
  *
  * | bytes | field    | encoding                                                      |
  * | ----- | -------- | ------------------------------------------------------------- |
@@ -9,9 +9,10 @@
  * | …     | cluster  | certificate of the authority, DER                             |
  * | 4     | checksum | first bytes of the SHA-256 of all before: for mistyped tokens |
  *
- * as `svj1.` and base64url. The inviting node keeps the public half alone, as the certificate of a tiny authority
- * (trust.ts, `addInvite`); the holder shows a leaf of it in the TLS handshake. So the secret never travels, nothing is
- * compared, and the joining node knows the cluster before it says anything.
+ * as `svj1.` and base64url. The inviting node keeps the public half alone, as the certificate of a
+ * tiny authority (trust.ts, `addInvite`); the holder shows a leaf of it in the TLS handshake. So
+ * the secret never travels, nothing is compared, and the joining node knows the cluster before it
+ * says anything.
  */
 import {
   createECDH,
@@ -34,16 +35,16 @@ const DAY_MS = 86_400_000
 const INVITE_NAME = 'invitation'
 const GUEST_NAME = 'guest'
 
-/** What a token says. */
+/** Content of a token. */
 export interface ClusterToken {
   readonly authorityPem: string
   /** Milliseconds since 1970. */
   readonly notAfterMs: number
-  /** What its holder shows in the handshake. */
+  /** Identity that its holder shows in the handshake. */
   readonly guest: NodeIdentity
 }
 
-/** A new token, and the certificate by which its holder is known. */
+/** A new token, and the certificate that identifies its holder. */
 export function createToken(
   authorityPem: string,
   nowMs: number,
@@ -63,7 +64,10 @@ export function createToken(
   }
 }
 
-/** What the token says. @throws SqliteVectorError `TRANSPORT_TOKEN_INVALID` when it is none or has expired */
+/**
+ * Reads a token.
+ * @throws SqliteVectorError `TRANSPORT_TOKEN_INVALID` when it is malformed or has expired
+ */
 export function readToken(token: string, nowMs: number): ClusterToken {
   const text = token.trim()
   const bytes = Buffer.from(text.slice(PREFIX.length), 'base64url')
@@ -106,7 +110,10 @@ function keyOf(secret: Uint8Array): KeyObject {
   return createPrivateKey({ format: 'jwk', key: jwk })
 }
 
-/** The same subject and key on both sides, so that a leaf made here is found to be one of the anchor there. */
+/**
+ * The same subject and key on both sides, so that a leaf made here is found to be one of the anchor
+ * there.
+ */
 function inviteCertificate(key: KeyObject, nowMs: number, notAfterMs: number): Uint8Array {
   return issueCertificate({
     name: INVITE_NAME,

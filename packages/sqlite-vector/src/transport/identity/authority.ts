@@ -1,14 +1,14 @@
 /**
- * A cluster's authority: a small certificate authority that people run by hand.
+ * A cluster's authority: a small certificate authority that people operate by hand.
  *
  *   authority-key.pem  0600, needed only to issue, renew and revoke; nodes never see it
  *   authority.pem      what every node trusts
- *   revoked.json       the signed list of what was taken back
+ *   revoked.json       the signed list of certificates that were revoked
  *
- * A node asks with the self-signed certificate it made at first start: that proves that it holds the
- * key. It gets a certificate over the same key, for {@link ISSUED_CERTIFICATE_DAYS} days. Revocation is a list
- * with a rising number, signed by the authority, that every node is given (trust.ts); it is no service that
- * must be reachable.
+ * A node asks with the self-signed certificate it made at first start: that proves that it holds
+ * the key. It gets a certificate over the same key, for {@link ISSUED_CERTIFICATE_DAYS} days.
+ * Revocation is a list with a rising number, signed by the authority, that every node is given
+ * (trust.ts); it is not a service that must be reachable.
  */
 import { createPrivateKey, randomBytes, sign, verify, X509Certificate } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
@@ -37,7 +37,7 @@ const CERTIFICATE_FILE = 'authority.pem'
 const REVOKED_FILE = 'revoked.json'
 const DAY_MS = 86_400_000
 
-/** An authority's list of what it took back, with its proof. */
+/** An authority's list of revoked certificates, with its signature. */
 export interface Revocations {
   /** Fingerprint of the authority. */
   readonly authority: string
@@ -116,7 +116,7 @@ export class ClusterAuthority {
       return new ClusterAuthority(folder, options.clock ?? systemClock)
     } catch (error) {
       if (error instanceof SqliteVectorError) throw error
-      const message = `${folder} holds no readable authority`
+      const message = `${folder} is not a readable authority folder`
       throw new SqliteVectorError('TRANSPORT_IDENTITY_INVALID', message, { cause: error })
     }
   }
@@ -134,8 +134,9 @@ export class ClusterAuthority {
   }
 
   /**
-   * A new certificate over the same key and name as one of ours. The old one stays valid until it ends.
-   * @throws TypeError when it is none of ours or was revoked
+   * A new certificate over the same key and name as one of ours. The old one stays valid until it
+   * ends.
+   * @throws TypeError when this authority did not issue it, or revoked it
    */
   renew(certificatePem: string, options: IssueOptions = {}): string {
     const current = readCertificate('certificatePem', certificatePem)
@@ -148,7 +149,10 @@ export class ClusterAuthority {
     return this.#sign(current, options)
   }
 
-  /** Takes a certificate back; give {@link revocations} to every node. False when it was already. */
+  /**
+   * Revokes a certificate; give {@link revocations} to every node. False when it was revoked
+   * already.
+   */
   revoke(fingerprint: string): boolean {
     if (!/^[0-9a-f]{64}$/.test(fingerprint)) {
       throw new TypeError('fingerprint must be 64 lowercase hexadecimal digits')
@@ -204,7 +208,7 @@ export class ClusterAuthority {
   }
 }
 
-/** The list that `signed` holds, when that authority signed it; otherwise null. */
+/** The list in `signed` if that authority signed it; otherwise null. */
 export function verifyRevocations(signed: string, authorityPem: string): Revocations | null {
   const authority = new X509Certificate(authorityPem)
   try {
@@ -220,7 +224,7 @@ export function verifyRevocations(signed: string, authorityPem: string): Revocat
     if (list.authority !== certificateFingerprint(authority.raw)) return null
     return { ...list, fingerprints: new Set(list.fingerprints), signed }
   } catch {
-    // Any text may be handed in; what is no list is signed by nobody.
+    // Any text may be passed in; text that is not a list has no signer.
     return null
   }
 }

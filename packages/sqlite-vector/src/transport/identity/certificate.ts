@@ -1,10 +1,10 @@
 /**
  * Certificates of nodes: made here (X.509 v3, ECDSA P-256), read by `node:crypto`.
  *
- * Not an authority with policies: it knows a self-signed certificate, which is what gets pinned, and
- * one issued by a cluster's authority. A self-signed one says CA:TRUE because TLS libraries take only
- * that as a trust anchor; what keeps a pinned node from vouching for others is that the leaf's
- * fingerprint is compared on every connection (trust.ts).
+ * Not an authority with policies: it knows a self-signed certificate, which peers pin, and one
+ * issued by a cluster's authority. A self-signed one says CA:TRUE because TLS libraries take only
+ * that as a trust anchor; a pinned node cannot vouch for others because the leaf's fingerprint is
+ * compared on every connection (trust.ts).
  *
  * Every subject is unique (it holds the hash of the key), so that a store of many pinned
  * certificates is never searched in vain. All carry one DNS name: peers are known by fingerprint,
@@ -57,10 +57,10 @@ const OID = {
 const COMMON_NAME_CHARACTERS_MAX = 64
 
 export interface CertificateRequest {
-  /** What people call the holder; a label, nobody's proof. */
+  /** Label of the holder for people; it proves nothing. */
   readonly name: string
   readonly subjectKey: KeyObject
-  /** Who signs: the subject itself when absent. */
+  /** Signer of the certificate; the subject itself when absent. */
   readonly issuer?: { readonly certificate: X509Certificate; readonly privateKey: KeyObject }
   readonly privateKey?: KeyObject
   /** True for a trust anchor: a pinned node or a cluster's authority. */
@@ -172,8 +172,9 @@ function attribute(oid: string, value: Uint8Array): Uint8Array {
 }
 
 /**
- * The subject field of one of our own authority's certificates, byte for byte: an issuer's name must
- * equal it exactly. The certificate was parsed by node:crypto before, so its structure is sound.
+ * The subject field of one of our own authority's certificates, byte for byte: an issuer's name
+ * must equal it exactly. The certificate was parsed by node:crypto before, so its structure is
+ * sound.
  */
 function subjectOf(certificate: Uint8Array): Uint8Array {
   const body = content(certificate, content(certificate, { start: 0, end: certificate.length }))
@@ -193,7 +194,7 @@ interface Range {
   readonly end: number
 }
 
-/** Where the content of the value at `range.start` lies. */
+/** Position of the content of the value at `range.start`. */
 function content(bytes: Uint8Array, range: Range): Range {
   const first = bytes[range.start + 1] ?? 0
   if (first < 0x80) return { start: range.start + 2, end: range.start + 2 + first }

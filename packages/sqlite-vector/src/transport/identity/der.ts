@@ -1,6 +1,6 @@
 /**
- * DER: the few ASN.1 encodings that a certificate needs. Encoding only; nothing is parsed here, what
- * others sent is read by the platform's own X.509 code.
+ * DER: the few ASN.1 encodings that a certificate needs. Encoding only; nothing is parsed here,
+ * what others sent is read by the platform's own X.509 code.
  *
  * Reference: ITU-T X.690 (DER), tag numbers of X.680.
  */
@@ -91,7 +91,9 @@ export function derOid(dotted: string): Uint8Array {
   return derValue(TAG_OID, Uint8Array.from(bytes))
 }
 
-/** A moment to the second: UTCTime before 2050, GeneralizedTime from then on (RFC 5280 §4.1.2.5). */
+/**
+ * A moment to the second: UTCTime before 2050, GeneralizedTime from then on (RFC 5280 §4.1.2.5).
+ */
 export function derTime(epochMs: number): Uint8Array {
   const digits = new Date(epochMs).toISOString().replaceAll(/[-:T]|\.\d+/g, '')
   const early = Number(digits.slice(0, 4)) < 2050

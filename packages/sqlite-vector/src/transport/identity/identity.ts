@@ -9,7 +9,7 @@
  * refused, never repaired in silence: it may have been copied already.
  *
  * Two processes that start at once on one folder end with the same identity: files are published by
- * link(2), which only one can win, and the loser reads what the winner wrote.
+ * link(2), which only one can win, and the loser reads the files of the winner.
  */
 import { mkdirSync, readFileSync } from 'node:fs'
 import {
@@ -68,23 +68,24 @@ export class NodeIdentity {
     return this.#certificatePem
   }
 
-  /** What the leaf certificate calls the node; null when it does not. */
+  /** Common name in the leaf certificate; null without one. */
   get commonName(): string | null {
     return commonName(this.#certificate)
   }
 
-  /** From when the leaf certificate is valid, milliseconds since 1970. */
+  /** Start of the leaf certificate, milliseconds since 1970. */
   get notBeforeMs(): number {
     return this.#certificate.validFromDate.getTime()
   }
 
-  /** When the leaf certificate ends, milliseconds since 1970. */
+  /** End of the leaf certificate, milliseconds since 1970. */
   get notAfterMs(): number {
     return this.#certificate.validToDate.getTime()
   }
 
   /**
-   * Goes on with another certificate for the same key, as after a renewal: connections from now on show it.
+   * Goes on with another certificate for the same key, as after a renewal: connections from now on
+   * show it.
    * @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` when it is for another key
    */
   adopt(certificatePem: string): void {
@@ -99,7 +100,7 @@ export class NodeIdentity {
     return () => this.#listeners.delete(listener)
   }
 
-  /** What may be shown of it. */
+  /** Public facts of the identity. */
   toJSON(): { readonly fingerprint: string; readonly notAfterMs: number } {
     const { fingerprint, notAfterMs } = this
     return { fingerprint, notAfterMs }
@@ -110,13 +111,16 @@ export class NodeIdentity {
     return this.#key.export({ type: 'pkcs8', format: 'pem' }) as string
   }
 
-  /** 32 bytes that only the holder of the key can make, the same at every start; another label, others. */
+  /**
+   * 32 bytes that only the holder of the key can make, the same at every start; another label,
+   * others.
+   */
   deriveSecret(label: string): Uint8Array {
     const key = this.#key.export({ type: 'pkcs8', format: 'der' })
     return new Uint8Array(hkdfSync('sha256', key, '', label, 32))
   }
 
-  /** Signs what others may pass on: see identity/signed-statement.ts. */
+  /** Signs a statement that other nodes may pass on: see identity/signed-statement.ts. */
   sign(context: string, statement: Uint8Array): Uint8Array {
     return signStatement(this.#key, context, statement)
   }
@@ -144,7 +148,8 @@ export function createIdentity(options: IdentityOptions = {}): NodeIdentity {
 
 /**
  * The identity kept in `folder`, made at the first call.
- * @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` when a file is damaged or the key is readable by others
+ * @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` when a file is damaged or the key is
+ *   readable by others
  */
 export function openIdentity(folder: string, options: IdentityOptions = {}): NodeIdentity {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -179,9 +184,13 @@ function readKey(path: string): KeyObject {
   try {
     return createPrivateKey(readFileSync(path, 'utf8'))
   } catch (error) {
-    throw new SqliteVectorError('TRANSPORT_IDENTITY_INVALID', `${path} holds no private key`, {
-      cause: error,
-    })
+    throw new SqliteVectorError(
+      'TRANSPORT_IDENTITY_INVALID',
+      `${path} is not a private key in PEM form`,
+      {
+        cause: error,
+      },
+    )
   }
 }
 

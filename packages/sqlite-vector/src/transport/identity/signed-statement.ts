@@ -1,9 +1,10 @@
 /**
- * Statements signed with a node's key, which others may pass on: whoever has the certificate can check
- * who made one, without a connection to the node.
+ * Statements signed with a node's key, which other nodes may pass on: a holder of the certificate
+ * can check the signer without a connection to it.
  *
- * Not trust: a signature shows who says something, not whether to believe it (trust.ts). Signatures are ECDSA over
- * SHA-256, 64 bytes (IEEE P1363), over a context and the statement, so that what was signed for one purpose serves no other.
+ * Not trust: a signature names the author of a statement, and does not make it true (trust.ts).
+ * Signatures are ECDSA over SHA-256, 64 bytes (IEEE P1363), over a context and the statement, so
+ * that a signature for one purpose serves no other.
  */
 import { type KeyObject, sign, verify, X509Certificate } from 'node:crypto'
 import { certificateFingerprint } from './certificate.ts'
@@ -17,8 +18,8 @@ export function signStatement(key: KeyObject, context: string, statement: Uint8A
 }
 
 /**
- * The fingerprint of the node that signed `statement`; null when the certificate (DER) cannot be read or
- * its holder did not sign this.
+ * The fingerprint of the node that signed `statement`; null when the certificate (DER) cannot be
+ * read or its holder did not sign this.
  */
 export function statementSigner(
   certificate: Uint8Array,
@@ -34,7 +35,7 @@ export function statementSigner(
     const isHis = verify('sha256', bytes, { key: publicKey, dsaEncoding: 'ieee-p1363' }, signature)
     return isHis ? certificateFingerprint(certificate) : null
   } catch {
-    // What a peer passes on may be any bytes: no certificate, no signer.
+    // A peer may pass on any bytes: without a certificate there is no signer.
     return null
   }
 }

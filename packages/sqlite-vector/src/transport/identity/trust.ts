@@ -1,11 +1,11 @@
 /**
- * Trust: which certificates may talk to us. Pinned certificates, each named by its fingerprint, and
- * the authorities of clusters, kept in a folder as `trust.json`.
+ * Trust: the certificates that may talk to this node. Pinned certificates, each named by its
+ * fingerprint, and the authorities of clusters, kept in a folder as `trust.json`.
  *
  * An entry holds the whole certificate because TLS itself must refuse strangers (it serves as the
  * trust anchor). That alone would let a pinned node vouch for others, so every connection's leaf is
- * judged here as well: it is pinned itself, or an authority issued it and has not revoked it, and it is
- * within its time. Nobody is trusted by default.
+ * judged here as well: it is pinned itself, or an authority issued it and has not revoked it, and
+ * it is within its time. No peer is trusted by default.
  *
  * Other processes change the file too (a command that pins a peer while a server runs), so
  * {@link TrustList.refresh} rereads it when it changed; every change is announced, so that the
@@ -36,11 +36,11 @@ export interface TrustEntry {
   /** SHA-256 of the certificate (DER), 64 lowercase hexadecimal digits. */
   readonly fingerprint: string
   readonly certificatePem: string
-  /** What people call the peer or the cluster; a label, no proof. */
+  /** Label of the peer or cluster for people; it proves nothing. */
   readonly nodeId: string | null
 }
 
-/** What a leaf certificate is worth. */
+/** Judgement of a leaf certificate. */
 export type Verdict =
   | {
       readonly trusted: true
@@ -71,7 +71,7 @@ interface TrustFile {
   readonly invites?: readonly Invite[]
 }
 
-/** Lets whoever holds its key ask to join, once. */
+/** Lets the holder of its key ask to join, once. */
 export interface Invite {
   /** Certificate of the key that guests show leaves of. */
   readonly certificatePem: string
@@ -100,7 +100,10 @@ export class TrustList {
     this.#path = path
   }
 
-  /** The list kept in `folder`; empty where there is none. @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` */
+  /**
+   * The list kept in `folder`; empty where there is none.
+   * @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID`
+   */
   static open(folder: string): TrustList {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const list = new TrustList(join(folder, TRUST_FILE))
@@ -115,7 +118,7 @@ export class TrustList {
 
   /**
    * Pins a peer's certificate (PEM; the first one counts). Pinning it again changes its label.
-   * @throws TypeError when it is no certificate; RangeError when the list is full
+   * @throws TypeError when it is not a certificate; RangeError when the list is full
    */
   add(certificatePem: string, nodeId: string | null = null): TrustEntry {
     const entry = trustEntry(certificatePem, nodeId)
@@ -125,7 +128,7 @@ export class TrustList {
 
   /**
    * Trusts every certificate that this authority issued and has not revoked.
-   * @throws TypeError when it is no authority's certificate; RangeError when there are too many
+   * @throws TypeError when it is not an authority's certificate; RangeError when there are too many
    */
   addAuthority(certificatePem: string, clusterName: string | null = null): TrustEntry {
     const entry = trustEntry(certificatePem, clusterName)
@@ -137,8 +140,8 @@ export class TrustList {
   }
 
   /**
-   * Takes an authority's signed list of revoked certificates; an older one than we have changes nothing.
-   * True when it was new. @throws TypeError when no authority that we trust signed it
+   * Takes an authority's signed list of revoked certificates; an older one than we have changes
+   * nothing. True when it was new. @throws TypeError when no authority that we trust signed it
    */
   addRevocations(signed: string): boolean {
     this.refresh()
@@ -150,7 +153,9 @@ export class TrustList {
     return true
   }
 
-  /** Lets a guest in who shows a leaf of this certificate, until it is used or its time is over. */
+  /**
+   * Admits a guest that shows a leaf of this certificate, until the invitation is used or expires.
+   */
   addInvite(certificatePem: string, notAfterMs: number, nowMs: number): string {
     const { fingerprint } = trustEntry(certificatePem, null)
     this.refresh()
@@ -166,18 +171,20 @@ export class TrustList {
     return fingerprint
   }
 
-  /** Uses an invitation up, durably; false when it was, has expired, or is none. */
+  /** Uses an invitation up, durably; false when it is used, expired or unknown. */
   useInvite(fingerprint: string, nowMs: number): boolean {
     this.refresh()
     const invite = this.#state.invites.get(fingerprint)
     if (invite === undefined || invite.isUsed || invite.notAfterMs < nowMs) return false
     this.#state.invites.set(fingerprint, { ...invite, isUsed: true })
-    // Nobody is told: the guest is still to be given its certificate over the connection that it has.
+    // Listeners are not told: the guest must still get its certificate over its open connection.
     this.#write()
     return true
   }
 
-  /** Forgets a peer or an authority; open connections that rest on it end. True when there was one. */
+  /**
+   * Forgets a peer or an authority; open connections that rest on it end. True when there was one.
+   */
   remove(fingerprint: string): boolean {
     this.refresh()
     const { pins, authorities } = this.#state
@@ -199,12 +206,12 @@ export class TrustList {
     return this.#state.pins.get(fingerprint)
   }
 
-  /** Whether a node that showed this certificate before may still be trusted; its connection decides. */
+  /** True when a node with this certificate may still be trusted; its connection decides. */
   mayTrust(fingerprint: string): boolean {
     return this.#state.pins.has(fingerprint) || this.#state.authorities.size > 0
   }
 
-  /** What a connection's leaf certificate (DER) is worth at `nowMs`. */
+  /** Judges a connection's leaf certificate (DER) at `nowMs`. */
   judge(leaf: Uint8Array, nowMs: number): Verdict {
     const fingerprint = certificateFingerprint(leaf)
     const refused = (reason: string): Verdict => ({ trusted: false, fingerprint, reason })
@@ -215,7 +222,7 @@ export class TrustList {
       return refused('it cannot be read')
     }
     for (const list of this.#state.revocations.values()) {
-      if (list.fingerprints.has(fingerprint)) return refused('it was revoked')
+      if (list.fingerprints.has(fingerprint)) return refused('it is revoked')
     }
     if (certificate.validToDate.getTime() < nowMs) return refused('it has expired')
     if (certificate.validFromDate.getTime() > nowMs) return refused('it is not valid yet')
@@ -235,18 +242,18 @@ export class TrustList {
       if (notAfterMs < nowMs) return refused('its invitation has expired')
       return { trusted: true, fingerprint, nodeId: null, by: 'invite', invite }
     }
-    return refused('nobody we trust vouches for it')
+    return refused('it is neither pinned nor issued by a trusted authority')
   }
 
-  /** The trust anchors for TLS: pins and authorities, concatenated. Empty refuses everybody. */
+  /** The trust anchors for TLS: pins and authorities, concatenated. Empty refuses every peer. */
   anchorsPem(): string {
     const anchors = [...this.list(), ...this.authorities(), ...this.#state.invites.values()]
     return anchors.map((anchor) => anchor.certificatePem).join('')
   }
 
   /**
-   * Notes the certificate that a node of this name showed; {@link save} keeps it. Returns the one it
-   * showed before, when that was another; null when it is the same or the first.
+   * Notes the certificate that a node of this name showed; {@link save} keeps it. Returns the one
+   * it showed before, when that was another; null when it is the same or the first.
    */
   notice(nodeId: string, fingerprint: string): string | null {
     const { known } = this.#state
@@ -264,7 +271,10 @@ export class TrustList {
     return before
   }
 
-  /** Calls `listener` after every change of who is trusted, whoever made it; the result ends that. */
+  /**
+   * Calls `listener` after every change of trust, made by any process; the returned function ends
+   * that.
+   */
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -298,7 +308,7 @@ export class TrustList {
     this.#changed()
   }
 
-  /** Writes what was noticed; everything else is written when it changes. */
+  /** Writes noticed names; all other changes are written at once. */
   save(): void {
     if (this.#isUnsaved) this.#write()
   }
@@ -359,9 +369,13 @@ export class TrustList {
       }
       return state
     } catch (error) {
-      throw new SqliteVectorError('TRANSPORT_IDENTITY_INVALID', `${path} is no trust list`, {
-        cause: error,
-      })
+      throw new SqliteVectorError(
+        'TRANSPORT_IDENTITY_INVALID',
+        `${path} is not a readable trust list`,
+        {
+          cause: error,
+        },
+      )
     }
   }
 }
@@ -399,7 +413,7 @@ function trustEntry(certificatePem: string, nodeId: string | null): TrustEntry {
   })
 }
 
-/** Tells whether two states trust the same: what was merely noticed does not count. */
+/** Differs between two states that trust differently; noticed names do not count. */
 function fingerprintOfTrust({ pins, authorities, revocations, invites }: State): string {
   const lists = [...revocations.values()].map((list) => list.signed)
   return JSON.stringify([[...pins.values()], [...authorities.values()], lists, [...invites.keys()]])

@@ -16,7 +16,7 @@ export interface Path {
   deliver(event: () => void): void
 }
 
-/** What a channel needs of its connection. */
+/** Services of the connection that owns a channel. */
 export interface MemoryChannelHost {
   readonly frameBytesMax: number
   endError(): SqliteVectorError | null
@@ -101,7 +101,7 @@ export class MemoryChannel implements Channel {
     this.fail(new SqliteVectorError('TRANSPORT_ABORTED', `we gave the channel up: ${reason}`))
   }
 
-  /** Rejects what waits, now and later. */
+  /** Rejects waiting and later calls. */
   fail(error: SqliteVectorError): void {
     if (this.#isDone()) return
     this.#failure = error

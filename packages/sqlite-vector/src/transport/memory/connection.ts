@@ -1,8 +1,8 @@
 /**
  * A connection between two transports in one process: the twin of quic/connection.ts.
  *
- * Channels are independent of each other, as QUIC streams are: a late frame holds up its own channel
- * only. The end of the connection overtakes nothing that was sent before it.
+ * Channels are independent of each other, as QUIC streams are: a late frame holds up its own
+ * channel only. The end of the connection overtakes nothing that was sent before it.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import { AsyncQueue, abortable, throwIfAborted } from '../abortable.ts'

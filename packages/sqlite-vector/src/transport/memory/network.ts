@@ -1,8 +1,9 @@
 /**
- * The memory transport: {@link Transport} between parties in one process, for tests and simulations.
+ * The memory transport: {@link Transport} between parties in one process, for tests and
+ * simulations.
  *
- * No wire, no encryption, no identity proof: a party is whoever the network says it is. Time and chance
- * are passed in, so a simulation decides both. Loss shows as it does on a reliable transport, as delay:
+ * No wire, no encryption, no identity proof: the network names each party. Time and chance are
+ * passed in, so a simulation decides both. Loss shows as it does on a reliable transport, as delay:
  * a lost frame arrives a retransmission later.
  */
 import { systemClock } from '../../clock/system-clock.ts'
@@ -21,16 +22,19 @@ export interface MemoryNetworkOptions {
   readonly latencyMs?: number
   /** Share of frames that are lost once and sent again. Number, 0 to 0.9. @defaultValue `0` */
   readonly lossRate?: number
-  /** Channels that a party may open at once on a connection. Integer, 1 to 10 000. @defaultValue `256` */
+  /**
+   * Channels that a party may open at once on a connection. Integer, 1 to 10 000.
+   * @defaultValue `256`
+   */
   readonly maxConcurrentStreams?: number
   /** Largest frame in bytes. Integer, 1 to 8 388 608. @defaultValue the largest */
   readonly frameBytesMax?: number
   readonly clock?: Clock
-  /** Uniform in [0, 1): decides what is lost. @defaultValue `() => 0.5` */
+  /** Uniform in [0, 1): decides on losses. @defaultValue `() => 0.5` */
   readonly random?: () => number
 }
 
-/** What one party does otherwise. */
+/** Deviations of one party. */
 export interface MemoryTransportOptions {
   /** Largest frame in bytes that it sends or takes. @defaultValue the network's */
   readonly frameBytesMax?: number
@@ -77,7 +81,9 @@ export class MemoryNetwork {
     return new MemoryTransport(this, fingerprint, frameBytesMax)
   }
 
-  /** Ends connections between two parties, as a silent network does, and lets no new ones through. */
+  /**
+   * Ends connections between two parties, as a silent network does, and lets no new ones through.
+   */
   cut(a: string, b: string): void {
     this.#cuts.add(pairName(a, b))
     for (const link of this.#links) {
@@ -114,7 +120,7 @@ export class MemoryNetwork {
     await this.#pause(this.#options.latencyMs * 2, options.signal)
     const listener = this.#listeners.get(address)
     if (listener === undefined) {
-      throw new SqliteVectorError('TRANSPORT_DIAL_FAILED', `nobody listens at ${address}`)
+      throw new SqliteVectorError('TRANSPORT_DIAL_FAILED', `no party listens at ${address}`)
     }
     const own = dialler.identity.fingerprint
     const peer = listener.identity.fingerprint

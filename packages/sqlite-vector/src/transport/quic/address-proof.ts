@@ -1,9 +1,10 @@
 /**
- * Tokens and resets of an endpoint: the two things it can say to an address without keeping state for it.
+ * Tokens and resets of an endpoint: the two things it can say to an address without keeping state
+ * for it.
  *
  * A token, sent in a Retry packet, comes back from a sender that reads what is sent to its address
- * (RFC 9000 §8.1.2). A stateless reset tells a peer that a connection is gone, for example after a restart
- * (§10.3); its token is derived from the node's key, so the next process can make it again.
+ * (RFC 9000 §8.1.2). A stateless reset tells a peer that a connection is gone, for example after a
+ * restart (§10.3); its token is derived from the node's key, so the next process can make it again.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Clock } from '../../clock/types.ts'
@@ -14,7 +15,9 @@ const TOKEN_MAC_BYTES = 16
 const TOKEN_TIME_BYTES = 8
 const TOKEN_MS_MAX = 10_000
 const RESET_TOKEN_BYTES = 16
-/** The smallest stateless reset (RFC 9000 §10.3), and one that looks like any other short packet. */
+/**
+ * The smallest stateless reset (RFC 9000 §10.3), and one that looks like any other short packet.
+ */
 const RESET_BYTES_MIN = 21
 const RESET_BYTES = 60
 
@@ -53,8 +56,9 @@ export class AddressProof {
   }
 
   /**
-   * The stateless reset for a packet under `id`, `datagramBytes` long; null when that is too short. It is
-   * smaller than the packet, so that two nodes without memory do not answer each other for ever.
+   * The stateless reset for a packet under `id`, `datagramBytes` long; null when that is too short.
+   * It is smaller than the packet, so that two nodes without memory do not answer each other
+   * without end.
    */
   reset(id: Uint8Array, datagramBytes: number): Buffer | null {
     const length = Math.min(RESET_BYTES, datagramBytes - 1)

@@ -2,9 +2,9 @@
  * The QUIC engine's native binding: its types as we use them, and its loading.
  *
  * The engine is Cloudflare's quiche; the platform packages named below hold one prebuilt native
- * module each and no JavaScript. It is a protocol machine without sockets or timers: datagrams go in
- * and out by `recv` and `send`, time by `timeout` and `onTimeout`. Loaded at first use, never by
- * importing the package. There is no fallback: where no binary exists, that is an error that says so.
+ * module each and no JavaScript. It is a protocol machine without sockets or timers: datagrams go
+ * in and out by `recv` and `send`, time by `timeout` and `onTimeout`. Loaded at first use, never by
+ * importing the package. There is no fallback: a platform without a binary is a coded error.
  *
  * Numbers are integers; error texts are quiche's (`StreamReset(7)`). Differs from the engine's own
  * documentation: calls that are done return null instead of failing with `Done`.
@@ -97,7 +97,7 @@ export interface NativeConnection {
   peerStreamsLeftBidi(): number
   peerStreamsLeftUni(): number
   readable(): Iterable<number>
-  /** Whether any stream is. */
+  /** True when any stream is. */
   isReadable(): boolean
   streamReadable(streamId: number): boolean
   timeout(): number | null

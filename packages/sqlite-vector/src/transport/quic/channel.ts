@@ -1,8 +1,8 @@
 /**
  * A channel on a QUIC stream: frames in, frames out.
  *
- * No protocol: what a frame means is for the layers above. The stream does the waiting for credit;
- * here is only cutting (framing.ts) and who waits for the next frame.
+ * No protocol: the meaning of a frame is for the layers above. The stream waits for credit; a
+ * channel cuts frames (framing.ts) and keeps the readers that wait for the next one.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import { abortable, throwIfAborted } from '../abortable.ts'
@@ -15,7 +15,7 @@ import type { Channel, WaitOptions } from '../types.ts'
 /** Frames up to this size are copied behind their prefix: one call into the engine, not two. */
 const COPIED_BYTES_MAX = 4_096
 
-/** What may leave before the handshake is done. */
+/** Limits on frames that leave before the handshake is done. */
 export interface EarlyGate {
   readonly isEarly: boolean
   readonly established: Promise<void>
@@ -25,7 +25,7 @@ export interface EarlyGate {
 
 export interface ChannelInit {
   readonly frameBytesMax: number
-  /** Whether frames may leave before the handshake is done. */
+  /** True lets frames leave before the handshake is done. */
   readonly early: boolean
 }
 

@@ -1,8 +1,9 @@
 /**
  * The engine's configuration: TLS identity, trust anchors, windows, timers, congestion control.
  *
- * One is built per trust list state and serves both directions: a node presents the same certificate
- * and demands one from the other side whether it dials or listens, so no stranger gets past TLS.
+ * One is built per trust list state and serves both directions: a node presents the same
+ * certificate and demands one from the other side whether it dials or listens, so no stranger gets
+ * past TLS.
  *
  * Reference: transport parameters RFC 9000 §18.2.
  */

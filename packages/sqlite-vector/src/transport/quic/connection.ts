@@ -5,16 +5,17 @@
  *        any ──close, error, timeout──► ended ──drained──► gone
  *
  * Datagrams and timers are quic/pump.ts's business, sockets the endpoint's. Invariants:
- *   C1  No byte of a peer is shown, and no channel of it delivered, before its leaf certificate was judged;
- *       that is done on every connection, resumed ones included.
+ *   C1  No byte of a peer is shown, and no channel of it delivered, before its leaf certificate was
+ *       judged; that is done on every connection, resumed ones included.
  *   C2  `end` is set once; from then on every call rejects with it, reads after what had arrived.
- *   C3  Before the handshake is done (early data, which can be replayed) a channel that was opened for it
- *       sends at most EARLY_FRAMES_MAX frames, all together EARLY_BYTES_MAX bytes; the rest waits. What came
- *       so, also the name of the peer's process, makes no connection preferred to another.
+ *   C3  Before the handshake is done (early data, which can be replayed) a channel that was opened
+ *       for it sends at most EARLY_FRAMES_MAX frames, all together EARLY_BYTES_MAX bytes; the rest
+ *       waits. Nothing that came so, not even the name of the peer's process, decides between two
+ *       connections.
  *
- * Each side opens one control stream (quic/control.ts), which names its process. The listener does so when it
- * has taken the peer in, so its arrival tells the dialler that it is accepted: in TLS 1.3 a client's handshake
- * ends before the server has judged its certificate.
+ * Each side opens one control stream (quic/control.ts), which names its process. The listener does
+ * so when it has taken the peer in, so its arrival tells the dialler that it is accepted: in TLS
+ * 1.3 a client's handshake ends before the server has judged its certificate.
  *
  * Reference: RFC 9000 §5, §10; RFC 9001 §4.1.2, §4.6.
  */
@@ -46,7 +47,7 @@ import type {
 const ID_BYTES = 20
 const REASON_BYTES_MAX = 256
 
-/** What QUIC counts besides. */
+/** Further counts of QUIC. */
 export interface QuicConnectionStats extends ConnectionStats {
   /** Bytes that may be under way at once. */
   readonly congestionWindowBytes: number
@@ -54,9 +55,9 @@ export interface QuicConnectionStats extends ConnectionStats {
   readonly deliveryRate: number
   /** Size of the largest datagram sent now. */
   readonly datagramBytes: number
-  /** Whether the handshake resumed an earlier session. */
+  /** True when the handshake resumed an earlier session. */
   readonly resumed: boolean
-  /** What became of data sent before the handshake was done. */
+  /** Fate of data sent before the handshake was done. */
   readonly earlyData: 'none' | 'taken' | 'refused'
   /** Times that the peer's address changed. */
   readonly pathChanges: number
@@ -64,15 +65,15 @@ export interface QuicConnectionStats extends ConnectionStats {
   readonly channelsOpened: number
 }
 
-/** Why a peer is not taken in. */
+/** Refusal of a peer. */
 export interface Refusal {
   readonly closeCode: number
-  /** What the peer is told. */
+  /** Reason that the peer is told. */
   readonly toPeer: string
   readonly end: ConnectionEnd
 }
 
-/** What a connection needs of the endpoint that owns it. */
+/** Services of the endpoint that owns the connection. */
 export interface ConnectionHost extends Pick<PumpHost, 'options' | 'datagramMemory' | 'transmit'> {
   readonly shutdownRead: number
   readonly shutdownWrite: number
@@ -127,7 +128,7 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
   readonly established: Promise<void>
   /** Resolves when the peer has taken us in, too. */
   readonly accepted: Promise<void>
-  /** Why it is not handed out any more; null while it is. */
+  /** Reason why it is not handed out any more; null while it is. */
   retiredFor: string | null = null
   readonly #host: ConnectionHost
   readonly #init: ConnectionInit
@@ -164,7 +165,7 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
     this.established = this.#establishing.promise
     this.accepted = this.#accepting.promise
     this.closed = this.#ending.promise
-    // Who dials looks at these; on the listening side nobody may.
+    // A dialler awaits these; on the listening side they may have no listener.
     for (const promise of [this.opened, this.established, this.accepted]) promise.catch(() => {})
     this.pump = new QuicPump(this, native, init.datagramBytes)
     this.#streams = new StreamTable(this)
@@ -192,7 +193,7 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
     return this.#peer !== null && this.#end === null
   }
 
-  /** Whether it was ever open. */
+  /** True once it was open. */
   get wasOpen(): boolean {
     return this.#peer !== null
   }
@@ -201,7 +202,10 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
     return this.#end
   }
 
-  /** Ended before the peer accepted it, for what may be the ticket's fault: other limits than it remembers. */
+  /**
+   * Ended before the peer accepted it, for what may be the ticket's fault: other limits than it
+   * remembers.
+   */
   get failedByTicket(): boolean {
     if (!this.#init.resuming || this.#end === null || this.#peerInstance !== null) return false
     return this.#end.code === 'TRANSPORT_CLOSED' && this.#end.by !== 'us'
@@ -391,7 +395,8 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
   #authenticate(): void {
     const judged = this.#events.judge(this, this.peerCertificate())
     if ('closeCode' in judged) {
-      // What is said before the handshake is done, a peer that resumes a session cannot read: it is judged again then.
+      // A peer that resumes a session cannot read a refusal before the handshake is done: it is
+      // judged again then.
       if (!this.native.isEstablished()) return
       this.closeWith(judged.closeCode, judged.toPeer, judged.end)
       return
@@ -418,8 +423,9 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
   }
 
   /**
-   * Spare connection ids let the peer go on from another address (RFC 9000 §5.1.1). The first ones come a turn
-   * after the handshake: before the first request or answer they cost it a datagram and half a millisecond.
+   * Spare connection ids let the peer go on from another address (RFC 9000 §5.1.1). The first ones
+   * come a turn after the handshake: before the first request or answer they cost it a datagram and
+   * half a millisecond.
    */
   #supplyIds(becomesEstablished: boolean): void {
     const { native } = this

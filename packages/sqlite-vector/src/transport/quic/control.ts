@@ -1,13 +1,13 @@
 /**
- * The control stream: what a process says of itself to a peer, once for each connection.
+ * The control stream: a process introduces itself to a peer, once for each connection.
  *
  * | bytes | field    | encoding                                                  |
  * | ----- | -------- | --------------------------------------------------------- |
  * | 16    | instance | random, names the process                                 |
  * | 1     | flags    | 1: the sender took early data; other bits are not looked at |
  *
- * Unidirectional, one from each side, behind its type ({@link STREAM_TYPE}). What it means for the connection is
- * quic/connection.ts's business.
+ * Unidirectional, one from each side, behind its type ({@link STREAM_TYPE}). Its meaning for the
+ * connection is decided in quic/connection.ts.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import type { QuicStream } from './stream.ts'

@@ -5,10 +5,10 @@
  *     nothing, and its connection would look alive until the idle timeout. When the probe stays
  *     unanswered a new handshake starts; the silent connection is not handed out again.
  *   - Callers that dial the same address at the same time share one handshake.
- *   - A name with several addresses is tried as RFC 8305 has it: the next one starts when the one before
- *     has not answered for 250 ms or has failed, and the first that answers wins.
- *   - A resumed connection that fails before the peer has accepted it is repeated without its ticket: the
- *     peer may have lowered what it promised in the session before.
+ *   - A name with several addresses is tried as RFC 8305 has it: the next one starts when the one
+ *     before has not answered for 250 ms or has failed, and the first that answers wins.
+ *   - A resumed connection that fails before the peer has accepted it is repeated without its
+ *     ticket: the peer may have lowered what it promised in the session before.
  */
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
@@ -30,8 +30,8 @@ const ATTEMPT_DELAY_MS = 250
 const ADDRESSES_MAX = 8
 
 /**
- * When a dial is done: frames can be sent, perhaps as early data; nobody can replay them; the peer has
- * said that it takes us.
+ * When a dial is done: frames can be sent, perhaps as early data; no one else can replay them; the
+ * peer has accepted us.
  */
 export type DialledUntil = 'opened' | 'established' | 'accepted'
 
@@ -113,8 +113,9 @@ export class QuicDialler {
   }
 
   /**
-   * A peer that dialled us before our own connection had reached it has sent its first datagram before it
-   * accepted us. So its handshake is under way here, and soon it is known which of the two stays.
+   * A peer that dialled us before our own connection had reached it has sent its first datagram
+   * before it accepted us. So its handshake is under way here, and soon it is known which of the
+   * two stays.
    */
   async #awaitRival(connection: QuicConnection, signal: AbortSignal | undefined): Promise<void> {
     const rival = this.#endpoint.incomingFrom(connection.remoteAddress)
@@ -223,7 +224,7 @@ export class QuicDialler {
     return connection
   }
 
-  /** Whether an open connection can be handed out; asks the peer when it was silent. */
+  /** True when an open connection can be handed out; probes a peer that was silent. */
   async #isAlive(connection: QuicConnection, signal: AbortSignal | undefined): Promise<boolean> {
     const { clock } = this.#options
     if (clock.monotonicMs() - connection.pump.receivedMs < SILENCE_MS) return true

@@ -1,15 +1,16 @@
 /**
  * A QUIC endpoint: UDP sockets, and the connections that speak over them.
  *
- * It finds a datagram's connection by its destination id and lets new ones in within limits. When
- * connections are worked on is quic/passes.ts's business. Whom to trust, what to reuse and how many to
- * keep is decided by who made it (quic.ts), through {@link EndpointEvents}.
+ * It finds a datagram's connection by its destination id and lets new ones in within limits.
+ * quic/passes.ts schedules the work on connections. The owner (quic/transport.ts) decides on trust,
+ * reuse and limits, through {@link EndpointEvents}.
  *
- * What an unauthenticated sender can cost is bounded: first datagrams below 1,200 bytes are dropped
- * (RFC 9000 §14.1), a network may start handshakes at a limited rate, from {@link HANDSHAKES_BEFORE_RETRY}
- * under way a sender has to prove its address by a token (§8.1.2), from {@link HANDSHAKES_MAX} it is dropped,
- * and every handshake has a deadline. Before its address is proven, at most three times what a sender
- * sent goes back (§8.1; the engine sees to that). All of it is counted.
+ * The cost of an unauthenticated sender is bounded: first datagrams below 1,200 bytes are dropped
+ * (RFC 9000 §14.1), a network may start handshakes at a limited rate, from {@link
+ * HANDSHAKES_BEFORE_RETRY} under way a sender has to prove its address by a token (§8.1.2), from
+ * {@link HANDSHAKES_MAX} it is dropped, and every handshake has a deadline. Before its address is
+ * proven, at most three times what a sender sent goes back (§8.1; the engine sees to that). All of
+ * it is counted.
  */
 import { randomBytes } from 'node:crypto'
 import { SqliteVectorError } from '../../errors.ts'
@@ -46,7 +47,7 @@ export interface EndpointEvents extends ConnectionEvents {
   config(datagramBytes: number): NativeConfig
 }
 
-/** What came from strangers and went no further. */
+/** Counts of datagrams and handshakes that were turned away. */
 export interface EndpointCounts {
   readonly datagramsDropped: number
   readonly handshakesRateLimited: number
@@ -157,7 +158,7 @@ export class QuicEndpoint implements ConnectionHost {
     return connection
   }
 
-  /** A handshake under way that somebody at this address has started; undefined when there is none. */
+  /** A handshake under way that was started from this address; undefined without one. */
   incomingFrom(remoteAddress: string): QuicConnection | undefined {
     for (const connection of this.#handshakes.keys()) {
       if (connection.remoteAddress === remoteAddress) return connection
@@ -179,7 +180,7 @@ export class QuicEndpoint implements ConnectionHost {
     await Promise.all(this.#sockets.splice(0).map((socket) => socket.close()))
   }
 
-  // What connections call.
+  // Called by connections.
 
   random(byteLength: number): Uint8Array {
     return randomBytes(byteLength)
@@ -262,14 +263,16 @@ export class QuicEndpoint implements ConnectionHost {
     const known = this.#byId.get(idKey(datagram, start, start + idBytes))
     if (known !== undefined) return known
     if (isLong) return this.#accept(datagram, from, socket)
-    // What follows costs a search or an answer: strangers get little of it.
+    // The rest costs a search or an answer, so each address gets little of it.
     if (this.#resetRate.take(from.host, this.options.clock.monotonicMs())) {
       if (!this.#isReset(datagram, from, socket)) this.#reset(datagram, from, socket)
     }
     return undefined
   }
 
-  /** Whether a packet under no id of ours is a peer's word that it knows our connection no more. */
+  /**
+   * True when a packet under an unknown id is a peer's stateless reset of one of our connections.
+   */
   #isReset(datagram: Buffer, from: HostPort, socket: QuicSocket): boolean {
     const address = formatAddress(from)
     for (const connection of this.#connections) {
@@ -277,7 +280,7 @@ export class QuicEndpoint implements ConnectionHost {
       // The engine compares the end of it with the tokens that the peer gave out.
       connection.pump.receive(Buffer.from(datagram), from, socket.local)
       if (!connection.native.isClosed()) continue
-      // At once: whoever waits for a sign of life must not take this for one.
+      // At once: a probe for a sign of life must not take this for one.
       connection.pump.run()
       return true
     }
@@ -310,7 +313,8 @@ export class QuicEndpoint implements ConnectionHost {
     const sourceId = originalId === null ? randomBytes(ID_BYTES) : Buffer.from(header.dcid)
     const datagramBytes = this.#datagramBytesTowards(from)
     const config = this.#events.config(datagramBytes)
-    // The engine has 128 bytes for transport parameters: a token does not fit beside those of a retry.
+    // The engine has 128 bytes for transport parameters: a token does not fit beside those of a
+    // retry.
     config.setStatelessResetToken(originalId === null ? this.resetToken(sourceId) : null)
     const native = this.#newNative(() =>
       this.#binding.Connection.accept(sourceId, originalId, socket.local, from, config),
@@ -319,7 +323,7 @@ export class QuicEndpoint implements ConnectionHost {
     return this.#admit(native, { from, sourceId, datagramBytes, firstId: Buffer.from(header.dcid) })
   }
 
-  /** What a stranger sent may be more than the engine takes: that must end nothing but itself. */
+  /** The engine may throw on a malformed datagram; that ends this handshake only. */
   #newNative(accept: () => NativeConnection): NativeConnection | undefined {
     try {
       return accept()
@@ -386,7 +390,7 @@ export class QuicEndpoint implements ConnectionHost {
     try {
       return this.#binding.Header.fromSlice(datagram, ID_BYTES)
     } catch {
-      // No QUIC header: anybody may send anything to a UDP port.
+      // Not a QUIC header: any bytes may arrive at a UDP port.
       return undefined
     }
   }
@@ -424,7 +428,10 @@ export class QuicEndpoint implements ConnectionHost {
     return socket
   }
 
-  /** A socket that reaches `to`: the listening one where it can, so that peers see one address of us. */
+  /**
+   * A socket that reaches `to`: the listening one where it can, so that peers see one address of
+   * us.
+   */
   async #socketTowards(to: HostPort): Promise<QuicSocket> {
     const isV6 = to.host.includes(':')
     const usable = this.#sockets.find(

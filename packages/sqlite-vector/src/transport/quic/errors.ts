@@ -1,5 +1,5 @@
 /**
- * What the end of a QUIC connection means: the engine's numbers to one of our codes.
+ * Maps the end of a QUIC connection from the engine's numbers to one of our codes.
  *
  * Pure. TLS alerts travel as transport errors 0x100 + alert (RFC 9001 §4.8; alerts RFC 8446 §6).
  */
@@ -23,7 +23,7 @@ const ALERT_CERTIFICATE_EXPIRED = 45
 /** bad_certificate … certificate_unknown, unknown_ca, access_denied, certificate_required. */
 const CERTIFICATE_ALERTS: ReadonlySet<number> = new Set([42, 43, 44, 45, 46, 48, 49, 116])
 
-/** What is known of a connection when it ends. */
+/** Facts about a connection at its end. */
 export interface EndFacts {
   readonly timedOut: boolean
   readonly established: boolean

@@ -1,9 +1,9 @@
 /**
  * How fast one network may start handshakes with us: a token bucket per source.
  *
- * A source is an IPv4 address or an IPv6 /64, which is what one party usually controls. Pure but for what it
- * remembers; bounded: of too many sources the one longest silent is forgotten, and starts with a full
- * bucket again.
+ * A source is an IPv4 address or an IPv6 /64, which is what one party usually controls. Pure but
+ * for what it remembers; bounded: of too many sources the one longest silent is forgotten, and
+ * starts with a full bucket again.
  */
 import {
   HANDSHAKES_BURST_PER_ADDRESS,

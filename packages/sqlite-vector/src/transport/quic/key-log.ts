@@ -1,9 +1,9 @@
 /**
  * The key log: TLS secrets of all connections in one file, in the format of `SSLKEYLOGFILE`.
  *
- * The engine empties the file that it is given for a connection, so each gets one of its own beside the
- * wanted one; once its handshake is over, what is in it is appended there. For debugging only: whoever
- * reads the file reads the traffic. Written with mode 0600.
+ * The engine empties the file that it is given for a connection, so each gets one of its own beside
+ * the wanted one; once its handshake is over, what is in it is appended there. For debugging only:
+ * a reader of the file can read the traffic. Written with mode 0600.
  */
 import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { NativeConnection } from './binding.ts'

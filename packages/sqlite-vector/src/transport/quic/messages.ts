@@ -1,13 +1,13 @@
 /**
- * Messages between nodes: one-way with a receipt, or a request with an answer, without a protocol of
- * their own above the transport. Sync does not use them; its channels are quic/channel.ts.
+ * Messages between nodes: one-way with a receipt, or a request with an answer, without a protocol
+ * of their own above the transport. Sync does not use them; its channels are quic/channel.ts.
  *
- * On a channel of the type `messages` the opener sends one frame with the mode (one byte: 0 one-way,
- * 1 request), then each message as a frame, then finishes. Back comes a frame for each message: an empty
- * one as receipt, given when somebody called `receive()` for it, or the answer.
+ * On a channel of the type `messages` the opener sends one frame with the mode (one byte: 0
+ * one-way, 1 request), then each message as a frame, then finishes. Back comes a frame for each
+ * message: an empty one as receipt, given when `receive()` returned it, or the answer.
  *
- * A node keeps at most {@link INBOX_MESSAGES_MAX} messages that nobody has received yet; beyond that it
- * stops reading, and senders wait.
+ * A node keeps at most {@link INBOX_MESSAGES_MAX} messages that were not received yet; beyond that
+ * it stops reading, and senders wait.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import { INBOX_MESSAGES_MAX } from '../../limits.ts'
@@ -22,7 +22,10 @@ export interface IncomingMessage {
   readonly message: Uint8Array
   /** True when the peer waits for {@link answer}. */
   readonly isRequest: boolean
-  /** Answers a request, once. @throws TypeError when it is none or was answered; `TRANSPORT_` codes */
+  /**
+   * Answers a request, once.
+   * @throws TypeError when it is none or was answered; `TRANSPORT_` codes
+   */
   answer(message: Uint8Array, options?: WaitOptions): Promise<void>
 }
 
@@ -62,12 +65,12 @@ export async function requestAnswer(
     if (answer === null) throw unanswered('answer')
     return answer
   } finally {
-    // Where all went well both directions have ended, and this does nothing.
+    // After success both directions have ended, and this does nothing.
     channel.abort('the request is over')
   }
 }
 
-/** The messages that peers sent and nobody received yet. */
+/** Messages from peers that were not received yet. */
 export class Inbox {
   readonly #ready: IncomingMessage[] = []
   readonly #takers: ((message: IncomingMessage | null) => void)[] = []
@@ -77,7 +80,7 @@ export class Inbox {
   #reserved = 0
   #isEnded = false
 
-  /** Reads a channel of messages to its end. Never rejects: what goes wrong there, the sender learns. */
+  /** Reads a channel of messages to its end. Never rejects: the sender learns of failures. */
   async serve(peer: PeerIdentity, channel: Channel): Promise<void> {
     try {
       const mode = (await channel.receive())?.[0]

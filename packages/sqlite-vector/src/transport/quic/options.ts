@@ -22,16 +22,18 @@ export const ALPN = 'sqlite-vector/1'
 
 /** An attempt to connect to us that was refused. */
 export interface RefusedAttempt {
-  /** Where it came from. */
+  /** Address of the sender. */
   readonly address: string
   /** Of the certificate it showed; null when it showed none. */
   readonly fingerprint: string | null
-  /** That certificate, so that it can be pinned by somebody who knows whose it is. */
+  /** That certificate, so that an operator who recognises it can pin it. */
   readonly certificatePem: string | null
   readonly reason: string
 }
 
-/** A node of a known name that shows another certificate than before: renewed, or somebody else's. */
+/**
+ * A node of a known name that shows another certificate than before: renewed, or of another node.
+ */
 export interface IdentityChange {
   readonly nodeId: string
   readonly address: string
@@ -40,35 +42,38 @@ export interface IdentityChange {
 }
 
 export interface QuicTransportOptions {
-  /** Who we are: key pair and certificate. */
+  /** This node: key pair and certificate. */
   readonly identity: NodeIdentity
-  /** Who may talk to us. */
+  /** Peers that may talk to this node. */
   readonly trust: TrustList
-  /** What lets us resume sessions, also after a restart. @defaultValue one in memory */
+  /**
+   * Session tickets, which also survive a restart when kept on disk.
+   * @defaultValue one in memory
+   */
   readonly tickets?: TicketStore
   /**
-   * Whether `dial(…, { early: true })` may send the first frames in the first datagram where a session is
-   * resumed, and a listener takes them. @defaultValue `true`
+   * True lets `dial(…, { early: true })` send the first frames in the first datagram of a resumed
+   * session, and lets a listener take them. @defaultValue `true`
    */
   readonly enable0Rtt?: boolean
   /** The server name asked for and shown. @defaultValue `'node.sqlite-vector.internal'` */
   readonly serverName?: string
   /**
-   * Silence after which a connection is given up, in milliseconds; the smaller of both sides' counts.
-   * Integer, 1 000 to 600 000. @defaultValue `10 000`
+   * Silence after which a connection is given up, in milliseconds; the smaller of both sides'
+   * counts. Integer, 1 000 to 600 000. @defaultValue `10 000`
    */
   readonly maxIdleTimeoutMs?: number
   /**
-   * A connection sends at least this often, in milliseconds, so that it outlives the idle timeout and
-   * NAT mappings. Integer, 0 (never) to 600 000. @defaultValue `3 000`: well below both sides' idle
-   * timeout, and far below the 30 s after which the shortest-lived NATs forget a UDP mapping
+   * A connection sends at least this often, in milliseconds, so that it outlives the idle timeout
+   * and NAT mappings. Integer, 0 (never) to 600 000. @defaultValue `3 000`: well below both sides'
+   * idle timeout, and far below the 30 s after which the shortest-lived NATs forget a UDP mapping
    */
   readonly keepAliveMs?: number
   /** Longest handshake, in milliseconds. Integer, 100 to 60 000. @defaultValue `5 000` */
   readonly handshakeTimeoutMs?: number
   /**
-   * A connection that we dialled and that has no open channel is closed after this time, in milliseconds.
-   * Integer, 0 (never) to 86 400 000. @defaultValue `60 000`
+   * A connection that we dialled and that has no open channel is closed after this time, in
+   * milliseconds. Integer, 0 (never) to 86 400 000. @defaultValue `60 000`
    */
   readonly idleCloseMs?: number
   /** Connections held open, both directions together. Integer, 1 to 100 000. @defaultValue `512` */
@@ -80,19 +85,22 @@ export interface QuicTransportOptions {
   /** How fast to send. @defaultValue `'bbr'`, which keeps its rate on lossy paths */
   readonly congestionControl?: 'bbr' | 'cubic' | 'reno'
   /**
-   * Largest datagram sent, in bytes. Integer, 1 200 to 65 527. @defaultValue `null`: 1 350, and 8 192 to
-   * processes of the same machine
+   * Largest datagram sent, in bytes. Integer, 1 200 to 65 527. @defaultValue `null`: 1 350, and 8
+   * 192 to processes of the same machine
    */
   readonly datagramBytes?: number | null
-  /** File to append TLS secrets to, for dissecting captures; whoever reads it reads the traffic. @defaultValue `null` */
+  /**
+   * File to append TLS secrets to, for dissecting captures; a reader of it can read the traffic.
+   * @defaultValue `null`
+   */
   readonly keyLogFile?: string | null
   /** The application protocol; another name only for tests. @defaultValue `'sqlite-vector/1'` */
   readonly alpn?: string
   /** Called for every attempt that was refused. */
   readonly onRefused?: (attempt: RefusedAttempt) => void
   /**
-   * Called with faults that no call can report: a trust list that cannot be reread or saved, tickets
-   * that cannot be saved. The transport goes on with what it has in memory.
+   * Called with faults that no call can report: a trust list that cannot be reread or saved,
+   * tickets that cannot be saved. The transport goes on with what it has in memory.
    */
   readonly onError?: (error: unknown) => void
   /** Called when a node of a known name shows another certificate than the last time. */

@@ -1,13 +1,15 @@
 /**
  * Spreads what a connection sends over time: a token bucket over the congestion window.
  *
- * The engine knows when each packet should leave, its bindings do not tell; without any spreading, a
- * bottleneck drops several times more packets. So a connection may send at `gain` windows per round
- * trip, in bursts of at least {@link BURST_DATAGRAMS_MIN}. On paths of up to 2 ms there is nothing to
- * spread: timers are coarser than that. Nor within one machine, where a busy process looks like a long path.
+ * The engine knows when each packet should leave, its bindings do not tell; without any spreading,
+ * a bottleneck drops several times more packets. So a connection may send at `gain` windows per
+ * round trip, in bursts of at least {@link BURST_DATAGRAMS_MIN}. On paths of up to 2 ms there is
+ * nothing to spread: timers are coarser than that. Nor within one machine, where a busy process
+ * looks like a long path.
  *
- * A timer or an acknowledgement that comes late must not cost rate: what a connection that waits for it has
- * earned meanwhile is kept up to {@link LATE_MS}. One that was idle starts with an ordinary burst.
+ * A timer or an acknowledgement that comes late must not cost rate: what a connection that waits
+ * for it has earned meanwhile is kept up to {@link LATE_MS}. One that was idle starts with an
+ * ordinary burst.
  *
  * Reference: RFC 9002 §7.7.
  */
@@ -38,7 +40,10 @@ export class QuicPacer {
     this.#sample = sample
   }
 
-  /** How many bytes may leave now; the last packet may overdraw it. `waited`: it had more to say since the last call. */
+  /**
+   * How many bytes may leave now; the last packet may overdraw it. `waited`: it had more to say
+   * since the last call.
+   */
   refill(nowMs: number, waited: boolean): number {
     if (nowMs - this.#sampledMs >= SAMPLE_MS) {
       this.#sampledMs = nowMs

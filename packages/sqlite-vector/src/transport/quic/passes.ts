@@ -1,13 +1,13 @@
 /**
- * When connections are worked on: a pass for what came in, a flush for what is to go out.
+ * Schedules the work on connections: a pass for incoming datagrams, a flush for outgoing ones.
  *
- * A system call for each datagram is what this transport spends most of its time on, so nothing is sent
- * before everybody who may have something to say has said it:
+ * A system call for each datagram is what this transport spends most of its time on, so nothing is
+ * sent before every connection and reader that may add to it has run:
  *   1. all datagrams of one poll are taken in first (`setImmediate` comes after it);
  *   2. a pass then wakes the readers, whose code runs in microtasks, answers included;
- *   3. when no microtask is left, acknowledgements and answers leave together (a tick that is planned
- *      by a microtask comes after all of them).
- * Flushing in step 2 took 2.7 datagrams in each direction for a request of 64 bytes; this takes one.
+ *   3. when no microtask is left, acknowledgements and answers leave together (a tick that is
+ *      planned by a microtask comes after all of them). Flushing in step 2 took 2.7 datagrams in
+ *      each direction for a request of 64 bytes; this takes one.
  */
 import type { QuicPump } from './pump.ts'
 
@@ -17,7 +17,7 @@ export class QuicPasses {
   #passPlanned = false
   #flushPlanned = false
 
-  /** Something came in for this one. */
+  /** A datagram came in for this pump. */
   passSoon(pump: QuicPump): void {
     this.#heard.add(pump)
     if (this.#passPlanned) return
@@ -25,7 +25,7 @@ export class QuicPasses {
     setImmediate(() => this.#pass())
   }
 
-  /** This one has something to send. */
+  /** This pump has something to send. */
   flushSoon(pump: QuicPump): void {
     this.#speaking.add(pump)
     if (this.#flushPlanned) return

@@ -1,14 +1,16 @@
 /**
- * The pool: one connection for a pair of processes, whoever dialled, and not too many in all.
+ * The pool: one connection for a pair of processes, dialled by either, and a bounded number in all.
  *
- * It holds what is open and decides which connection to reuse, which of two to prefer, and which to
- * close. It dials nothing itself (quic/dialler.ts). Rules, the same on both sides so that they agree:
- *   P1  Two processes are the same pair when fingerprints and the names of both processes are equal.
+ * It holds the open connections and decides which connection to reuse, which of two to prefer, and
+ * which to close. It dials nothing itself (quic/dialler.ts). Rules, the same on both sides so that
+ * they agree:
+ *   P1  Two processes are the same pair when fingerprints and the names of both processes are
+ *       equal.
  *   P2  Of two connections of a pair dialled from both sides, the one dialled by the smaller
  *       fingerprint stays; of two dialled from one side, the older.
  *   P3  The other is retired: not handed out any more, and closed by its dialler once no channel is
  *       open on it. Nothing under way is cut off.
- *   P4  Who dialled a connection closes it when it was idle for long.
+ *   P4  The dialler of a connection closes it when it was idle for long.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import { CONNECTIONS_PER_PEER_MAX } from '../../limits.ts'
@@ -23,7 +25,7 @@ export interface PoolCounts {
   readonly active: number
   /** Open connections without. */
   readonly idle: number
-  /** Closed because nobody used them. */
+  /** Closed because they were not used. */
   readonly closedIdle: number
   /** Retired because another connection to the same process was open. */
   readonly collapsed: number
@@ -57,7 +59,7 @@ export class QuicPool {
     }
   }
 
-  /** Why one more connection of this peer is too many; null when it is not. */
+  /** Reason why one more connection of this peer is too many; null when it is not. */
   refusal(fingerprint: string): string | null {
     let ofPeer = 0
     for (const connection of this.#open) {
@@ -74,7 +76,10 @@ export class QuicPool {
     return reason
   }
 
-  /** Makes room for a connection that we want to dial. @throws SqliteVectorError `TRANSPORT_LIMIT_EXCEEDED` */
+  /**
+   * Makes room for a connection that we want to dial.
+   * @throws SqliteVectorError `TRANSPORT_LIMIT_EXCEEDED`
+   */
   makeRoom(): void {
     const { maxConnections } = this.#options
     if (this.#open.size < maxConnections) return
@@ -138,7 +143,7 @@ export class QuicPool {
     this.#planSweep()
   }
 
-  /** Who dialled: 0 the smaller fingerprint, 1 the larger. */
+  /** Rank by dialler: 0 the smaller fingerprint, 1 the larger. */
   #rank(connection: QuicConnection): number {
     const weAreSmaller = this.#options.identity.fingerprint < connection.peer.fingerprint
     return (connection.dialled !== null) === weAreSmaller ? 0 : 1
@@ -172,7 +177,7 @@ export class QuicPool {
       if (connection.retiredFor !== null && idleMs >= SWEEP_MS) {
         this.#closeIdle(connection, CLOSE_CODE.duplicate, connection.retiredFor)
       } else if (idleCloseMs > 0 && idleMs >= idleCloseMs) {
-        this.#closeIdle(connection, CLOSE_CODE.idle, 'nobody used the connection')
+        this.#closeIdle(connection, CLOSE_CODE.idle, 'the connection was not used')
       }
     }
   }

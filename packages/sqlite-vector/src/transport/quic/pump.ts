@@ -1,22 +1,23 @@
 /**
  * Drives one engine connection: datagrams in and out, its timers, keep-alive, pacing, packet size.
  *
- * Knows nothing of peers, streams or frames (quic/connection.ts). Invariant: after every datagram, timer
- * and pass the engine is asked for what to send and when it wants to be woken next.
+ * Knows nothing of peers, streams or frames (quic/connection.ts). Invariant: after every datagram,
+ * timer and pass the engine is asked for what to send and when it wants to be woken next.
  *
- * Packet size: the engine does no path MTU discovery. Datagrams start at the configured size; when a
- * path that took the handshake then swallows everything larger than 1,200 bytes (three timeouts in a
- * row without an answer), they shrink to that, which every QUIC path must carry (RFC 9000 §14). A path
- * that was dead for a moment, or a machine that was busy, looks the same, so the full size is tried again
- * after a second; each time that fails, after twice as long.
+ * Packet size: the engine does no path MTU discovery. Datagrams start at the configured size; when
+ * a path that took the handshake then swallows everything larger than 1,200 bytes (three timeouts
+ * in a row without an answer), they shrink to that, which every QUIC path must carry (RFC 9000
+ * §14). A path that was dead for a moment, or a machine that was busy, looks the same, so the full
+ * size is tried again after a second; each time that fails, after twice as long.
  *
- * Address changes: what was under way to a peer's former address is lost, but the engine keeps a loss
- * detector for each path, and that of the former path waits for an acknowledgement of one of its own
- * packets, which can never come. So when its timer fires, its probe is sent to where the peer is now: the
- * acknowledgement of that one tells the engine that all before it were lost.
+ * Address changes: what was under way to a peer's former address is lost, but the engine keeps a
+ * loss detector for each path, and that of the former path waits for an acknowledgement of one of
+ * its own packets, which can never come. So when its timer fires, its probe is sent to where the
+ * peer is now: the acknowledgement of that one tells the engine that all before it were lost.
  *
- * Loss: when the engine's BBR hears of one, it takes what is under way at that moment for all that the path
- * carries. So where writers wait, the room that an acknowledgement makes is filled before the next one is heard.
+ * Loss: when the engine's BBR hears of one, it takes what is under way at that moment for all that
+ * the path carries. So where writers wait, the room that an acknowledgement makes is filled before
+ * the next one is heard.
  *
  * Reference: RFC 9000 §10 (idle, closing), RFC 9002 §6.2 (timeouts).
  */
@@ -28,7 +29,7 @@ import type { NativeConnection, NativePathStats } from './binding.ts'
 import type { ResolvedQuicOptions } from './options.ts'
 import { QuicPacer } from './pacer.ts'
 
-/** What every QUIC path carries. */
+/** Datagram size that every QUIC path carries. */
 export const DATAGRAM_BYTES_MIN = 1_200
 
 const PACE_MS = 1
@@ -38,7 +39,7 @@ const TIMEOUTS_BEFORE_SHRINKING = 3
 const REGROW_MS = 1_000
 const REGROW_MS_MAX = 60_000
 
-/** What the pump needs of who owns it. */
+/** Services of the owner of a pump. */
 export interface PumpHost {
   readonly options: ResolvedQuicOptions
   /** Memory for one datagram of at most `byteLength`; not used again while it is being sent. */
@@ -46,13 +47,13 @@ export interface PumpHost {
   transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void
   /** Something came in: {@link QuicPump.progress} soon. */
   passSoon(): void
-  /** Whether writers wait until more may be under way. */
+  /** True while writers wait until more may be under way. */
   isBlocked(): boolean
-  /** Between taking in and sending out: what has become possible? */
+  /** Between input and output: does the work that has become possible. */
   progress(): void
   /** The engine has nothing more to say, ever. */
   gone(error: Error | null): void
-  /** Whether somebody still uses the connection. */
+  /** True while the connection is in use. */
   wanted(): boolean
 }
 
@@ -74,7 +75,10 @@ export class QuicPump {
   #cancelTimer: (() => void) | null = null
   #timerAtMs = 0
   #isPacing = false
-  /** After the last flush there was more to say: it waits for time or for acknowledgements, and is not idle. */
+  /**
+   * After the last flush there was more to say: it waits for time or for acknowledgements, and is
+   * not idle.
+   */
   #waited = false
   #isGone = false
   #sentMs: number
@@ -131,7 +135,10 @@ export class QuicPump {
     return this.native.pathStats().find((path) => path.active)
   }
 
-  /** Takes one datagram; its memory is the engine's from now on. What the engine refused it for, or null. */
+  /**
+   * Takes one datagram; its memory is the engine's from now on. Returns the reason why the engine
+   * refused it, or null.
+   */
   receive(datagram: Uint8Array, from: HostPort, to: HostPort): string | null {
     if (this.#isGone) return null
     let refusedFor: string | null = null
@@ -151,7 +158,7 @@ export class QuicPump {
     return refusedFor
   }
 
-  /** Does what has become possible. What there is to say then leaves with the next {@link flush}. */
+  /** Does the work that has become possible. Its output leaves with the next {@link flush}. */
   progress(): void {
     if (!this.#isGone) this.#host.progress()
   }
@@ -172,7 +179,7 @@ export class QuicPump {
     let datagramsLeft = FLUSH_DATAGRAMS_MAX
     while (tokens > 0) {
       if (datagramsLeft === 0) {
-        // What has come in meanwhile is heard first: acknowledgements open the window.
+        // Datagrams that came in meanwhile are read first: acknowledgements open the window.
         this.#host.passSoon()
         break
       }
@@ -249,7 +256,8 @@ export class QuicPump {
     }
     if (delayMs === Number.POSITIVE_INFINITY) return
     const atMs = clock.monotonicMs() + delayMs
-    // An earlier timer looks again when it fires: cheaper than setting a new one after every packet.
+    // An earlier timer looks again when it fires: cheaper than setting a new one after every
+    // packet.
     if (this.#cancelTimer !== null && this.#timerAtMs <= atMs) return
     this.#cancelTimer?.()
     this.#timerAtMs = atMs

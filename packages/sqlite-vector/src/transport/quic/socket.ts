@@ -42,7 +42,7 @@ export class QuicSocket {
     })
     raw.removeAllListeners('error')
     const socket = new QuicSocket(raw, isV6)
-    // What the network says of single datagrams (unreachable, too large) is loss to QUIC.
+    // Errors about single datagrams (unreachable, too large) are loss to QUIC.
     raw.on('error', () => {})
     raw.on('message', (datagram, info) => {
       onDatagram(datagram, { host: info.address, port: info.port }, socket)

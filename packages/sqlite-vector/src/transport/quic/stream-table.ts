@@ -1,11 +1,14 @@
 /**
  * The streams of one connection: opens ours, takes the peer's, and gives each its turn.
  *
- * Not the connection's state (quic/connection.ts) and not the bytes of a stream (quic/stream.ts). Invariants:
- *   T1  A stream of the peer is routed once its first byte, the type, has arrived; an unknown type is reset.
+ * Not the connection's state (quic/connection.ts) and not the bytes of a stream (quic/stream.ts).
+ * Invariants:
+ *   T1  A stream of the peer is routed once its first byte, the type, has arrived; an unknown type
+ *       is reset.
  *   T2  A writer that was not waiting goes ahead of those that are; each turn is of a bounded size
  *       (quic/turns.ts).
- *   T3  A stream counts as open until both of its directions are done, on our side and in the engine.
+ *   T3  A stream counts as open until both of its directions are done, on our side and in the
+ *       engine.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import { CHANNEL_QUANTUM_BYTES } from '../../limits.ts'
@@ -202,8 +205,8 @@ export class StreamTable implements StreamHost {
   // Inside.
 
   /**
-   * Getting a list of streams across the binding costs as much as a small frame. So the likely ones are
-   * asked one by one first: readers that found too little, and the peer's next stream.
+   * Getting a list of streams across the binding costs as much as a small frame. So the likely ones
+   * are asked one by one first: readers that found too little, and the peer's next stream.
    */
   #serveReaders(): void {
     const { native } = this

@@ -1,11 +1,12 @@
 /**
- * One QUIC stream as bytes: ordered writes that wait for credit, reads that take only what is asked for.
+ * One QUIC stream as bytes: ordered writes that wait for credit, reads that take only what is asked
+ * for.
  *
  * Not frames (framing.ts) and not a channel (quic/channel.ts). Invariants:
  *   S1  A write settles once the engine took all its bytes, in the order of the calls; the engine
  *       takes only what the peer's windows and the congestion window allow. That is back-pressure.
- *   S2  Nothing is read out of the engine before somebody asks (but for a few bytes behind it, framing.ts):
- *       an idle reader stalls the writer.
+ *   S2  Nothing is read out of the engine before a reader asks (but for a few bytes behind it,
+ *       framing.ts): an idle reader stalls the writer.
  *   S3  After the first failure both directions are given up and every call rejects with its error.
  *
  * The first byte of every stream says what it carries ({@link STREAM_TYPE}), as HTTP/3 does it
@@ -17,9 +18,9 @@ import { AHEAD_BYTES } from '../framing.ts'
 import type { ByteSource } from '../framing.ts'
 import type { NativeConnection } from './binding.ts'
 
-/** What a stream carries: its first byte. */
+/** Content of a stream, named by its first byte. */
 export const STREAM_TYPE = {
-  /** Unidirectional, one from each side: who we are as a process (quic/connection.ts). */
+  /** Unidirectional, one from each side: the name of the process (quic/connection.ts). */
   control: 0,
   /** Bidirectional: frames both ways until both sides finish. */
   channel: 1,
@@ -31,10 +32,13 @@ export const STREAM_TYPE = {
 export const STREAM_CODE = { aborted: 1, unknownType: 2 } as const
 
 const NOTHING = new Uint8Array()
-/** A small frame is read together with the type of its stream: one call into the engine, and no list of streams. */
+/**
+ * A small frame is read together with the type of its stream: one call into the engine, and no list
+ * of streams.
+ */
 const SCRATCH = new Uint8Array(AHEAD_BYTES)
 
-/** What a stream needs of its connection. */
+/** Services of the stream table that owns a stream. */
 export interface StreamHost {
   readonly native: NativeConnection
   readonly shutdownRead: number
@@ -43,7 +47,10 @@ export interface StreamHost {
   endError(): SqliteVectorError | null
   /** Something may have to be sent. */
   flushSoon(): void
-  /** A stream without waiting writes has one: true when it may go ahead at once, since nobody waits. */
+  /**
+   * A stream without waiting writes has one: true when it may go ahead at once, since no writer
+   * waits.
+   */
   mayWrite(stream: QuicStream): boolean
   /** The stream has writes that wait for credit. */
   block(stream: QuicStream): void
@@ -103,7 +110,7 @@ export class QuicStream implements ByteSource {
     this.#writes.push(write)
     if (this.#writes.length === 1 && this.#host.mayWrite(this)) this.pump(Number.POSITIVE_INFINITY)
     this.#host.flushSoon()
-    // What the engine took at once needs no listener: the usual case.
+    // A write that the engine took at once needs no listener: the usual case.
     if (write.written || signal === undefined) return promise
     return abortable<void>(signal, (taken, refused) => {
       promise.then(taken, refused)
@@ -167,7 +174,10 @@ export class QuicStream implements ByteSource {
     return count === 0 && fin ? -1 : count
   }
 
-  /** The first byte, with what came behind it kept for {@link readInto}; -1 while there is none, or at the end. */
+  /**
+   * The first byte, with what came behind it kept for {@link readInto}; -1 while there is none, or
+   * at the end.
+   */
   readType(): number {
     const count = this.readInto(SCRATCH)
     if (count <= 0) return -1
@@ -189,7 +199,7 @@ export class QuicStream implements ByteSource {
     this.onReadable()
   }
 
-  /** Rejects what waits with `error`; tells the peer nothing. */
+  /** Rejects waiting calls with `error`; tells the peer nothing. */
   fail(error: SqliteVectorError): void {
     if (this.done) return
     this.#failure = error
@@ -235,7 +245,8 @@ export class QuicStream implements ByteSource {
     try {
       const { native } = this.#host
       const taken = native.streamSend(this.id, bytes, fin)
-      // Null means no credit, but also that the engine has forgotten the stream: this call tells by throwing.
+      // Null means no credit, but also that the engine has forgotten the stream: this call tells by
+      // throwing.
       if (taken === null) native.streamCapacity(this.id)
       else this.#host.countSent(taken)
       return taken
@@ -283,12 +294,12 @@ export class QuicStream implements ByteSource {
   }
 }
 
-/** Whether a stream carries bytes both ways (RFC 9000 §2.1). */
+/** True for a stream that carries bytes both ways (RFC 9000 §2.1). */
 export function isBidirectional(streamId: number): boolean {
   return (streamId & 2) === 0
 }
 
-/** What quiche says of a stream that the peer gave up, or that is gone. */
+/** Maps quiche's error on a stream that the peer gave up, or that is gone. */
 function streamError(cause: unknown): SqliteVectorError {
   const text = cause instanceof Error ? cause.message : String(cause)
   const code = /^Stream(?:Reset|Stopped)\((\d+)\)$/.exec(text)?.[1]

@@ -1,5 +1,5 @@
 /**
- * What a QUIC transport has done since it was created: counted, never estimated.
+ * Counters of a QUIC transport since it was created; none is estimated.
  */
 import type { QuicConnection } from './connection.ts'
 import type { DialCounts, QuicDialler } from './dialler.ts'

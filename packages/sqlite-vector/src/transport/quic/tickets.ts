@@ -1,10 +1,11 @@
 /**
- * Session tickets: what lets a dialler resume a session with a peer (and send in the first datagram),
- * and the key with which a listener seals the tickets it hands out.
+ * Session tickets: they let a dialler resume a session with a peer (and send in the first
+ * datagram), and the key with which a listener seals the tickets it hands out.
  *
- * Kept in a folder as `tickets.json`, mode 0600: a ticket is as good as the session's keys. Losing any of
- * it costs one round trip and nothing else, so what cannot be read is started anew. Tickets of peers
- * that are trusted no more are of no use to them: the leaf is judged on resumed connections too.
+ * Kept in a folder as `tickets.json`, mode 0600: a ticket is as good as the session's keys. Losing
+ * any of it costs one round trip and nothing else, so a file that cannot be read is replaced.
+ * Tickets of peers that are trusted no more are of no use to them: the leaf is judged on resumed
+ * connections too.
  *
  * A ticket is bound to the address that was dialled and to the fingerprint that answered there.
  * Reference: RFC 8446 §4.6.1; RFC 9001 §4.5–4.6.
@@ -56,7 +57,10 @@ export class TicketStore {
     this.#sealingKeyMs = clock.nowMs()
   }
 
-  /** The tickets kept in `folder`. @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` when others may read them */
+  /**
+   * The tickets kept in `folder`.
+   * @throws SqliteVectorError `TRANSPORT_IDENTITY_INVALID` when others may read them
+   */
   static open(folder: string, clock: Clock = systemClock): TicketStore {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const store = new TicketStore(join(folder, TICKETS_FILE), clock)
@@ -70,13 +74,15 @@ export class TicketStore {
     return new TicketStore(null, clock)
   }
 
-  /** The key that seals the tickets we hand out, 48 bytes; drawn anew when it is old. */
+  /** The key that seals the tickets we hand out, 48 bytes; replaced when it is old. */
   sealingKey(): Uint8Array {
     if (this.#clock.nowMs() - this.#sealingKeyMs > TICKET_MS_MAX) this.rotate()
     return this.#sealingKey
   }
 
-  /** Makes every ticket that we handed out worthless: after trust in somebody was taken back. */
+  /**
+   * Makes every ticket that we handed out worthless: called after trust in a peer was withdrawn.
+   */
   rotate(): void {
     this.#sealingKey = randomBytes(SEALING_KEY_BYTES)
     this.#sealingKeyMs = this.#clock.nowMs()
@@ -112,7 +118,7 @@ export class TicketStore {
     if (this.#tickets.delete(address)) this.#planSave()
   }
 
-  /** Writes what has changed; the transport calls it when it closes. */
+  /** Writes changes; the transport calls it when it closes. */
   save(): void {
     this.#savePlanned = false
     if (this.#path === null) return
@@ -134,7 +140,8 @@ export class TicketStore {
       try {
         this.save()
       } catch {
-        // A full disk, say: tickets cost a round trip, not a process. Whoever closes us saves again and is told.
+        // A full disk, say: tickets cost a round trip, not a process. The final save reports the
+        // error.
       }
     })
   }
@@ -146,7 +153,7 @@ export class TicketStore {
     try {
       file = JSON.parse(readFileSync(this.#path, 'utf8')) as Partial<TicketFile>
     } catch {
-      // Half a file cannot be (it is renamed into place); whatever it is, new tickets replace it.
+      // Half a file cannot be (it is renamed into place); new tickets replace it.
       return
     }
     const key = Buffer.from(String(file.sealingKey), 'base64')

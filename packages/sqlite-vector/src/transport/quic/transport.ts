@@ -2,7 +2,7 @@
  * The QUIC transport: {@link Transport} over QUIC v1 on UDP, mutually authenticated by TLS 1.3.
  *
  * Ties together identity, trust, tickets, the pool and an endpoint; the protocol machine is the
- * engine's. Nobody is trusted by default, and nothing falls back to another transport.
+ * engine's. No peer is trusted by default, and nothing falls back to another transport.
  *
  * Reference: RFC 9000, 9001, 9002; ALPN RFC 7301.
  */
@@ -77,7 +77,8 @@ export class QuicTransport implements Transport {
     this.#endpoint = new QuicEndpoint(binding, options, this.#events())
     this.#pool = new QuicPool(options)
     this.#dialler = new QuicDialler(options, this.#endpoint, this.#pool, (displaced) => {
-      // The peer took it before it knew of the other one: channels that it has opened on it must be served.
+      // The peer took it before it knew of the other one: channels that it has opened on it must be
+      // served.
       if (this.#displaced.has(displaced)) return
       this.#displaced.add(displaced)
       this.#accepted.push(displaced)
@@ -86,7 +87,9 @@ export class QuicTransport implements Transport {
     this.#stopWatchingIdentity = identity.onChange(() => this.#configs.clear())
   }
 
-  /** @throws SqliteVectorError `TRANSPORT_UNSUPPORTED_PLATFORM`; TypeError, RangeError for options */
+  /**
+   * @throws SqliteVectorError `TRANSPORT_UNSUPPORTED_PLATFORM`; TypeError, RangeError for options
+   */
   static async create(options: QuicTransportOptions): Promise<QuicTransport> {
     const transport = new QuicTransport(resolveQuicOptions(options), loadQuicBinding())
     // Bad key material must fail here, not at the first peer, whose handshake then finds this made.
@@ -116,14 +119,14 @@ export class QuicTransport implements Transport {
     yield* this.#accepted
   }
 
-  /** Sends one message; resolves when somebody at the peer has received it. */
+  /** Sends one message; resolves when the peer has received it with `receive()`. */
   send(address: PeerAddress, message: Uint8Array, options: WaitOptions = {}): Promise<void> {
     return this.sendBatch(address, [message], options)
   }
 
   /**
-   * Sends messages in order over one channel; resolves when somebody at the peer has received all of
-   * them. An error says how many were.
+   * Sends messages in order over one channel; resolves when the peer has received all of
+   * them with `receive()`. An error says how many were.
    */
   async sendBatch(
     address: PeerAddress,
@@ -145,8 +148,9 @@ export class QuicTransport implements Transport {
   }
 
   /**
-   * Does not wait for the peer's word that it takes us, which would be a round trip more: where it does not,
-   * the channel says so. But it does wait for the handshake, so that nobody can replay a message.
+   * Does not wait for the peer's word that it takes us, which would be a round trip more: where it
+   * does not, the channel says so. But it does wait for the handshake, so that a message cannot be
+   * replayed.
    */
   async #openForMessages(address: PeerAddress, options: WaitOptions): Promise<Channel> {
     this.#throwIfClosed()
@@ -188,7 +192,7 @@ export class QuicTransport implements Transport {
     throw new SqliteVectorError('TRANSPORT_CLOSED', 'the transport is closed')
   }
 
-  /** For work inside a pass, where an error would have nobody to go to. */
+  /** Runs work inside a pass, which has no caller to take an error. */
   #orReport(work: () => void): void {
     try {
       work()

@@ -1,13 +1,14 @@
 /**
- * Whose turn it is: streams of one connection that wait to hand bytes to the engine.
+ * Turns among the streams of one connection that wait to hand bytes to the engine.
  *
- * Credit comes in portions, and a stream that sends much takes whatever there is. So a stream waits in line
- * as soon as anybody waits, each turn is of a bounded number of bytes, and:
- *   T1  Who has had a turn and wants more comes after all who wait.
- *   T2  Who was not waiting before comes before those who are, so a small frame passes a large shard. Who
- *       came first that way in one round does not do so in the next: nobody is starved by many small frames.
+ * Credit comes in portions, and a stream that sends much takes whatever there is. So a stream waits
+ * in line as soon as another one waits, each turn is of a bounded number of bytes, and:
+ *   T1  A stream that has had a turn and wants more comes after all that wait.
+ *   T2  A stream that was not waiting comes before those that are, so a small frame passes a large
+ *       shard. It does not do so in the next round: many small frames starve no other stream.
  *
- * As sparse flows are treated by FQ-CoDel (RFC 8290 §4.1). Order only: bytes are quic/stream.ts's business.
+ * As sparse flows are treated by FQ-CoDel (RFC 8290 §4.1). Order only: bytes are quic/stream.ts's
+ * business.
  */
 export class StreamTurns<Stream> {
   /** In the order in which their turns come. */
@@ -36,8 +37,8 @@ export class StreamTurns<Stream> {
   }
 
   /**
-   * Gives each a turn. `take` says whether the stream got anything, and calls {@link wait} when it wants
-   * more; who got nothing keeps its place.
+   * Gives each a turn. `take` says whether the stream got anything, and calls {@link wait} when it
+   * wants more; a stream that got nothing keeps its place.
    */
   round(take: (stream: Stream) => boolean): void {
     const order = new Set([...this.#arrived, ...this.#waiting])
