@@ -111,7 +111,7 @@ test('files of an earlier run are left alone, and the exit code is 1', () => {
   )
 
   expect(status).toBe(1)
-  expect(stderr).toContain('a.db is there already')
+  expect(stderr).toContain('a.db exists')
 })
 
 test('an unknown option is a usage error, exit code 2', async () => {

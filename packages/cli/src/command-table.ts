@@ -1,6 +1,6 @@
 /**
- * Every command there is, in the order of help. One table: main.ts runs them, help.ts and completion.ts describe
- * them, and docs/reference/cli.md is written from it (scripts/cli-reference.ts).
+ * All commands, in the order of help. main.ts runs them, help.ts and completion.ts describe them,
+ * and scripts/cli-reference.ts writes docs/reference/cli.md from this table.
  */
 import type { Command } from './command.ts'
 import { benchCommand } from './commands/bench.ts'

@@ -1,37 +1,38 @@
 /**
- * What a command is: words, arguments and options as data, and a function that does it.
+ * A command: words, arguments and options as data, and a function that runs it.
  *
- * Help, completion and docs/reference/cli.md are made from this data alone (help.ts, completion.ts), so they cannot
- * differ from what is parsed (parse.ts). Commands parse, call the library or a node, and print; they decide
- * nothing. A wrong call is a {@link UsageError} (exit code 2), a failure is any other error (exit code 1).
+ * Help, completion and docs/reference/cli.md are generated from this data alone (help.ts,
+ * completion.ts), so they always match the parser (parse.ts). Commands parse, call the library or a
+ * node, and print. A wrong call is a {@link UsageError} (exit code 2); any other error is a failure
+ * (exit code 1).
  */
 import { existsSync, readFileSync } from 'node:fs'
 import type { Reporter } from './terminal.ts'
 
-/** What a process ends with; docs/reference/cli.md says the same. */
+/** Exit codes, as documented in docs/reference/cli.md. */
 export const EXIT = {
   done: 0,
   failed: 1,
   usage: 2,
-  /** The command did its work and found something that needs a person. */
+  /** The command succeeded and found something that needs attention. */
   found: 3,
   interrupted: 130,
 } as const
 
-/** The command was called wrongly; the message says how. */
+/** A wrong call of a command; the message names the mistake. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
 /** A positional argument. */
 export interface Argument {
-  /** Upper case in help, such as `shard`. */
+  /** Name in lower case; help shows it in upper case. */
   readonly name: string
   readonly summary: string
   readonly optional?: true
-  /** Takes all that follow; only the last one may. */
+  /** Takes all remaining arguments; only the last argument may. */
   readonly many?: true
-  /** What a shell may offer: names of files, or these words. */
+  /** Completions that a shell offers: file names, or these words. */
   readonly choices?: 'file' | readonly string[]
 }
 
@@ -39,20 +40,20 @@ export interface Argument {
 export interface Option {
   readonly name: string
   readonly short?: string
-  /** What the value is called in help; an option without one is a flag. */
+  /** Name of the value in help; an option without one is a flag. */
   readonly value?: string
   readonly many?: true
   readonly summary: string
-  /** Shown in help; the command applies it. */
+  /** Default shown in help; the command applies it. */
   readonly default?: string
-  /** The environment variable that gives the value where the option is not given. */
+  /** Environment variable that is read when the option is absent. */
   readonly environment?: string
   readonly choices?: 'file' | readonly string[]
 }
 
 /**
- * What a command works on: nothing, a database file of this machine, or a node, which is a file or a
- * server (`--url`).
+ * The target of a command: nothing, a database file on this machine, or a node, which is a file or
+ * a server (`--url`).
  */
 export type Target = 'none' | 'file' | 'node'
 
@@ -65,20 +66,23 @@ export interface Command {
   readonly target: Target
   readonly arguments: readonly Argument[]
   readonly options: readonly Option[]
-  /** Options that belong to another table, which another page documents: those of a node. */
+  /** The settings of a node as options; docs/how-to/operations.md documents them. */
   readonly settings?: readonly Option[]
   /** Resolves with the exit code. */
   run(call: Call): Promise<number>
 }
 
-/** One call of a command: what was given, and where answers go. */
+/** One call of a command: its input and its output. */
 export interface Call {
   readonly command: Command
-  /** Aborted by the first Ctrl-C or SIGTERM: stop at the next place from where one can go on. */
+  /**
+   * Aborted by the first Ctrl-C or SIGTERM: the command stops at the next point from which it can
+   * resume.
+   */
   readonly signal: AbortSignal
   /** True with `--json`. */
   readonly json: boolean
-  /** Progress and notes for a person: on stderr, and nowhere with `--json`. */
+  /** Progress and notes on stderr; silent with `--json`. */
   readonly reporter: Reporter
   /** An argument that is not optional. */
   argument(name: string): string
@@ -93,9 +97,9 @@ export interface Call {
   count(name: string, fallback: number): number
   /** A finite number. @throws UsageError */
   number(name: string): number | undefined
-  /** JSON given as text, or in a file as `@FILE`, or on stdin as `-`. @throws UsageError */
+  /** JSON given as text, as `@FILE`, or on stdin as `-`. @throws UsageError */
   jsonValue(name: string): unknown
-  /** One answer: a JSON object with `--json`, otherwise the text. */
+  /** Prints one answer: a JSON object with `--json`, text otherwise. */
   print(value: unknown, text: () => string): void
 }
 
@@ -104,7 +108,7 @@ export const DATABASE_OPTION: Option = {
   name: 'database',
   short: 'd',
   value: 'FILE',
-  summary: 'the database file',
+  summary: 'database file',
   default: 'sqlite-vector.db',
   environment: 'SQLITE_VECTOR_DATABASE',
   choices: 'file',
@@ -115,21 +119,21 @@ export const URL_OPTIONS: readonly Option[] = [
   {
     name: 'url',
     value: 'URL',
-    summary: 'ask the server there instead of opening a file',
+    summary: 'use the server at this URL instead of a file',
     environment: 'SQLITE_VECTOR_URL',
   },
   {
     name: 'key-file',
     value: 'FILE',
-    summary: 'file with the API key of the server; or the key itself in SQLITE_VECTOR_API_KEY',
+    summary: "file with the server's API key; SQLITE_VECTOR_API_KEY can hold the key itself",
     choices: 'file',
   },
 ]
 
 /** `--json` and `--help`, which every command has. */
 export const COMMON_OPTIONS: readonly Option[] = [
-  { name: 'json', summary: 'print JSON: one object, or one per line where there are many' },
-  { name: 'help', short: 'h', summary: 'say what the command does' },
+  { name: 'json', summary: 'print JSON: one object, or one per line for lists' },
+  { name: 'help', short: 'h', summary: 'show this help' },
 ]
 
 /** All options of a command, in the order of help. */
@@ -148,11 +152,11 @@ export function nameOf(command: Command): string {
   return command.words.join(' ')
 }
 
-/** The database of a call, which must be there: commands that only look never make one. */
+/** Path of an existing database: commands that only read never create one. @throws UsageError */
 export function existingDatabase(call: Call): string {
   const path = databaseOf(call)
   if (path !== ':memory:' && existsSync(path)) return path
-  throw new UsageError(`there is no file ${path}; make one with: sqlite-vector init -d ${path}`)
+  throw new UsageError(`${path} does not exist; create it with: sqlite-vector init -d ${path}`)
 }
 
 /** The path of the database of a call. */
@@ -160,12 +164,12 @@ export function databaseOf(call: Call): string {
   return call.text('database') ?? 'sqlite-vector.db'
 }
 
-/** The folder of keys and trust that belongs to a database file. */
+/** Folder of a database's keys and trust list. */
 export function nodeFolder(database: string): string {
   return `${database}-node`
 }
 
-/** The text of a file, or of stdin where it is `-`. @throws UsageError */
+/** Reads a text file; `-` reads stdin. @throws UsageError */
 export function readText(path: string): string {
   try {
     return readFileSync(path === '-' ? 0 : path, 'utf8')
@@ -174,7 +178,7 @@ export function readText(path: string): string {
   }
 }
 
-/** The value when it is one of these. @throws UsageError */
+/** Returns the value if it is one of `words`. @throws UsageError */
 export function oneOfWords<Word extends string>(
   what: string,
   given: string,
@@ -185,7 +189,7 @@ export function oneOfWords<Word extends string>(
   throw new UsageError(`${what} takes ${words.join(', ')}; got ${given}`)
 }
 
-/** `notes.db` is called notes, unless it is told otherwise. */
+/** Default node name of a database file: `notes.db` gives `notes`. */
 export function nameOfFile(path: string): string {
   const name = (path.split(/[/\\]/).at(-1) ?? '').replace(/\.[^.]*$/, '')
   return name === '' ? 'node' : name

@@ -1,15 +1,16 @@
 /**
- * Completion scripts for shells, made from the command table: words, options and fixed choices.
+ * Completion scripts for shells, generated from the command table: words, options and fixed
+ * choices.
  *
- * Pure: from data to text. Names inside a database (shards, ids) are not completed: that would open the file
- * at every key press.
+ * Pure: from data to text. Names inside a database (shards, ids) are not completed: that would open
+ * the file at every key press.
  */
 import { type Command, type Option, optionsOf } from './command.ts'
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof SHELLS)[number]
 
-/** The script for a shell; `source` it. */
+/** Generates the script for a shell. */
 export function completionScript(shell: Shell, commands: readonly Command[]): string {
   if (shell === 'fish') return fish(commands)
   // zsh runs completions of bash through its own emulation.

@@ -1,5 +1,5 @@
 /**
- * What `--help` prints and what docs/reference/cli.md says, both made from the command table.
+ * Renders the command table as help texts and as docs/reference/cli.md.
  *
  * Pure: from data to text.
  */
@@ -15,8 +15,8 @@ export function overview(commands: readonly Command[]): string {
     '',
     ...commands.map((command) => `  ${nameOf(command).padEnd(width)}  ${command.summary}`),
     '',
-    `${PROGRAM} COMMAND --help says more about one. --version prints the version.`,
-    'Exit codes: 0 done, 1 failed, 2 called wrongly, 3 done and something needs a person, 130 interrupted.',
+    `${PROGRAM} COMMAND --help describes a command. --version prints the version.`,
+    'Exit codes: 0 success, 1 failure, 2 wrong usage, 3 success with findings, 130 interrupted.',
     '',
   ].join('\n')
 }
@@ -83,7 +83,7 @@ function markdownSection(command: Command): string {
     ...(command.settings === undefined
       ? []
       : [
-          'Also takes every setting of a node as an option: see [operations](../how-to/operations.md#configuration).',
+          'Every setting of a node is also an option: see [operations](../how-to/operations.md#configuration).',
           '',
         ]),
   ].join('\n')

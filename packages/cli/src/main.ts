@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
- * The `sqlite-vector` command: picks a command, parses its options, runs it, sets the exit code.
+ * The `sqlite-vector` program: selects a command, parses its options, runs it, sets the exit code.
  *
- * The first Ctrl-C (or SIGTERM) asks the command to stop at a place from where one can go on; the second ends the
- * process at once. Exit codes are those of {@link EXIT}. What a command does is in commands/.
+ * The first Ctrl-C (or SIGTERM) asks the command to stop at a point from which it can resume; the
+ * second ends the process at once. Exit codes are those of {@link EXIT}. Commands are in commands/.
  */
 import { createRequire } from 'node:module'
 import { MessageChannel } from 'node:worker_threads'
@@ -40,10 +40,10 @@ async function main(words: readonly string[]): Promise<number> {
 }
 
 function unknownText(word: string, nearest: string | null): string {
-  return `there is no command ${word}${nearest === null ? '' : `; did you mean ${nearest}?`}`
+  return `unknown command ${word}${nearest === null ? '' : `; did you mean ${nearest}?`}`
 }
 
-/** The compiler holds that every case was handled. */
+/** The compiler checks that every case is handled. */
 function unreachable(value: never): never {
   throw new Error(`unexpected ${JSON.stringify(value)}`)
 }
@@ -66,7 +66,7 @@ async function runCommand(command: Command, words: readonly string[]): Promise<n
   }
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
-  // Timers of the library never keep a process alive; a command that waits for something has to.
+  // The library's timers never keep a process alive, so a waiting command must.
   const alive = new MessageChannel()
   alive.port1.on('message', () => undefined)
   const isJson = words.includes('--json')
@@ -75,7 +75,7 @@ async function runCommand(command: Command, words: readonly string[]): Promise<n
     return await command.run(call)
   } catch (error) {
     if (interrupt.signal.aborted) {
-      process.stderr.write('interrupted; what was committed stays\n')
+      process.stderr.write('interrupted; committed records are kept\n')
       return EXIT.interrupted
     }
     return failed(command, error, isJson)
@@ -92,7 +92,7 @@ function failed(command: Command, error: unknown, isJson: boolean): number {
   if (isJson) {
     process.stderr.write(`${JSON.stringify({ error: describedAsJson(error, isUsage) })}\n`)
   } else if (isUsage) {
-    const help = `${usageOf(command)}\nsqlite-vector ${nameOf(command)} --help says more`
+    const help = `${usageOf(command)}\nsqlite-vector ${nameOf(command)} --help describes it`
     process.stderr.write(`${error.message}\n\nusage: ${help}\n`)
   } else {
     process.stderr.write(`${describe(error)}\n`)
@@ -109,7 +109,7 @@ function describedAsJson(error: unknown, isUsage: boolean): object {
   return { code: isUsage ? 'USAGE' : 'FAILED', message }
 }
 
-/** An operating error is said with its code and hint; a bug keeps its stack. */
+/** Formats an operating error with its code and hint, and a bug with its stack. */
 function describe(error: unknown): string {
   if (isCoded(error))
     return `${error.code}: ${error.message}${error.hint === undefined ? '' : `\n${error.hint}`}`
@@ -132,7 +132,7 @@ function isCoded(error: unknown): error is Coded {
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // The reader of a pipe has seen enough, as in `export | head`.
+  // The reader of the pipe has closed it, as in `export | head`.
   if (error.code !== 'EPIPE') throw error
   process.exit(EXIT.done)
 })

@@ -1,8 +1,8 @@
 /**
- * From the words of a command line to a {@link Call}: which command, which values. Reads the environment for
- * options that name a variable.
+ * Turns the words of a command line into a {@link Call}. Reads the environment for options that
+ * name a variable.
  *
- * Not here: what is printed about a wrong call (main.ts), and what values mean (the commands).
+ * Not here: messages about a wrong call (main.ts) and the meaning of values (the commands).
  */
 import { parseArgs } from 'node:util'
 import {
@@ -18,10 +18,10 @@ import { quietReporterFor, silentReporter } from './terminal.ts'
 
 type Values = Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>
 
-/** What the words before the arguments say. */
+/** The command that the first words select. */
 export type Choice =
   | { readonly type: 'command'; readonly command: Command; readonly rest: readonly string[] }
-  /** A noun whose verb is missing or unknown; `commands` are those it has. */
+  /** A noun with a missing or unknown verb; `commands` are the noun's. */
   | {
       readonly type: 'noun'
       readonly words: readonly string[]
@@ -29,7 +29,7 @@ export type Choice =
     }
   | { readonly type: 'unknown'; readonly word: string; readonly nearest: string | null }
 
-/** Picks the command with the most leading words in common. */
+/** Selects the command with the most leading words in common. */
 export function chooseCommand(commands: readonly Command[], words: readonly string[]): Choice {
   const [first = '', second] = words
   const ofNoun = commands.filter((command) => command.words[0] === first)
@@ -44,7 +44,7 @@ export function chooseCommand(commands: readonly Command[], words: readonly stri
   return { type: 'noun', words: [first], commands: ofNoun }
 }
 
-/** The call that the rest of the words make. @throws UsageError */
+/** Parses the remaining words into a call. @throws UsageError */
 export function parseCall(
   command: Command,
   words: readonly string[],
@@ -115,7 +115,7 @@ function parsed(
   }
 }
 
-/** An unknown option is answered with the one that was probably meant. */
+/** Adds the nearest known option to the message about an unknown one. */
 function withNearest(message: string, options: readonly Option[]): string {
   const unknown = /^Unknown option '--([^']+)'/.exec(message)?.[1]
   if (unknown === undefined) return message
@@ -123,7 +123,7 @@ function withNearest(message: string, options: readonly Option[]): string {
     unknown,
     options.map(({ name }) => name),
   )
-  return `there is no option --${unknown}${nearest === null ? '' : `; did you mean --${nearest}?`}`
+  return `unknown option --${unknown}${nearest === null ? '' : `; did you mean --${nearest}?`}`
 }
 
 function checkArguments(command: Command, positionals: readonly string[]): void {

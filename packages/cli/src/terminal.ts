@@ -1,22 +1,22 @@
 /**
- * What commands print: headings, lines, progress and tables, for a terminal, a pipe or nobody.
+ * Output of commands: headings, lines, progress and tables, for a terminal or a pipe.
  *
- * On a terminal progress is a bar that redraws itself, with rate and time left; in a pipe it is a plain line at
- * each quarter, or nothing ({@link quietReporterFor}); with `--json` nothing is printed here, because the JSON on
- * stdout is the output.
+ * On a terminal, progress is a bar that redraws itself, with rate and time left. In a pipe it is a
+ * line at each quarter, or nothing ({@link quietReporterFor}). With `--json` nothing is printed
+ * here: the JSON on stdout is the output.
  */
 
-/** Where a command reports to. */
+/** Receives the reports of a command. */
 export interface Reporter {
   heading(text: string): void
   line(text: string): void
-  /** `done` of `total` (null: nobody knows); call it as often as there is news. */
+  /** Reports `done` of `total` (null: unknown). May be called for every record. */
   progress(label: string, done: number, total: number | null): void
-  /** Rows of equal length, the first being titles; numbers are set to the right. */
+  /** Prints rows of equal length, the first being titles; numbers are right-aligned. */
   table(rows: readonly (readonly string[])[]): void
 }
 
-/** What a reporter writes to; `process.stdout` is one. */
+/** Output stream of a reporter, such as `process.stdout`. */
 export interface Output {
   readonly isTTY?: boolean
   readonly columns?: number
@@ -46,13 +46,16 @@ export function reporterFor(output: Output): Reporter {
   }
 }
 
-/** The same, but progress shows on a terminal only: for commands whose stderr may be somebody's log. */
+/** The same without progress in pipes, for commands whose stderr may be a log. */
 export function quietReporterFor(output: Output): Reporter {
   const reporter = reporterFor(output)
   return output.isTTY === true ? reporter : { ...reporter, progress: () => undefined }
 }
 
-/** Two spaces before each row and between columns; a column of numbers is set to the right. */
+/**
+ * Formats rows with two spaces before each and between columns; columns of numbers are
+ * right-aligned.
+ */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const columns = rows[0]?.length ?? 0
   const widths = Array.from({ length: columns }, (_, column) =>
@@ -92,7 +95,7 @@ export function formatBytes(bytes: number): string {
   return `${(bytes / 1_048_576).toFixed(2)} MiB`
 }
 
-/** Redraws of a bar in a second, at most: more would only cost time. */
+/** Most redraws of a bar per second. */
 const REDRAWS_PER_SECOND = 20
 
 function barDrawer(output: Output): Reporter['progress'] {
@@ -106,7 +109,7 @@ function barDrawer(output: Output): Reporter['progress'] {
     bar.drawnMs = nowMs
     const pace = paceOf(done, total, nowMs - bar.atMs)
     const text = `  ${label} ${cellsOf(done, total)}${pace}`
-    // Longer than the terminal is wide would wrap, and a wrapped bar cannot redraw itself.
+    // A line wider than the terminal would wrap, and a wrapped bar cannot redraw itself.
     output.write(`\r\u001b[2K${text.slice(0, (output.columns ?? 80) - 1)}${isLast ? '\n' : ''}`)
     if (isLast) started.delete(label)
   }
@@ -119,7 +122,7 @@ function cellsOf(done: number, total: number | null): string {
   return `${bar} ${formatCount(done)} of ${formatCount(total)}`
 }
 
-/** `, 14,000/s, 12 s left`; nothing before a second has shown how fast it goes. */
+/** `, 14,000/s, 12 s left`; empty during the first second. */
 export function paceOf(done: number, total: number | null, elapsedMs: number): string {
   if (elapsedMs < 1_000 || done === 0) return ''
   const perSecond = done / (elapsedMs / 1_000)

@@ -101,7 +101,7 @@ test('a bad record is named, those before it stay, and --skip goes on after it',
 
   expect(failed.status).toBe(1)
   expect(failed.stderr).toContain('INPUT_INVALID: line 7 (id "r6")')
-  expect(failed.stderr).toContain('go on with --skip 6')
+  expect(failed.stderr).toContain('resume with --skip 6')
   expect(counted).toBe('6\n')
   expect(JSON.parse(rest.stdout)).toMatchObject({ imported: 3, skipped: 7 })
   expect(again.stderr).toContain('line 1 (id "r0")')

@@ -87,7 +87,7 @@ test('shards, stats, verify, quarantine and snapshots', () => {
   expect(JSON.parse(remote('stats', '--json').stdout)).toMatchObject({
     shards: [{ shardId: 'more' }, { shardId: 'notes' }],
   })
-  expect(remote('verify', 'more').stdout).toContain('as kept')
+  expect(remote('verify', 'more').stdout).toContain('counts correct')
   for (const more of [[], ['--payloads']]) {
     const refused = remote('verify', 'more', '--peer', 'nobody', ...more)
     expect(refused.stderr).toContain('HTTP_PEER_UNKNOWN')

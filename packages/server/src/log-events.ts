@@ -1,19 +1,19 @@
 /**
- * Which events of store and sync are worth a line in the log, and how important each is.
+ * Decides which events of the store and of sync are logged, and at which level.
  */
 import type { StoreEvent } from '@agentic-flow/sqlite-vector'
 import type { SyncEvent } from '@agentic-flow/sqlite-vector/sync'
 import type { LogLevel } from './config/types.ts'
 import type { Log } from './log.ts'
 
-/** Of the store everything is: it did something that nobody asked for. */
+/** Every store event is logged: the store acted without being asked. */
 const STORE: Readonly<Partial<Record<StoreEvent['type'], LogLevel>>> = {
-  // Sync tells of it, too.
+  // Sync reports it as well.
   'clock-skew': 'debug',
   'strategy-failed': 'error',
 }
 
-/** What happens with every commit is metrics' business. */
+/** Events of every commit are left to the metrics. */
 const SYNC: Readonly<Partial<Record<SyncEvent['type'], LogLevel>>> = {
   'session-ended': 'debug',
   'peer-refused': 'warn',

@@ -1,11 +1,11 @@
 /**
  * Log lines: one JSON object each, with a level, the time, an event's name and its fields.
  *
- * Not here: what is worth a line. No secret is ever a field: callers log names and codes.
+ * Not here: the choice of events (log-events.ts). Callers log names and codes, never secrets.
  */
 import type { LogLevel } from './config/types.ts'
 
-/** Says that something happened. */
+/** Writes one line. */
 export type Log = (
   level: LogLevel,
   event: string,
@@ -14,7 +14,7 @@ export type Log = (
 
 const ORDER: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
 
-/** A log that drops what is less important than `least`. */
+/** A log that drops lines below the level `least`. */
 export function jsonLog(least: LogLevel, write: (line: string) => void): Log {
   return (level, event, fields = {}) => {
     if (ORDER.indexOf(level) < ORDER.indexOf(least)) return

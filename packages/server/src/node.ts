@@ -1,10 +1,12 @@
 /**
  * One node as a process: its file, its sync with peers, its HTTP API, from start to end.
  *
- * Not here: the configuration (config/), what the API does (http/), what is counted (metrics/), signals (serve.ts).
+ * Not here: the configuration (config/), the API (http/), the metrics (metrics/), signals
+ * (serve.ts).
  *
- * Invariants: `startNode` resolves with a node that is ready, or leaves nothing open; `close` first refuses what is
- * new, then waits for what is under way as long as the grace period says, then ends sync and file, in this order.
+ * Invariants: `startNode` resolves with a node that is ready, or leaves nothing open; `close`
+ * refuses new requests, waits up to the grace period for those under way, then closes sync and file
+ * in this order.
  */
 import { mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -31,7 +33,7 @@ import { logStoreEvent, logSyncEvent } from './log-events.ts'
 import { Metrics } from './metrics/metrics.ts'
 import { observed } from './observed.ts'
 
-/** How a node ended. */
+/** The result of ending a node. */
 export interface Ended {
   /** False when requests were cut off because the grace period was over. */
   readonly graceful: boolean
@@ -40,11 +42,11 @@ export interface Ended {
 /** A node that serves. */
 export interface RunningNode {
   readonly nodeId: string
-  /** What peers pin. */
+  /** Fingerprint of the certificate that peers pin. */
   readonly fingerprint: string
-  /** Where the API answers, with the port really bound: `http://127.0.0.1:8080`. */
+  /** Base URL of the API with the port that was bound: `http://127.0.0.1:8080`. */
   readonly url: string
-  /** Where peers connect to, with the port really bound; null when the node only dials. */
+  /** Address that peers connect to, with the port that was bound; null when the node only dials. */
   readonly syncAddress: string | null
   readonly db: SQLiteVectorDB
   readonly coordinator: ShardCoordinator
@@ -60,7 +62,8 @@ export interface NodeSurroundings {
 
 /**
  * Starts a node and resolves when it is ready.
- * @throws SqliteVectorError `STORE_…` for the file, `TRANSPORT_ADDRESS_IN_USE` and others for the sync listener
+ * @throws SqliteVectorError `STORE_…` for the file, `TRANSPORT_ADDRESS_IN_USE` and others for the
+ *   sync listener
  */
 export async function startNode(
   config: NodeConfig,
@@ -87,7 +90,7 @@ class Node implements RunningNode {
   readonly #log: Log
   readonly #metrics = new Metrics(serverVersion())
   readonly #stopping = new AbortController()
-  /** Shards that were seen: a new one is to be kept in sync. */
+  /** Shards seen so far; a new one starts syncing. */
   readonly #known = new Set<string>()
   #state: NodeState = 'starting'
   #db: SQLiteVectorDB | null = null
@@ -212,14 +215,14 @@ class Node implements RunningNode {
     this.#metrics.sync.onEvent(event)
     logSyncEvent(this.#log, event)
     if (event.type !== 'change' || this.#known.has(event.shardId)) return
-    // A shard that a peer brought, or that another process made, is kept in sync like the others.
+    // A shard created by a peer or by another process is synced like the others.
     this.#known.add(event.shardId)
     if (this.#state === 'ready') setImmediate(() => this.#keepInSync())
   }
 
   /**
-   * A peer that does not trust us yet refuses for good as far as sync can tell; here somebody may pin us while both
-   * nodes run, so what has failed is begun anew from time to time.
+   * Sync gives up on a peer that refuses this node. An operator may pin this node's certificate
+   * later, while both nodes run, so failed syncs are started again at intervals.
    */
   async #retry(): Promise<void> {
     const { signal } = this.#stopping
@@ -230,20 +233,23 @@ class Node implements RunningNode {
     }
   }
 
-  /** Our own writes are shown under our name in conflicts, as peers' are under theirs. */
+  /**
+   * Records this node's name for its own writes, so that conflicts show it as they show peers'
+   * names.
+   */
   #signWrites(): void {
     if (this.#state === 'stopping' || this.#db === null) return
     const { replica } = this.#db
     replica.nameActor(replica.identity().actor, this.nodeId)
   }
 
-  /** Begins to sync what is not synced yet. */
+  /** Starts syncing every pair of shard and peer that is not synced yet. */
   #keepInSync(): void {
     if (this.#state !== 'ready') return
     try {
       this.coordinator.startAutoSyncAll()
     } catch (error) {
-      // A file that is busy now is not when it is tried again.
+      // A busy file is tried again at the next interval.
       if (!(error instanceof SqliteVectorError)) throw error
       this.#log('warn', 'sync-not-begun', { error })
     }
@@ -274,10 +280,13 @@ function ensureShard(db: SQLiteVectorDB, shard: NodeConfig['shards'][number]): v
   if (conflictStrategy !== null) db.setConflictStrategy(shardId, conflictStrategy)
 }
 
-/** How often connections that have become idle are closed while a node ends, in milliseconds. */
+/** Interval at which idle connections are closed while a node ends, in milliseconds. */
 const IDLE_CHECK_MS = 20
 
-/** Waits for requests under way, `graceMs` at most; then cuts them off. True when none was. */
+/**
+ * Waits up to `graceMs` for requests under way, then cuts them off. Returns true when none was cut
+ * off.
+ */
 async function endWithin(
   app: FastifyInstance,
   sockets: Sockets,
@@ -288,7 +297,7 @@ async function endWithin(
   let graceful = false
   while (!graceful && performance.now() - startMs < graceMs) {
     graceful = await Promise.race([closing, delay(IDLE_CHECK_MS, false)])
-    // A connection that answered its last request would wait for another one.
+    // A connection whose last request was answered would stay open for the next one.
     sockets.closeUnused()
   }
   if (!graceful) app.server.closeAllConnections()
@@ -296,7 +305,7 @@ async function endWithin(
   return graceful
 }
 
-/** Says it as for the address of sync. */
+/** Throws the same code as for a sync address that is in use. */
 function addressTaken(cause: unknown): never {
   if (!(cause instanceof Error) || !('code' in cause) || cause.code !== 'EADDRINUSE') throw cause
   const message = `another process listens at http.listen: ${cause.message}`

@@ -1,7 +1,7 @@
 /**
- * A database as sync sees it, with the time of each applied batch told to somebody, and a span of it.
+ * Wraps the database that sync uses: each applied batch is timed and gets a span.
  *
- * Everything else passes through unchanged, whatever the library adds.
+ * Every other member passes through unchanged.
  */
 import { performance } from 'node:perf_hooks'
 import type { SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
@@ -24,7 +24,9 @@ export function observed(
   return passing(db, { replica: timed })
 }
 
-/** `target` with some members replaced; methods keep their own `this`, which private fields need. */
+/**
+ * `target` with some members replaced; methods keep their own `this`, which private fields need.
+ */
 function passing<T extends object>(target: T, instead: Partial<T>): T {
   const bound = new Map<string | symbol, unknown>()
   return new Proxy(target, {

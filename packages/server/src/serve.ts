@@ -1,15 +1,15 @@
 /**
- * Runs a node until a signal ends it: what `sqlite-vector serve` does.
+ * Runs a node until a signal ends it; `sqlite-vector serve` calls this.
  *
- * Not here: the node (node.ts). The first SIGTERM or SIGINT ends it in order; a second one ends the process at
- * once, as a kill would, which loses nothing that was acknowledged.
+ * Not here: the node (node.ts). The first SIGTERM or SIGINT ends it in order. A second one ends the
+ * process at once, like a kill; acknowledged writes survive both.
  */
 import { type ConfigSources, resolveConfig } from './config/resolve.ts'
 import { jsonLog } from './log.ts'
 import { type RunningNode, startNode } from './node.ts'
 
 export interface ServeOptions extends ConfigSources {
-  /** Takes log lines. @defaultValue stderr */
+  /** Receives log lines. @defaultValue stderr */
   readonly write?: (line: string) => void
   /** Called when the node is ready. */
   readonly onReady?: (node: RunningNode) => void

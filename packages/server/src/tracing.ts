@@ -1,8 +1,9 @@
 /**
- * Spans for whoever traces: one for each request and one for each batch of a peer, through the API of OpenTelemetry.
+ * Spans of requests and of applied batches, through the OpenTelemetry API.
  *
- * Not here: an SDK. Without one that the process registers itself (`node --import …`), all of this does nothing.
- * Names follow the semantic conventions for HTTP servers; no attribute is anything that a caller sent.
+ * Not here: an SDK. Without an SDK that the process registers itself (`node --import …`), spans
+ * cost and do nothing. Names follow the semantic conventions for HTTP servers; no attribute holds a
+ * value that a caller sent.
  */
 import {
   context,
@@ -17,7 +18,7 @@ const tracer = trace.getTracer('@agentic-flow/sqlite-vector-server')
 
 export interface TracedRequest {
   readonly method: string
-  /** The route, never the path. */
+  /** The route's pattern, never the requested path. */
   readonly route: string
   readonly headers: Readonly<Record<string, unknown>>
 }
@@ -42,7 +43,7 @@ export function tracedRequest<T>(
   })
 }
 
-/** Runs the applying of a batch inside a span. */
+/** Applies a batch inside a span. */
 export function tracedApply<T>(shardId: string, changes: number, run: () => T): T {
   const attributes = { 'sqlite_vector.shard': shardId, 'sqlite_vector.changes': changes }
   return tracer.startActiveSpan('apply batch', { attributes }, (span) => {

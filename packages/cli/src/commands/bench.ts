@@ -1,8 +1,9 @@
 /**
- * `sqlite-vector bench`: what this machine does with a shard like yours: inserts, reopening, searches with their recall.
+ * `sqlite-vector bench`: measures inserts, reopening, and searches with their recall on this
+ * machine.
  *
- * Vectors are seeded noise around centres, so figures compare between machines and releases, not with your data. The
- * project's own benchmarks are in benchmarks/.
+ * Vectors are seeded noise around centres, so figures compare between machines and releases, not
+ * with your data. The project's own benchmarks are in benchmarks/.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,13 +21,13 @@ export const benchCommand: Command = {
   words: ['bench'],
   summary: 'Measure inserts, reopening and searches on this machine, in a temporary file.',
   details:
-    'Takes as many records as --records says, of seeded noise. Speed is printed with the recall@10 that it was had at. Other work on the machine shows in the figures.',
+    'Uses --records records of seeded noise. Speed is printed with the recall@10 it was reached at. Other load on the machine affects the figures.',
   target: 'none',
   arguments: [],
   options: [
-    { name: 'records', value: 'COUNT', summary: 'how many', default: '20000' },
+    { name: 'records', value: 'COUNT', summary: 'number of records', default: '20000' },
     { name: 'dimension', value: 'COUNT', summary: 'components of a vector', default: '384' },
-    { name: 'seed', value: 'NUMBER', summary: 'of the noise', default: '1' },
+    { name: 'seed', value: 'NUMBER', summary: 'seed of the noise', default: '1' },
   ],
   run: bench,
 }

@@ -1,7 +1,7 @@
 /**
- * `sqlite-vector cluster` and `grant`: who belongs together, and which peer may do what.
+ * `sqlite-vector cluster` and `grant`: membership and permissions.
  *
- * All work on the folder `<database>-node/`; a running node takes changes up by itself.
+ * All commands work on the folder `<database>-node/`; a running node picks up changes.
  */
 import {
   type Call,
@@ -21,17 +21,17 @@ const ACCESSES = ['read', 'write', 'none'] as const
 const HOURS = {
   name: 'hours',
   value: 'COUNT',
-  summary: 'how long the token is good for',
+  summary: 'validity of the token, in hours',
   default: '24',
 }
 
 export const clusterInitCommand: Command = {
   words: ['cluster', 'init'],
-  summary: 'Make a cluster: an authority beside this node, and a token for the first that joins.',
+  summary: 'Create a cluster with this node as its authority, and print a token for one more node.',
   details:
-    'Makes the database, too, when it is missing. The authority answers those who join while this node runs (`serve`). A token works once; `cluster token` makes more.',
+    'Creates the database when it is missing. Nodes can join while this node runs (`serve`). A token works once; `cluster token` makes more.',
   target: 'file',
-  arguments: [{ name: 'name', summary: 'what people call the cluster', optional: true }],
+  arguments: [{ name: 'name', summary: 'name of the cluster', optional: true }],
   options: [
     {
       name: 'node',
@@ -61,7 +61,7 @@ export const clusterInitCommand: Command = {
 
 export const clusterTokenCommand: Command = {
   words: ['cluster', 'token'],
-  summary: 'Make a token with which one more node may join.',
+  summary: 'Print a token with which one more node can join.',
   target: 'file',
   arguments: [],
   options: [HOURS],
@@ -78,12 +78,12 @@ export const clusterTokenCommand: Command = {
 
 export const clusterJoinCommand: Command = {
   words: ['cluster', 'join'],
-  summary: 'Join the cluster that gave out a token, and remember its first node as a peer.',
+  summary: 'Join the cluster that issued a token, and register its first node as a peer.',
   details:
-    'Makes the database when it is missing. The key of this node does not leave it. A token on the command line can be read by others on this machine: @FILE or - keeps it to yourself.',
+    'Creates the database when it is missing. The private key never leaves this node. Other users of this machine can read a token on the command line; @FILE or - avoids that.',
   target: 'file',
   arguments: [
-    { name: 'address', summary: 'where the node that made the cluster listens for sync' },
+    { name: 'address', summary: 'sync address of the node that created the cluster' },
     { name: 'token', summary: 'as `cluster init` printed it; @FILE reads a file, - stdin' },
   ],
   options: [
@@ -125,7 +125,7 @@ export const clusterJoinCommand: Command = {
 
 export const clusterListCommand: Command = {
   words: ['cluster', 'list'],
-  summary: 'List the nodes that joined; on the node that made the cluster.',
+  summary: 'List the nodes of the cluster. Run it on the node that created the cluster.',
   target: 'file',
   arguments: [],
   options: [],
@@ -150,9 +150,9 @@ export const clusterListCommand: Command = {
 
 export const clusterRevokeCommand: Command = {
   words: ['cluster', 'revoke'],
-  summary: 'Take a node out of the cluster; on the node that made it.',
+  summary: "Revoke a node's membership. Run it on the node that created the cluster.",
   details:
-    'This node refuses it at once, the others within a minute of reaching this one. What it has, it keeps. Its name stays taken.',
+    'This node refuses it at once, the others within a minute of reaching this one. The revoked node keeps its copies. Its name stays reserved.',
   target: 'file',
   arguments: [{ name: 'node', summary: 'its name, as `cluster list` prints it' }],
   options: [],
@@ -169,17 +169,16 @@ export const clusterRevokeCommand: Command = {
 
 export const grantCommand: Command = {
   words: ['grant'],
-  summary:
-    'Let a peer read or write the shards of a pattern, or nothing; without arguments, list the grants.',
+  summary: 'Grant a peer access to the shards of a pattern; without arguments, list the grants.',
   details:
-    'As soon as one grant names a peer, it may only what is granted; the newest that matches holds. * as the peer stands for all that no other grant names. Holds from the next batch on, also while a node runs.',
+    'A peer named by any grant has only the access granted; the newest matching grant applies. * as the peer means every peer that no other grant names. Grants are kept by this node, for this node. They apply from the next batch on, also in a running node.',
   target: 'file',
   arguments: [
     { name: 'peer', summary: 'name or fingerprint of the peer, or *', optional: true },
     { name: 'shards', summary: 'a shard, or a pattern with *', optional: true },
-    { name: 'access', summary: 'what it may', choices: ACCESSES, optional: true },
+    { name: 'access', summary: 'access of the peer', choices: ACCESSES, optional: true },
   ],
-  options: [{ name: 'remove', summary: 'take the grant for this peer and pattern out' }],
+  options: [{ name: 'remove', summary: 'remove the grant of this peer and pattern' }],
   run: grant,
 }
 
@@ -191,7 +190,7 @@ async function grant(call: Call): Promise<number> {
     const grants = permissions.list()
     call.print({ grants }, () =>
       grants.length === 0
-        ? 'no grants: every trusted peer may write everywhere'
+        ? 'no grants: every trusted peer may read and write every shard'
         : formatTable([
             ['peer', 'shards', 'access'],
             ...grants.map((one) => [one.peer, one.shards, one.access]),
@@ -202,7 +201,7 @@ async function grant(call: Call): Promise<number> {
   if (shards === undefined) throw new UsageError('SHARDS is missing')
   if (call.flag('remove')) {
     const removed = permissions.remove(peer, shards)
-    call.print({ peer, shards, removed }, () => (removed ? 'removed' : 'there is no such grant'))
+    call.print({ peer, shards, removed }, () => (removed ? 'removed' : 'no such grant'))
     return removed ? EXIT.done : EXIT.failed
   }
   if (access === undefined) throw new UsageError('ACCESS is missing: read, write or none')
@@ -224,7 +223,10 @@ async function makeDatabase(path: string): Promise<void> {
   using _ = await createVectorDB({ path })
 }
 
-/** Remembers the first node of the cluster, and takes the shards that were named; how many records of each. */
+/**
+ * Registers the first node of the cluster and syncs the named shards; returns the records applied
+ * for each.
+ */
 async function meetPeer(
   call: Call,
   path: string,

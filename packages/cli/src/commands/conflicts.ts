@@ -1,5 +1,5 @@
 /**
- * `sqlite-vector conflicts`: records that nodes wrote while apart: list, show, resolve, take back.
+ * `sqlite-vector conflicts`: lists, shows, resolves and restores records with concurrent writes.
  */
 import { writeFileSync } from 'node:fs'
 import { type Call, type Command, EXIT, oneOfWords, readText, UsageError } from '../command.ts'
@@ -14,7 +14,7 @@ const PAGE = 1_000
 
 export const conflictsListCommand: Command = {
   words: ['conflicts', 'list'],
-  summary: 'List the records of a shard that wait for a decision.',
+  summary: 'List the records of a shard with open conflicts.',
   target: 'node',
   arguments: [SHARD],
   options: [],
@@ -37,7 +37,7 @@ export const conflictsListCommand: Command = {
 
 export const conflictsShowCommand: Command = {
   words: ['conflicts', 'show'],
-  summary: 'Show every write of a record in conflict, who made it and when.',
+  summary: 'Show the writes of a record in conflict, with their nodes and times.',
   target: 'node',
   arguments: [SHARD, ID],
   options: [],
@@ -69,18 +69,23 @@ export const conflictsShowCommand: Command = {
 
 export const conflictsResolveCommand: Command = {
   words: ['conflicts', 'resolve'],
-  summary: 'Decide a conflict by a write that has seen all sides; it replicates.',
-  details: 'Keeps what is needed for `conflicts undo` in the file of --undo-file.',
+  summary: 'Resolve a conflict with a write that supersedes all sides and replicates.',
+  details: '--undo-file saves the input of `conflicts undo`.',
   target: 'node',
   arguments: [SHARD, ID],
   options: [
     { name: 'choose', value: 'WRITE', summary: 'this write, as `conflicts show` prints it' },
-    { name: 'strategy', value: 'NAME', summary: 'what this strategy shows', choices: STRATEGIES },
+    {
+      name: 'strategy',
+      value: 'NAME',
+      summary: 'the result of this strategy',
+      choices: STRATEGIES,
+    },
     { name: 'delete', summary: 'delete the record' },
     {
       name: 'undo-file',
       value: 'FILE',
-      summary: 'where to write what `conflicts undo` takes',
+      summary: 'file to save the input of `conflicts undo` in',
       choices: 'file',
     },
   ],
@@ -100,9 +105,11 @@ export const conflictsResolveCommand: Command = {
 
 export const conflictsUndoCommand: Command = {
   words: ['conflicts', 'undo'],
-  summary: 'Show again what was shown before a decision, by a new write.',
+  summary: 'Restore the record as it was before a decision, with a new write.',
   target: 'node',
-  arguments: [{ name: 'file', summary: 'what --undo-file wrote; - reads stdin', choices: 'file' }],
+  arguments: [
+    { name: 'file', summary: 'file that --undo-file wrote; - reads stdin', choices: 'file' },
+  ],
   options: [],
   run: (call) =>
     withNode(call, async (node) => {
@@ -110,7 +117,7 @@ export const conflictsUndoCommand: Command = {
       call.print({ undone }, () =>
         undone
           ? 'undone'
-          : 'nothing undone: somebody wrote to the record since, and their write stands',
+          : 'not undone: the record was written after the decision, and that write stands',
       )
       return undone ? EXIT.done : EXIT.failed
     }),
@@ -141,5 +148,5 @@ function tokenOf(path: string): ResolutionToken {
   } catch (error) {
     if (error instanceof UsageError) throw error
   }
-  throw new UsageError(`${path} is not what --undo-file wrote`)
+  throw new UsageError(`${path} was not written by --undo-file`)
 }

@@ -1,5 +1,5 @@
 /**
- * `sqlite-vector demo`: two processes, two files, one search result. The story is in demo/demo.ts.
+ * `sqlite-vector demo`: two processes, two files, one search result. The steps are in demo/demo.ts.
  */
 import { createInterface } from 'node:readline'
 import type { Command } from '../command.ts'
@@ -7,13 +7,13 @@ import { reporterFor, silentReporter } from '../terminal.ts'
 
 export const demoCommand: Command = {
   words: ['demo'],
-  summary: 'Sync two nodes over QUIC, part them, write on both, and watch them converge.',
+  summary: 'Sync two nodes over QUIC, disconnect them, write on both, and watch them converge.',
   target: 'none',
   arguments: [
     {
       name: 'folder',
       summary:
-        'texts and Markdown to read; without one, documents here and READMEs of installed packages',
+        'folder of text and Markdown files; without one, the documents and package READMEs of this folder',
       optional: true,
       choices: 'file',
     },
@@ -25,15 +25,15 @@ export const demoCommand: Command = {
       many: true,
       summary: 'ask this instead of the three examples',
     },
-    { name: 'ask', summary: 'read questions from the terminal, one a line, until an empty one' },
+    { name: 'ask', summary: 'read questions from the terminal, one per line, until an empty line' },
     {
       name: 'directory',
       value: 'FOLDER',
-      summary: 'where the two database files go',
+      summary: 'folder for the two database files',
       default: 'a new temporary folder',
       choices: 'file',
     },
-    { name: 'port', value: 'NUMBER', summary: 'UDP port of node A', default: 'one that is free' },
+    { name: 'port', value: 'NUMBER', summary: 'UDP port of node A', default: 'a free port' },
   ],
   async run(call) {
     const { DEFAULT_QUESTIONS, runDemo } = await import('../demo/demo.ts')

@@ -1,6 +1,6 @@
 /**
- * `sqlite-vector doctor`: looks at everything that tends to go wrong, and says what to do. The checks are in
- * doctor/checks.ts. And `vacuum`, which several of them advise.
+ * `sqlite-vector doctor`: checks a node and names remedies; the checks are in doctor/checks.ts.
+ * Also `vacuum`, the remedy of several checks.
  */
 import {
   type Call,
@@ -18,8 +18,8 @@ const MARKS = { ok: 'ok     ', warning: 'warning', failed: 'FAILED ' } as const
 export const doctorCommand: Command = {
   words: ['doctor'],
   summary:
-    'Check file, log, permissions, clock, peers, certificates, indexes and disk; say what to do.',
-  details: 'Reads the whole file. Changes nothing. Exit code 3 when something needs a person.',
+    'Check file, log, permissions, clock, peers, certificates, indexes and disk, and name remedies.',
+  details: 'Reads the whole file and changes nothing. Exit code 3 when a check needs attention.',
   target: 'file',
   arguments: [],
   options: [{ name: 'offline', summary: 'contact no peer' }],
@@ -32,7 +32,8 @@ export const doctorCommand: Command = {
 
 export const vacuumCommand: Command = {
   words: ['vacuum'],
-  summary: 'Forget deletes that every known peer has, and give free pages back to the file system.',
+  summary:
+    'Collect the tombstones that every known peer holds, and return free pages to the file system.',
   target: 'file',
   arguments: [],
   options: [],
@@ -44,7 +45,7 @@ export const vacuumCommand: Command = {
     const bytes = db.vacuum()
     call.print(
       { tombstones, bytes },
-      () => `forgot ${tombstones} deletes, gave back ${formatBytes(bytes)}`,
+      () => `collected ${tombstones} tombstones, freed ${formatBytes(bytes)}`,
     )
     return EXIT.done
   },
@@ -62,7 +63,7 @@ async function examine(call: Call): Promise<readonly Finding[]> {
     ...checks.checkFileModes(path, folder),
     await checks.checkDisk(path),
   ]
-  // A damaged file is not opened for writing.
+  // A damaged file is never opened for writing.
   if (file.state === 'failed') return around
   const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
   try {

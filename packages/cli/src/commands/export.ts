@@ -1,9 +1,11 @@
 /**
- * `sqlite-vector export`: the records of a shard into a file or to stdout, in the order of their ids.
+ * `sqlite-vector export`: writes the records of a shard to a file or stdout, in the order of their
+ * ids.
  *
- * What a format cannot carry is refused with the record's name, unless `--drop` says that it may go. The file appears
- * under its name when it is whole; an interruption leaves nothing. Reads page by page: a record that is written
- * meanwhile may or may not be in the file; export a snapshot when that matters.
+ * A field that the format cannot carry is an error that names the record, unless `--drop` allows
+ * its loss. The file appears under its name when it is complete; an interruption leaves nothing.
+ * Records are read page by page, so a record written meanwhile may or may not be included; export a
+ * snapshot when that matters.
  */
 import { type Call, type Command, EXIT, oneOfWords, UsageError } from '../command.ts'
 import { fileSink, stdoutSink } from '../formats/bytes.ts'
@@ -20,29 +22,29 @@ const PAGE_RECORDS_MAX = 1_000
 
 export const exportCommand: Command = {
   words: ['export'],
-  summary: 'Write the records of a shard into a file, or to stdout.',
-  details: `What can be carried: ${FORMATS.map(({ name, carries }) => `${name} ${carries.length === FIELDS.length ? 'everything' : 'vectors'}`).join(', ')}. What a format cannot carry is refused, unless --drop says that it may go.`,
+  summary: 'Write the records of a shard to a file or stdout.',
+  details: `Formats: ${FORMATS.map(({ name, carries }) => `${name} ${carries.length === FIELDS.length ? 'everything' : 'vectors'}`).join(', ')}. A field that the format cannot carry is an error unless --drop allows its loss.`,
   target: 'node',
   arguments: [
-    { name: 'shard', summary: 'whose records' },
-    { name: 'file', summary: 'where they go; - writes to stdout', choices: 'file' },
+    { name: 'shard', summary: 'the shard' },
+    { name: 'file', summary: 'output file; - writes to stdout', choices: 'file' },
   ],
   options: [
     {
       name: 'format',
       value: 'NAME',
-      summary: 'what to write',
-      default: 'by the ending of the file',
+      summary: 'output format',
+      default: 'by file extension',
       choices: FORMATS.map(({ name }) => name),
     },
     {
       name: 'ids',
       value: 'FILE',
-      summary: 'where ids go, one a line, for formats without',
+      summary: 'file for ids, one per line, for formats that carry no ids',
       choices: 'file',
     },
-    { name: 'drop', value: 'FIELD', many: true, summary: 'what may be lost', choices: FIELDS },
-    { name: 'force', summary: 'replace files that are there' },
+    { name: 'drop', value: 'FIELD', many: true, summary: 'leave out this field', choices: FIELDS },
+    { name: 'force', summary: 'replace existing files' },
   ],
   run: (call) => withNode(call, (node) => exportRecords(call, node)),
 }
@@ -53,7 +55,7 @@ async function exportRecords(call: Call, node: NodeClient): Promise<number> {
   const format = formatOf(path, call.text('format'))
   const drop = call.texts('drop').map((field) => oneOfWords('--drop', field, FIELDS))
   const shard = (await node.shards()).find((candidate) => candidate.shardId === shardId)
-  if (shard === undefined) throw new UsageError(`there is no shard ${shardId}`)
+  if (shard === undefined) throw new UsageError(`unknown shard ${shardId}`)
   refuseWhatIsLost(call, format, drop)
   const { dimension, recordCount } = shard
   const isForced = call.flag('force')
@@ -84,7 +86,7 @@ async function exportRecords(call: Call, node: NodeClient): Promise<number> {
   return EXIT.done
 }
 
-/** What is clear before the first record was read. @throws UsageError */
+/** Checks that need no record. @throws UsageError */
 function refuseWhatIsLost(
   call: Call,
   { name, carries, piped }: Format,
@@ -95,11 +97,11 @@ function refuseWhatIsLost(
   }
   const hasIds = carries.includes('id')
   if (hasIds && call.text('ids') !== undefined) {
-    throw new UsageError(`${name} carries ids itself; leave --ids out`)
+    throw new UsageError(`${name} carries ids itself; remove --ids`)
   }
   if (!hasIds && call.text('ids') === undefined && !drop.includes('id')) {
     throw new UsageError(
-      `${name} carries no ids: say --ids FILE to write them beside, or --drop id`,
+      `${name} carries no ids: save them with --ids FILE, or allow their loss with --drop id`,
     )
   }
 }
@@ -117,11 +119,11 @@ async function writeRecord(
   if (isLost('text', text !== null)) lost.push('text')
   if (lost.length > 0) {
     throw new InputError(
-      `record ${JSON.stringify(id)} has ${lost.join(' and ')}, which ${name} cannot carry; use jsonl, csv or parquet, or say ${lost.map((field) => `--drop ${field}`).join(' ')}`,
+      `record ${JSON.stringify(id)} has ${lost.join(' and ')}, which ${name} cannot carry; use jsonl, csv or parquet, or add ${lost.map((field) => `--drop ${field}`).join(' ')}`,
     )
   }
   if (embedding === undefined)
-    throw new InputError(`record ${JSON.stringify(id)} came without its vector`)
+    throw new InputError(`record ${JSON.stringify(id)} was read without its vector`)
   await writer.write({
     id,
     embedding,

@@ -1,8 +1,8 @@
 /**
- * `sqlite-vector import`: records from a file or stdin into a shard.
+ * `sqlite-vector import`: reads records from a file or stdin into a shard.
  *
- * Commits as it goes, so what an interruption or a bad record leaves is the records before it, and the command says
- * with which `--skip` to go on. Holds one batch at a time.
+ * Batches are committed as they are read. An interruption or a bad record leaves the records before
+ * it committed, and the command prints the `--skip` to resume with.
  */
 import type { RecordInput } from '@agentic-flow/sqlite-vector'
 import { type Call, type Command, EXIT, oneOfWords, UsageError } from '../command.ts'
@@ -21,55 +21,55 @@ const COLUMNS = ['id', 'embedding', 'metadata', 'text'] as const
 
 export const importCommand: Command = {
   words: ['import'],
-  summary: 'Write the records of a file, or of stdin, into a shard.',
+  summary: 'Read records from a file or stdin into a shard.',
   details:
-    'Records are committed in batches. After an interruption or a bad record the batches before it stay, and what to skip is said. Without the shard, --create makes it with the dimension of the first record.',
+    'Records are committed in batches. After an interruption or a bad record, earlier records stay committed and the command prints the --skip to resume with. --create creates a missing shard with the dimension of the first record.',
   target: 'node',
   arguments: [
-    { name: 'shard', summary: 'where the records go' },
-    { name: 'file', summary: 'what to read; - reads stdin', choices: 'file' },
+    { name: 'shard', summary: 'the shard' },
+    { name: 'file', summary: 'input file; - reads stdin', choices: 'file' },
   ],
   options: [
     {
       name: 'format',
       value: 'NAME',
-      summary: 'what the file is',
-      default: 'by its ending',
+      summary: 'input format',
+      default: 'by file extension',
       choices: FORMATS.map(({ name }) => name),
     },
     {
       name: 'mode',
       value: 'NAME',
-      summary: 'replace records that are there, or refuse them',
+      summary: 'replace existing records, or fail on them',
       default: 'upsert',
       choices: MODES,
     },
-    { name: 'skip', value: 'COUNT', summary: 'pass over so many records: those of an earlier run' },
+    { name: 'skip', value: 'COUNT', summary: 'skip this many records, as an earlier run advised' },
     {
       name: 'ids',
       value: 'FILE',
-      summary: 'ids, one a line, for formats without',
+      summary: 'file with one id per line, for formats that carry no ids',
       choices: 'file',
     },
     {
       name: 'id-prefix',
       value: 'TEXT',
-      summary: 'before the row numbers that serve as ids where there are none',
+      summary: 'prefix for row numbers used as ids',
     },
     {
       name: 'column',
       value: 'FIELD=NAME',
       many: true,
-      summary: `what the file calls ${COLUMNS.join(', ')}`,
+      summary: `column name in the file for ${COLUMNS.join(', ')}`,
     },
-    { name: 'create', summary: 'make the shard when it is missing' },
+    { name: 'create', summary: 'create the shard when it is missing' },
     ...SHARD_OPTIONS.filter(({ name }) => name !== 'dimension'),
   ],
   run: (call) => withNode(call, (node) => importRecords(call, node)),
 }
 
 interface Progress {
-  /** Records that are committed, those skipped included. */
+  /** Committed records, including skipped ones. */
   done: number
 }
 
@@ -91,7 +91,7 @@ async function importRecords(call: Call, node: NodeClient): Promise<number> {
   }
   const imported = progress.done - skip
   if (call.signal.aborted) {
-    process.stderr.write(`interrupted; go on with: --skip ${progress.done}\n`)
+    process.stderr.write(`interrupted; resume with: --skip ${progress.done}\n`)
     return EXIT.interrupted
   }
   const durationMs = performance.now() - started
@@ -131,7 +131,10 @@ async function writeAll(
   if (batch.length > 0 && !call.signal.aborted) await commit()
 }
 
-/** One transaction; when it is refused, the records before the first bad one are committed and that one is named. */
+/**
+ * Writes one transaction. When it is rejected, commits the records before the first bad one and
+ * names that one.
+ */
 async function writeBatch(
   node: NodeClient,
   shardId: string,
@@ -145,7 +148,7 @@ async function writeBatch(
     await write(batch.map(({ record }) => record))
     progress.done += batch.length
   } catch (error) {
-    // A full disk or a busy file is no record's fault, and no smaller batch would help.
+    // A full disk or a busy file is not the fault of a record; a smaller batch would not help.
     if (!isOfRecord(error)) throw error
     const [first] = batch
     if (first === undefined || batch.length === 1) throw atRecord(error, first)
@@ -184,12 +187,12 @@ async function createShard(call: Call, node: NodeClient, dimension: number): Pro
   })
 }
 
-/** Says what is committed, so that nobody has to guess. */
+/** Adds the number of committed records to an error. */
 function explained(error: unknown, shardId: string, done: number, skip: number): unknown {
   const state =
     done === skip
       ? 'nothing was imported'
-      : `${formatCount(done - skip)} records before it are in ${shardId}; go on with --skip ${done}`
+      : `${formatCount(done - skip)} earlier records are in ${shardId}; resume with --skip ${done}`
   if (error instanceof InputError)
     return new InputError(`${error.message}\n${state}`, { cause: error })
   process.stderr.write(`${state}\n`)

@@ -1,5 +1,5 @@
 /**
- * `sqlite-vector init`: makes a database file, its node's key pair, and perhaps a first shard.
+ * `sqlite-vector init`: creates a database file, its node's key pair, and optionally a first shard.
  */
 import { existsSync } from 'node:fs'
 import {
@@ -14,9 +14,9 @@ import { SHARD_OPTIONS, shardOptionsOf } from './shards.ts'
 
 export const initCommand: Command = {
   words: ['init'],
-  summary: 'Make a database file and the key pair of its node.',
+  summary: 'Create a database file and the key pair of its node.',
   details:
-    'Does nothing to a file that is there but make the shard, or check that the one there is the same.',
+    'In an existing database, only creates the shard or checks that the existing one is the same.',
   target: 'file',
   arguments: [{ name: 'shard', summary: 'a first shard; needs --dimension', optional: true }],
   options: [
@@ -24,7 +24,7 @@ export const initCommand: Command = {
     {
       name: 'node',
       value: 'NAME',
-      summary: 'what the certificate calls this node',
+      summary: 'name of this node in its certificate',
       default: 'the file name',
     },
   ],
@@ -35,7 +35,7 @@ async function init(call: Call): Promise<number> {
   const path = databaseOf(call)
   const shardId = call.optional('shard')
   if (shardId === undefined && call.text('dimension') !== undefined) {
-    throw new UsageError('--dimension belongs to a SHARD: name it')
+    throw new UsageError('--dimension needs a SHARD')
   }
   const shardOptions = shardId === undefined ? null : shardOptionsOf(call)
   const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
@@ -49,7 +49,7 @@ async function init(call: Call): Promise<number> {
   const shards = db.shards()
   call.print({ database: path, created: isNew, fingerprint, shards }, () =>
     [
-      `${isNew ? 'made' : 'found'} ${path}`,
+      `${isNew ? 'created' : 'found'} ${path}`,
       `node ${fingerprint}`,
       ...shards.map(
         (shard) => `shard ${shard.shardId}: ${shard.dimension} dimensions, ${shard.metric}`,

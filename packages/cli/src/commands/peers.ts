@@ -1,5 +1,5 @@
 /**
- * `sqlite-vector peers` and `sync`: whom this node knows, and one exchange of changes.
+ * `sqlite-vector peers` and `sync`: the known peers, and one exchange of changes.
  *
  * Peers are kept in the database; `serve` keeps every shard in sync with them.
  */
@@ -12,16 +12,16 @@ import { formatBytes, formatCount, formatMs, formatTable } from '../terminal.ts'
 const NODE_OPTION = {
   name: 'node',
   value: 'NAME',
-  summary: 'what the peer calls this node',
+  summary: 'name of this node for the peer',
   default: 'the file name',
 }
 
 export const peersCommand: Command = {
   words: ['peers'],
-  summary: 'List the peers that this node knows.',
+  summary: 'List the known peers and their state.',
   target: 'node',
   arguments: [],
-  options: [{ name: 'check', summary: 'ask each for a sign of life first' }],
+  options: [{ name: 'check', summary: 'contact each peer first' }],
   run: (call) =>
     withNode(call, async (node) => {
       const peers = await node.peers(call.flag('check'))
@@ -47,11 +47,11 @@ export const peersCommand: Command = {
 
 export const peersAddCommand: Command = {
   words: ['peers', 'add'],
-  summary: 'Remember a peer in the database, or change its address.',
+  summary: 'Register a peer in the database, or change its address.',
   target: 'file',
   arguments: [
-    { name: 'name', summary: 'what you call it' },
-    { name: 'address', summary: 'where it listens, such as 192.0.2.7:4433' },
+    { name: 'name', summary: 'name of the peer' },
+    { name: 'address', summary: 'its sync address, such as 192.0.2.7:4433' },
   ],
   options: [{ name: 'shard', value: 'NAME', many: true, summary: 'sync only this shard with it' }],
   run: (call) =>
@@ -67,9 +67,9 @@ export const peersAddCommand: Command = {
 
 export const peersRemoveCommand: Command = {
   words: ['peers', 'remove'],
-  summary: 'Forget a peer. It stays trusted until `trust remove`.',
+  summary: 'Forget a peer. It remains trusted until `trust remove`.',
   target: 'file',
-  arguments: [{ name: 'name', summary: 'what you call it' }],
+  arguments: [{ name: 'name', summary: 'name of the peer' }],
   options: [],
   run: (call) =>
     withCoordinator(call, async (coordinator) => {
@@ -83,11 +83,11 @@ export const peersRemoveCommand: Command = {
 export const syncCommand: Command = {
   words: ['sync'],
   summary: 'Exchange the changes of a shard with a trusted peer, both ways, once.',
-  details: 'An interrupted sync keeps what was committed; the next one goes on from there.',
+  details: 'An interrupted sync keeps committed batches; the next one continues from there.',
   target: 'node',
   arguments: [
-    { name: 'shard', summary: 'the shard; one that only one side has is made on the other' },
-    { name: 'address', summary: 'where the peer listens; with --url its name' },
+    { name: 'shard', summary: 'the shard; created on the side that lacks it' },
+    { name: 'address', summary: 'address of the peer; with --url its name' },
   ],
   options: [NODE_OPTION],
   run: (call) =>
@@ -100,10 +100,15 @@ export const syncCommand: Command = {
 
 export const listenCommand: Command = {
   words: ['listen'],
-  summary: 'Take connections of trusted peers, and nothing else, until Ctrl-C.',
-  details: '`serve` does this, dials peers, and has an HTTP API besides.',
+  summary: 'Accept connections from trusted peers until Ctrl-C.',
+  details: '`serve` also dials peers and serves the HTTP API.',
   target: 'file',
-  arguments: [{ name: 'address', summary: 'such as 0.0.0.0:4433; port 0 takes a free one' }],
+  arguments: [
+    {
+      name: 'address',
+      summary: 'address to listen on, such as 0.0.0.0:4433; port 0 selects a free port',
+    },
+  ],
   options: [NODE_OPTION],
   async run(call) {
     const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
@@ -133,8 +138,8 @@ function syncLine({
   return (
     `applied ${formatCount(applied)}, sent ${formatCount(sent)}, conflicts ${formatCount(conflicts)}` +
     `${aside}, ${formatBytes(wireBytes)}, ${formatMs(durationMs)}` +
-    (pushed === false ? '\nnothing was sent: the peer lets us read this shard, not write it' : '') +
-    (pulled === false ? '\nnothing was taken: the peer may only read this shard here' : '')
+    (pushed === false ? '\nnothing was sent: the peer grants this node read access only' : '') +
+    (pulled === false ? '\nnothing was received: this node grants the peer read access only' : '')
   )
 }
 

@@ -1,5 +1,6 @@
 /**
- * `sqlite-vector quarantine`: changes of peers that could not be applied: list, retry, discard.
+ * `sqlite-vector quarantine`: lists, retries and rejects changes from peers that could not be
+ * applied.
  */
 import { type Command, EXIT, UsageError } from '../command.ts'
 import { withNode } from '../node/open.ts'
@@ -9,7 +10,7 @@ const SHARD = { name: 'shard', summary: 'the shard' }
 
 export const quarantineListCommand: Command = {
   words: ['quarantine', 'list'],
-  summary: 'List changes that were put aside, with their reasons.',
+  summary: 'List quarantined changes with their reasons.',
   target: 'node',
   arguments: [SHARD],
   options: [],
@@ -36,7 +37,7 @@ export const quarantineListCommand: Command = {
 
 export const quarantineRetryCommand: Command = {
   words: ['quarantine', 'retry'],
-  summary: 'Apply them again, all or one; for after an upgrade.',
+  summary: 'Apply quarantined changes again, all or one, for example after an upgrade.',
   target: 'node',
   arguments: [SHARD],
   options: [{ name: 'entry', value: 'NUMBER', summary: 'only this one' }],
@@ -51,11 +52,11 @@ export const quarantineRetryCommand: Command = {
 
 export const quarantineDiscardCommand: Command = {
   words: ['quarantine', 'discard'],
-  summary: 'Decide that a change shall not stand; this replicates.',
+  summary: 'Reject a quarantined change on every replica.',
   target: 'node',
   arguments: [SHARD],
   options: [
-    { name: 'entry', value: 'NUMBER', summary: 'which one, as `quarantine list` shows it' },
+    { name: 'entry', value: 'NUMBER', summary: 'the entry, as `quarantine list` prints it' },
   ],
   run: (call) =>
     withNode(call, async (node) => {

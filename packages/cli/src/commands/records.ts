@@ -11,31 +11,31 @@ const SHARD = { name: 'shard', summary: 'the shard' }
 const FILTER: Option = {
   name: 'filter',
   value: 'JSON',
-  summary: 'only records whose metadata passes; @FILE reads a file',
+  summary: 'only records whose metadata matches; @FILE reads a file',
 }
 
 const QUERY_OPTIONS: readonly Option[] = [
   {
     name: 'vector',
     value: 'JSON',
-    summary: 'array of numbers to be near to; @FILE reads a file, - stdin',
+    summary: 'search with this array of numbers; @FILE reads a file, - stdin',
   },
-  { name: 'like', value: 'ID', summary: 'be near to the vector of this record' },
+  { name: 'like', value: 'ID', summary: "search with this record's vector" },
   {
     name: 'text',
     value: 'WORDS',
-    summary: 'words in the texts of records; with a vector, both rankings count',
+    summary: 'search the texts of records; with a vector, both rankings are fused',
   },
   {
     name: 'embed',
     value: 'WORDS',
-    summary: 'be near to the vector that the built-in offline embedder makes of these',
+    summary: "search with the built-in offline embedder's vector of these words",
   },
   FILTER,
-  { name: 'k', value: 'COUNT', summary: 'records wanted', default: '10' },
-  { name: 'threshold', value: 'DISTANCE', summary: 'nothing farther than this' },
-  { name: 'exact', summary: 'compare every record' },
-  { name: 'include-vectors', summary: 'print vectors, too' },
+  { name: 'k', value: 'COUNT', summary: 'number of results', default: '10' },
+  { name: 'threshold', value: 'DISTANCE', summary: 'largest distance of a result' },
+  { name: 'exact', summary: 'compare every record; recall is 1' },
+  { name: 'include-vectors', summary: 'also print vectors' },
 ]
 
 export const getCommand: Command = {
@@ -59,7 +59,7 @@ export const getCommand: Command = {
 
 export const deleteCommand: Command = {
   words: ['delete'],
-  summary: 'Delete records by id, or all that pass a filter.',
+  summary: 'Delete records by id, or all that match a filter.',
   target: 'node',
   arguments: [SHARD, { name: 'id', summary: 'ids of records', many: true, optional: true }],
   options: [FILTER],
@@ -84,7 +84,7 @@ async function deleteGiven(call: Call, node: NodeClient): Promise<number> {
 
 export const countCommand: Command = {
   words: ['count'],
-  summary: 'Count the records of a shard, or those that pass a filter.',
+  summary: 'Count the records of a shard, or those that match a filter.',
   target: 'node',
   arguments: [SHARD],
   options: [FILTER],
@@ -104,7 +104,7 @@ export const queryCommand: Command = {
   arguments: [SHARD],
   options: [
     ...QUERY_OPTIONS,
-    { name: 'explain', summary: 'say how the search would run instead of running it' },
+    { name: 'explain', summary: 'print the plan of the search instead of running it' },
   ],
   run: (call) =>
     withNode(call, async (node) => {
@@ -124,9 +124,9 @@ export const queryCommand: Command = {
 
 export const watchCommand: Command = {
   words: ['watch'],
-  summary: 'Print the result of a query now and after every change of it, until Ctrl-C.',
+  summary: 'Print the result of a query now and after every change, until Ctrl-C.',
   details:
-    'With a vector the nearest records; without one, the first records by id that pass the filter. One JSON object per result with --json.',
+    'With a vector, the nearest records; without one, the first records by id that match the filter. --json prints one object per result.',
   target: 'node',
   arguments: [SHARD],
   options: QUERY_OPTIONS.filter(({ name }) => name !== 'text'),
@@ -175,12 +175,11 @@ async function vectorOf(
   if (words !== undefined) return embedded(words, shardId, node)
   if (like === undefined) return undefined
   const record = await node.get(shardId, like)
-  if (record?.embedding === undefined)
-    throw new UsageError(`there is no record ${like} in ${shardId}`)
+  if (record?.embedding === undefined) throw new UsageError(`no record ${like} in ${shardId}`)
   return record.embedding
 }
 
-/** Vectors of another model would give an answer too, and it would mean nothing. */
+/** Vectors of another model would also give an answer, but a meaningless one. */
 async function embedded(
   words: string,
   shardId: string,
@@ -190,11 +189,11 @@ async function embedded(
   const shard = (await node.shards()).find((candidate) => candidate.shardId === shardId)
   if (shard !== undefined && shard.modelId !== hashedNgramEmbedder.modelId) {
     throw new UsageError(
-      `shard ${shardId} holds vectors of ${shard.modelId ?? 'an unnamed model'}; --embed makes those of ${hashedNgramEmbedder.modelId} only`,
+      `shard ${shardId} holds vectors of ${shard.modelId ?? 'an unnamed model'}; --embed makes vectors of ${hashedNgramEmbedder.modelId}`,
     )
   }
   const [vector] = await hashedNgramEmbedder.embed([words])
-  if (vector === undefined) throw new Error('the embedder gave no vector')
+  if (vector === undefined) throw new Error('the embedder returned no vector')
   return vector
 }
 

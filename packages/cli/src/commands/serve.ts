@@ -1,6 +1,6 @@
 /**
- * `sqlite-vector serve` and `config`: a node as a process, and what it is configured to be. The server package does it;
- * this parses its settings, which are its table, not ours.
+ * `sqlite-vector serve` and `config`: run a node, and show its configuration. The server package
+ * does the work and owns the table of settings.
  */
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -24,17 +24,20 @@ import {
 const CONFIG_FILE: Option = {
   name: 'config',
   value: 'FILE',
-  summary: 'a YAML or JSON file with settings',
+  summary: 'YAML or JSON file with settings',
   environment: 'SQLITE_VECTOR_CONFIG',
   choices: 'file',
 }
 
 const INVITE: Option = {
   name: 'invite',
-  summary: 'make a cluster unless there is one, and print a token with which one node may join',
+  summary: 'create a cluster unless one exists, and print a token with which one node can join',
 }
 
-/** One option for each setting of a node; variables are read by the server itself, which knows of lists. */
+/**
+ * One option per setting of a node. The server package reads the variables, because it splits
+ * lists.
+ */
 const SETTINGS: readonly Option[] = CONFIG_OPTIONS.map(({ key, kind, fallback, summary }) => ({
   name: flagName(key),
   value: kind.syntax,
@@ -50,7 +53,7 @@ export const serveCommand: Command = {
   words: ['serve'],
   summary: 'Run a node: HTTP API, sync listener, and live sync with its peers, until Ctrl-C.',
   details:
-    'Settings come from --config, then the environment, then options; the later wins. Listens on loopback unless told otherwise. Ends in order: requests under way are answered, nothing acknowledged is lost. With --json one object on stdout says that the node is ready.',
+    'Settings come from --config, then the environment, then options; later sources win. Listens on loopback by default. At shutdown, requests under way are answered and no acknowledged write is lost. --json prints one object on stdout when the node is ready.',
   target: 'none',
   arguments: [],
   options: [CONFIG_FILE, INVITE],
@@ -60,7 +63,7 @@ export const serveCommand: Command = {
 
 export const configPrintCommand: Command = {
   words: ['config', 'print'],
-  summary: 'Show the settings in force and where each comes from; secrets are hidden.',
+  summary: 'Show the settings in force and their origins; secrets are hidden.',
   target: 'none',
   arguments: [],
   options: [CONFIG_FILE],
@@ -91,7 +94,7 @@ async function serve(call: Call): Promise<number> {
       `  API   ${url}`,
       `  sync  ${syncAddress ?? 'off: this node only dials'}`,
       `  fingerprint ${fingerprint}`,
-      ...(invitation === null ? [] : [`  token, good once for a day: ${invitation.token}`]),
+      ...(invitation === null ? [] : [`  token, valid once within a day: ${invitation.token}`]),
     ].join('\n'),
   )
   if (!call.signal.aborted) await once(call.signal, 'abort')
@@ -107,7 +110,7 @@ async function invite(database: string, nodeId: string): Promise<{ token: string
   return { token: inviteNode(folder).token }
 }
 
-/** What the certificate calls the node, the name under which its cluster took it in; the file's name before it has one. */
+/** The node's name in its certificate; without a certificate, the name of the file. */
 async function nameOfNode(database: string): Promise<string> {
   const folder = nodeFolder(database)
   if (!existsSync(join(folder, 'certificate.pem'))) return nameOfFile(database)
@@ -115,7 +118,7 @@ async function nameOfNode(database: string): Promise<string> {
   return openIdentity(folder).commonName ?? nameOfFile(database)
 }
 
-/** The settings in force. A node that nobody named is called what it is called already. */
+/** The settings in force. Without `nodeId`, the node keeps the name in its certificate. */
 async function resolved(call: Call): Promise<ResolvedConfig> {
   const { ConfigError, resolveConfig } = await import('@agentic-flow/sqlite-vector-server')
   const flags: Record<string, string | readonly string[]> = {}

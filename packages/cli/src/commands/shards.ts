@@ -1,5 +1,5 @@
 /**
- * `sqlite-vector shards`: list, create and drop shards; and `stats`, which says more of the whole file.
+ * `sqlite-vector shards`: lists, creates and drops shards. Also `stats`, for the whole file.
  */
 import type { Metric } from '@agentic-flow/sqlite-vector'
 import { type Call, type Command, EXIT, oneOfWords, type Option, UsageError } from '../command.ts'
@@ -9,20 +9,20 @@ import { formatBytes, formatCount, formatTable } from '../terminal.ts'
 
 const METRICS = ['cosine', 'l2', 'dot'] as const satisfies readonly Metric[]
 
-/** What a shard is made with. */
+/** Options of a new shard. */
 export const SHARD_OPTIONS: readonly Option[] = [
-  { name: 'dimension', value: 'COUNT', summary: 'components of every vector of the shard' },
+  { name: 'dimension', value: 'COUNT', summary: 'length of every vector of the shard' },
   {
     name: 'metric',
     value: 'NAME',
-    summary: 'how distance is measured',
+    summary: 'distance metric',
     default: 'cosine',
     choices: METRICS,
   },
-  { name: 'model', value: 'ID', summary: 'names the model of the vectors, so that two never mix' },
+  { name: 'model', value: 'ID', summary: 'model of the vectors; vectors of two models never mix' },
 ]
 
-/** The options of a shard to be made. @throws UsageError */
+/** Reads the options of a new shard. @throws UsageError */
 export function shardOptionsOf(call: Call): {
   dimension: number
   metric: Metric
@@ -39,7 +39,7 @@ export function shardOptionsOf(call: Call): {
 
 export const shardsCommand: Command = {
   words: ['shards'],
-  summary: 'List the shards and what they hold.',
+  summary: 'List the shards and their contents.',
   target: 'node',
   arguments: [],
   options: [],
@@ -55,33 +55,35 @@ export const shardsCommand: Command = {
 
 export const shardsCreateCommand: Command = {
   words: ['shards', 'create'],
-  summary: 'Create a shard, or check that the one there is the same.',
+  summary: 'Create a shard, or check that the existing one is the same.',
   target: 'node',
-  arguments: [{ name: 'shard', summary: 'its name' }],
+  arguments: [{ name: 'shard', summary: 'name of the shard' }],
   options: SHARD_OPTIONS,
   run: (call) =>
     withNode(call, async (node) => {
       const shardId = call.argument('shard')
       const options = shardOptionsOf(call)
       await node.createShard(shardId, options)
-      call.print({ shardId, ...options }, () => `shard ${shardId} is there`)
+      call.print({ shardId, ...options }, () => `shard ${shardId} exists`)
       return EXIT.done
     }),
 }
 
 export const shardsDropCommand: Command = {
   words: ['shards', 'drop'],
-  summary: 'Take a shard out of this file; the copies of peers stay.',
+  summary: 'Drop a shard from this file; peers keep their copies.',
   target: 'node',
-  arguments: [{ name: 'shard', summary: 'its name' }],
-  options: [{ name: 'yes', summary: 'really do it' }],
+  arguments: [{ name: 'shard', summary: 'name of the shard' }],
+  options: [{ name: 'yes', summary: 'confirm the drop' }],
   run: (call) =>
     withNode(call, async (node) => {
       const shardId = call.argument('shard')
       if (!call.flag('yes')) {
         const found = (await node.shards()).find((shard) => shard.shardId === shardId)
         const count = formatCount(found?.recordCount ?? 0)
-        throw new UsageError(`this removes ${count} records of ${shardId} from the file; say --yes`)
+        throw new UsageError(
+          `this would delete ${count} records of ${shardId}; pass --yes to confirm`,
+        )
       }
       const dropped = await node.dropShard(shardId)
       call.print({ shardId, dropped }, () =>
@@ -105,7 +107,7 @@ export const statsCommand: Command = {
         const { fileBytes, freeBytes, path } = stats as Record<string, string | number>
         const size =
           typeof fileBytes === 'number' && typeof freeBytes === 'number'
-            ? `${String(path)}: ${formatBytes(fileBytes)}, ${formatBytes(freeBytes)} of them free\n`
+            ? `${String(path)}: ${formatBytes(fileBytes)}, ${formatBytes(freeBytes)} free\n`
             : ''
         return size + (shards.length === 0 ? 'no shards' : shardTable(shards))
       })

@@ -1,5 +1,6 @@
 /**
- * `sqlite-vector snapshot` and `restore`: copy a file while it is in use, and put a copy in its place.
+ * `sqlite-vector snapshot` and `restore`: copies a database in use, and replaces a database with a
+ * copy.
  */
 import { existsSync, copyFileSync, mkdirSync, renameSync, rmSync, constants } from 'node:fs'
 import { dirname } from 'node:path'
@@ -10,13 +11,13 @@ import { formatBytes, formatCount } from '../terminal.ts'
 export const snapshotCommand: Command = {
   words: ['snapshot'],
   summary: 'Copy the database while it is in use, and check the copy.',
-  details: 'The copy appears under its name only when it is whole.',
+  details: 'The copy appears under its name when it is complete.',
   target: 'node',
   arguments: [
     {
       name: 'file',
       summary:
-        'where the copy goes; nothing is replaced. With --url a name in the folder of the server',
+        "the copy; existing files are never replaced. With --url a name in the server's snapshot folder",
       choices: 'file',
     },
   ],
@@ -32,24 +33,25 @@ export const snapshotCommand: Command = {
 
 export const restoreCommand: Command = {
   words: ['restore'],
-  summary: 'Put a snapshot in the place of a database that no process has open.',
+  summary: 'Replace a database that no process has open with a snapshot.',
   details:
-    'The copy is opened and checked first. With --replace the file that is there is kept beside it as FILE.replaced. The node keeps its key and its trust; it writes under a new identity from then on, and what was written since the snapshot comes back from peers.',
+    'The copy is opened and checked first. With --replace the existing file is kept as FILE.replaced. The node keeps its key and trust list and writes under a new actor id. Peers send back the writes made since the snapshot.',
   target: 'file',
   arguments: [{ name: 'snapshot', summary: 'the file that `snapshot` wrote', choices: 'file' }],
-  options: [{ name: 'replace', summary: 'also where there is a database' }],
+  options: [{ name: 'replace', summary: 'replace an existing database' }],
   run: restore,
 }
 
 async function restore(call: Call): Promise<number> {
   const source = call.argument('snapshot')
   const target = databaseOf(call)
-  if (!existsSync(source)) throw new UsageError(`there is no file ${source}`)
+  if (!existsSync(source)) throw new UsageError(`${source} does not exist`)
   const kept = `${target}.replaced`
   if (existsSync(target)) {
-    if (!call.flag('replace')) throw new UsageError(`${target} exists; say --replace`)
+    if (!call.flag('replace'))
+      throw new UsageError(`${target} exists; pass --replace to keep it as ${kept} and replace it`)
     if (existsSync(kept))
-      throw new UsageError(`${kept} is there from an earlier restore; move it away`)
+      throw new UsageError(`${kept} exists from an earlier restore; move it away`)
     await refuseOpenFile(target)
   }
   const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
@@ -75,8 +77,9 @@ async function restore(call: Call): Promise<number> {
 }
 
 /**
- * The last process that closes a file removes its write-ahead log: one that is there after we opened and closed it
- * belongs to somebody. A file that cannot be opened is damaged, which is why it is being replaced.
+ * The last process that closes a file removes its write-ahead log. A log left after this process
+ * opened and closed the file belongs to another process. A damaged file cannot be opened and may be
+ * replaced.
  */
 async function refuseOpenFile(path: string): Promise<void> {
   const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
@@ -92,7 +95,7 @@ async function refuseOpenFile(path: string): Promise<void> {
   throw new UsageError(`another process has ${path} open; stop it first`)
 }
 
-/** The log goes with its file: beside another one it would be applied to that. */
+/** The log moves with its file: left beside another file, it would be applied to that one. */
 function moveFile(from: string, to: string): void {
   for (const suffix of ['-wal', '-shm', '']) {
     if (existsSync(`${from}${suffix}`)) renameSync(`${from}${suffix}`, `${to}${suffix}`)

@@ -1,14 +1,14 @@
 /**
- * `sqlite-vector fingerprint` and `trust`: who this node is, and whom it talks to.
+ * `sqlite-vector fingerprint` and `trust`: this node's identity, and the peers it trusts.
  *
- * Both work on the folder `<database>-node/`; a running node notices changes of its trust list.
+ * Both work on the folder `<database>-node/`; a running node picks up changes of its trust list.
  */
 import type { TrustList } from '@agentic-flow/sqlite-vector/transport'
 import { type Call, type Command, databaseOf, EXIT, nodeFolder, readText } from '../command.ts'
 
 export const fingerprintCommand: Command = {
   words: ['fingerprint'],
-  summary: 'Print the fingerprint of this node, or its certificate for others to pin.',
+  summary: "Print this node's fingerprint, or its certificate for peers to pin.",
   target: 'file',
   arguments: [],
   options: [{ name: 'certificate', summary: 'print the certificate (PEM) instead' }],
@@ -32,7 +32,7 @@ export const trustAddCommand: Command = {
       choices: 'file',
     },
   ],
-  options: [{ name: 'name', value: 'NAME', summary: 'what to call the peer' }],
+  options: [{ name: 'name', value: 'NAME', summary: 'name of the peer' }],
   async run(call) {
     const pem = readText(call.argument('certificate'))
     const { fingerprint, nodeId } = (await trustOf(call)).add(pem, call.text('name') ?? null)
@@ -43,7 +43,7 @@ export const trustAddCommand: Command = {
 
 export const trustListCommand: Command = {
   words: ['trust', 'list'],
-  summary: 'List the pinned peers and the clusters that are trusted.',
+  summary: 'List the trusted peers and clusters.',
   target: 'file',
   arguments: [],
   options: [],
@@ -65,14 +65,14 @@ export const trustListCommand: Command = {
 
 export const trustRemoveCommand: Command = {
   words: ['trust', 'remove'],
-  summary: 'Unpin a peer, or leave a cluster; open connections that rest on it end.',
+  summary: 'Stop trusting a peer or a cluster; its open connections end.',
   target: 'file',
   arguments: [{ name: 'fingerprint', summary: 'as `trust list` prints it' }],
   options: [],
   async run(call) {
     const fingerprint = call.argument('fingerprint')
     const removed = (await trustOf(call)).remove(fingerprint)
-    if (!removed) process.stderr.write(`nobody with the fingerprint ${fingerprint} is trusted\n`)
+    if (!removed) process.stderr.write(`no trusted peer has the fingerprint ${fingerprint}\n`)
     call.print({ fingerprint, removed }, () => '')
     return removed ? EXIT.done : EXIT.failed
   },

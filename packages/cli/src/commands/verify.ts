@@ -1,5 +1,5 @@
 /**
- * `sqlite-vector verify` and `repair`: hold what is kept against the rows, and the rows against a peer's.
+ * `sqlite-vector verify` and `repair`: check stored counts against rows, and rows against a peer.
  */
 import { type Call, type Command, EXIT, UsageError } from '../command.ts'
 import { withNode } from '../node/open.ts'
@@ -8,20 +8,20 @@ import { formatCount } from '../terminal.ts'
 
 export const verifyCommand: Command = {
   words: ['verify'],
-  summary: 'Count shards anew from their rows; with --peer, compare them with a peer.',
+  summary: 'Recount shards from their rows; with --peer, compare them with a peer.',
   details:
-    'Exit code 3 when something differed. Counts that were kept wrongly are right afterwards, and with --peer the records that were missing here were fetched: verify again to see that all is well. With --payloads nothing is changed where payloads differ: one of the two sides is damaged, and writing the record again where it is sound mends it.',
+    'Exit code 3 when something differed. Wrong counts are corrected, and with --peer missing records are fetched; run it again to confirm. --payloads changes nothing where payloads differ: one side is damaged, and writing the record again on the sound side repairs it.',
   target: 'node',
-  arguments: [{ name: 'shard', summary: 'only these', many: true, optional: true }],
+  arguments: [{ name: 'shard', summary: 'only these shards', many: true, optional: true }],
   options: [
     {
       name: 'peer',
       value: 'ADDRESS',
-      summary: 'compare with the peer that listens there; with --url its name',
+      summary: 'compare with the peer at this address; with --url its name',
     },
     {
       name: 'payloads',
-      summary: 'compare what was written, too, and name the records that are not the same',
+      summary: 'also compare payloads, and name the records that differ',
     },
   ],
   async run(call) {
@@ -44,13 +44,13 @@ export const verifyCommand: Command = {
 
 export const repairCommand: Command = {
   words: ['repair'],
-  summary: 'Fetch from a peer what a shard lacks or holds damaged.',
+  summary: 'Fetch missing or damaged records of a shard from a peer.',
   details:
-    'Compares ranges of ids and transfers only what differs. Exit code 3 when rows still differ: the peer lacks something that is here, and repairs itself by the same command on its side.',
+    'Compares ranges of ids and transfers only the differences. Exit code 3 when rows still differ: the peer lacks records held here, and the same command repairs it there.',
   target: 'node',
-  arguments: [{ name: 'shard', summary: 'only these', many: true, optional: true }],
+  arguments: [{ name: 'shard', summary: 'only these shards', many: true, optional: true }],
   options: [
-    { name: 'peer', value: 'ADDRESS', summary: 'where a sound copy listens; with --url its name' },
+    { name: 'peer', value: 'ADDRESS', summary: 'address of a sound copy; with --url its name' },
   ],
   async run(call) {
     const results = await compared(call, call.text('peer') ?? '', false)
@@ -67,7 +67,7 @@ async function verifyHere(call: Call): Promise<number> {
   call.print({ shards: checks }, () =>
     checks
       .map(({ shardId, correct, recordCount, digest }) => {
-        const verdict = correct ? 'as kept' : 'differed from what was kept; put right'
+        const verdict = correct ? 'counts correct' : 'counts were wrong; corrected'
         return `${shardId}: ${formatCount(recordCount)} records, ${digest}, ${verdict}`
       })
       .join('\n'),
@@ -112,7 +112,7 @@ function verifyLine(result: VerifySummary, payloads: boolean): string {
   } = result
   return [
     `${shardId}: ${equal ? 'equal' : 'differs'}`,
-    ...(wereCompared ? [] : ['could not be compared, both sides are being written']),
+    ...(wereCompared ? [] : ['not compared: both sides are being written']),
     ...(divergences > 0 ? ['rows had diverged'] : []),
     ...(repaired > 0 ? [`fetched ${formatCount(repaired)}`] : []),
     ...(dropped > 0 ? [`dropped ${formatCount(dropped)} deleted records`] : []),
@@ -125,5 +125,5 @@ function payloadsPart(damaged: VerifySummary['damaged']): string {
   if (damaged === null) return 'payloads could not be compared'
   if (damaged.count === 0) return 'payloads equal'
   const names = damaged.ids.map((id) => JSON.stringify(id)).join(' ')
-  return `${formatCount(damaged.count)} records not the same on both sides: ${names}`
+  return `${formatCount(damaged.count)} records differ in payload: ${names}`
 }

@@ -1,8 +1,8 @@
 /**
- * Compares two database files by really reading both, row by row: what the demo's last word rests on.
+ * Compares two database files row by row, by reading both. The demo's verdict rests on it.
  *
- * It trusts no digest and no counter: ids, metadata, text and the bytes of every vector are read
- * from both files through the public API and set side by side.
+ * It trusts no digest and no counter: ids, metadata, text and the bytes of every vector are
+ * read from both files through the public API and set side by side.
  */
 import {
   createVectorDB,

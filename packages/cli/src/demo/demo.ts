@@ -1,10 +1,10 @@
 /**
- * The demonstration: two real processes with a database file each, synced over QUIC, parted, written
- * on both sides, and brought together again.
+ * The demonstration: two real processes with a database file each are synced over QUIC,
+ * disconnected, written on both sides, and synced again.
  *
- * This file tells the story and checks it; the nodes' work happens in node-process.ts, in processes
- * of their own. Every figure reported was counted by the library or measured here, and the demo
- * fails when the files differ at the end, whatever the nodes said before.
+ * This file runs and checks the steps; the nodes run node-process.ts in processes of their own.
+ * Every figure is counted by the library or measured here. The demo fails when the files differ at
+ * the end, whatever the nodes reported.
  */
 import { existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,14 +16,14 @@ import type { Passage } from './passages.ts'
 import { PeerProcess } from './peer.ts'
 
 export interface DemoOptions {
-  /** The folder whose texts are read; null: documents here, and READMEs of packages installed here. */
+  /** Folder of texts to read; null: the documents and package READMEs of the current folder. */
   readonly folder: string | null
-  /** Where the two database files go; null: a new folder in the system's temporary one. */
+  /** Folder for the two database files; null: a new temporary folder. */
   readonly directory: string | null
   /** UDP port of node A on the loopback interface; 0 lets the system choose. */
   readonly port: number
   readonly questions: readonly string[]
-  /** Questions that a person types once B has everything; ends when the iterable does. */
+  /** Questions typed by a person once B has everything. */
   readonly asked: AsyncIterable<string> | null
 }
 
@@ -34,10 +34,10 @@ export interface Phase {
   readonly ms: number
 }
 
-/** What happened; `ok` only when nothing of it was amiss. */
+/** The report; `ok` when no check failed. */
 export interface DemoReport {
   readonly ok: boolean
-  /** What was not as it must be, a sentence each. */
+  /** Failed checks, one sentence each. */
   readonly mismatches: readonly string[]
   readonly embedder: string
   readonly files: number
@@ -63,31 +63,31 @@ export const DEFAULT_QUESTIONS: readonly string[] = [
 const SHARD = 'passages'
 const ANSWERS_SHOWN = 2
 
-/** Everything the story needs while it is told. */
+/** State of one run. */
 interface Stage {
   readonly options: DemoOptions
   readonly reporter: Reporter
   readonly paths: Readonly<Record<'a' | 'b', string>>
   readonly phases: Phase[]
   readonly mismatches: string[]
-  /** All processes ever started, so that none is left behind. */
+  /** All started processes, so that none is left running. */
   readonly peers: PeerProcess[]
 }
 
-/** Tells the whole story. Rejects when a node failed; reports `ok: false` when the outcome is wrong. */
+/** Runs all steps. Rejects when a node fails; reports `ok: false` when the outcome is wrong. */
 export async function runDemo(options: DemoOptions, reporter: Reporter): Promise<DemoReport> {
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'sqlite-vector-demo-'))
   mkdirSync(directory, { recursive: true })
   const paths = { a: resolve(directory, 'a.db'), b: resolve(directory, 'b.db') }
   for (const path of [paths.a, paths.b]) {
-    // The story starts from nothing; it would not be true of a file that has records.
-    if (existsSync(path)) throw new RangeError(`${path} is there already; choose an empty folder`)
+    // The steps assume empty files.
+    if (existsSync(path)) throw new RangeError(`${path} exists; choose an empty folder`)
   }
   const stage: Stage = { options, reporter, paths, phases: [], mismatches: [], peers: [] }
   try {
     return await story(stage)
   } finally {
-    // Closed ones are gone already; this ends what a failure left running.
+    // Closed processes have exited; this ends those that a failure left running.
     await Promise.all(stage.peers.map((peer) => peer.kill()))
   }
 }
@@ -102,7 +102,7 @@ async function story(stage: Stage): Promise<DemoReport> {
   reporter.heading('2  Node B has nothing; they sync over QUIC')
   let b = startNode(stage, 'B')
   const cardB = await b.call('open', { path: stage.paths.b, nodeId: 'node-b' })
-  // What two operators do once: each pins the certificate that the other showed.
+  // Two operators do this once: each pins the other's certificate.
   await a.call('trust', { nodeId: 'node-b', certificatePem: cardB.certificatePem })
   await b.call('trust', { nodeId: 'node-a', certificatePem: cardA.certificatePem })
   const { address } = await a.call('listen', { address: `127.0.0.1:${stage.options.port}` })

@@ -1,8 +1,9 @@
 /**
- * Turns text into vectors without a model: a stand-in behind the library's `Embedder`, which a real one fits.
+ * Turns text into vectors without a model: a stand-in behind the library's `Embedder`, which a real
+ * one fits.
  *
- * It hashes words and character n-grams into signed buckets (feature hashing, Weinberger et
- * al. 2009, arXiv 0902.2206). It finds shared words and word parts; it knows nothing of meaning, and
+ * It hashes words and character n-grams into signed buckets (feature hashing, Weinberger et al.
+ * 2009, arXiv 0902.2206). It finds shared words and word parts; it knows nothing of meaning, and
  * says so in its label. It is deterministic: one text gives one vector, on every machine.
  */
 import type { Embedder } from '@agentic-flow/sqlite-vector'
@@ -27,7 +28,9 @@ const COMMON = new Set(
   ).split(' '),
 )
 
-/** The deterministic stand-in: hashed words, word pairs and character n-grams; no model, no network. */
+/**
+ * The deterministic stand-in: hashed words, word pairs and character n-grams; no model, no network.
+ */
 export const hashedNgramEmbedder: LabelledEmbedder = Object.freeze({
   modelId: 'hashed-ngrams-384-v1',
   dimension: DIMENSION,
@@ -57,7 +60,9 @@ function embedOne(text: string): Float32Array {
   return normalised(vector)
 }
 
-/** Lowercase words; a plural or inflected form keeps most of its character n-grams with its stem. */
+/**
+ * Lowercase words; a plural or inflected form keeps most of its character n-grams with its stem.
+ */
 function wordsOf(text: string): readonly string[] {
   return (
     text

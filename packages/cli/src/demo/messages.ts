@@ -1,5 +1,5 @@
 /**
- * What the demo's orchestrator and its two node processes say to each other. Types only.
+ * Messages between the demo's orchestrator and its two node processes. Types only.
  *
  * This is the remote control of a demonstration, over the pipe to a child process; records travel
  * between the nodes over QUIC alone.
@@ -32,7 +32,7 @@ export interface Calls {
 
 export type CallName = keyof Calls
 
-/** Who a node is: what an operator would copy from one machine to the other. */
+/** A node's identity, as an operator would copy it to the other machine. */
 export interface NodeIdentityCard {
   readonly fingerprint: string
   readonly certificatePem: string
@@ -48,7 +48,7 @@ export interface IngestResult {
   readonly sample: readonly Passage[]
 }
 
-/** What one sync did, counted by the library. */
+/** The result of one sync, counted by the library. */
 export interface SyncReport {
   readonly applied: number
   readonly sent: number

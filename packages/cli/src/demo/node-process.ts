@@ -1,6 +1,6 @@
 /**
- * A node of the demo, as a process of its own: it owns one database file and does what it is asked
- * over the pipe to its parent (messages.ts). Records travel to other nodes over QUIC alone.
+ * A node of the demo, as a process of its own. It owns one database file and serves requests from
+ * its parent's pipe (messages.ts). Records travel to other nodes over QUIC alone.
  *
  * Ends when asked to close, or when the parent is gone. A request that fails is answered with its
  * message; nothing is retried or hidden here.

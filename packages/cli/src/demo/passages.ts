@@ -1,8 +1,8 @@
 /**
  * Passages: pieces of text and Markdown files, small enough to be an answer, each with its source.
  *
- * Not a Markdown parser: headings, fences and blank lines are enough to cut at. The same folder gives
- * the same passages in the same order.
+ * Not a Markdown parser: headings, fences and blank lines are enough to cut at. The same folder
+ * gives the same passages in the same order.
  */
 import { readFileSync, readdirSync, statSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
@@ -109,7 +109,10 @@ function plain(block: string): string {
     .trim()
 }
 
-/** `text` cut at sentence ends or lines so that no piece is over long; what is too short is left out. */
+/**
+ * `text` cut at sentence ends or lines so that no piece is over long; what is too short is left
+ * out.
+ */
 function pieces(text: string): readonly string[] {
   const found: string[] = []
   let rest = text

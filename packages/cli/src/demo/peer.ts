@@ -1,8 +1,8 @@
 /**
  * A node process as the orchestrator sees it: started, asked, and seen to its end.
  *
- * Nothing of the node's work happens here. A node that ends before it answered rejects the call with
- * its exit code or signal, so the demo cannot wait for the dead.
+ * Nothing of the node's work happens here. A node that ends before it answered rejects the call
+ * with its exit code or signal, so the demo never waits for a dead process.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import type { CallName, Calls, NodeMessage } from './messages.ts'
@@ -62,7 +62,7 @@ export class PeerProcess {
     await this.#exited
   }
 
-  /** Ends the process without asking, if it still runs: for the way out of a failed demo. */
+  /** Kills the process if it still runs, after a failed demo. */
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL')
     await this.#exited

@@ -1,7 +1,7 @@
 /**
- * What `doctor` looks at: one function a subject, each giving findings that say what is, and what to do about it.
+ * The checks of `doctor`: one function per subject, each returning findings with their remedies.
  *
- * Nothing is repaired here, and nothing is changed but counts that `recount()` finds wrong, which it puts right.
+ * Nothing is repaired here. `recount()` corrects stored counts that it finds wrong.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
@@ -12,24 +12,26 @@ import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
 import type { ShardCoordinator } from '@agentic-flow/sqlite-vector/sync'
 import { formatBytes, formatCount } from '../terminal.ts'
 
-/** What was found of one subject. */
+/** The finding on one subject. */
 export interface Finding {
   readonly check: string
   readonly state: 'ok' | 'warning' | 'failed'
   readonly detail: string
-  /** What to do; null when nothing is. */
+  /** The remedy; null when none is needed. */
   readonly advice: string | null
 }
 
 const DAY_MS = 86_400_000
-/** A certificate that ends sooner is worth a warning: half the time in which a cluster renews it. */
+/**
+ * A certificate that expires sooner gives a warning: half the period in which a cluster renews it.
+ */
 const CERTIFICATE_DAYS = 60
-/** As far as the clock may be off before peers' stamps are not absorbed. */
+/** The drift bound for stamps of peers. */
 const CLOCK_MS = 60_000
 const WAL_BYTES = 268_435_456
 const PING_MS = 5_000
 
-/** The file, page by page. */
+/** Checks the database file page by page. */
 export function checkFile(path: string): Finding {
   try {
     const complaints = checkIntegrity(path)
@@ -44,7 +46,7 @@ export function checkFile(path: string): Finding {
   }
 }
 
-/** Counts and digests against the rows; conflicts and quarantine that wait for somebody. */
+/** Checks counts and digests against the rows; reports open conflicts and quarantine. */
 export function checkShards(db: SQLiteVectorDB): readonly Finding[] {
   return db.shards().flatMap(({ shardId }) => {
     const check = `shard ${shardId}`
@@ -53,8 +55,8 @@ export function checkShards(db: SQLiteVectorDB): readonly Finding[] {
     const findings: Finding[] = []
     if (!correct) {
       const advice =
-        'It is right now; report it. Compare the rows with a peer: `verify --peer ADDRESS`.'
-      findings.push(failed(check, 'counts were not those of the rows', advice))
+        'The counts are corrected; please report this. Compare the rows with a peer: `verify --peer ADDRESS`.'
+      findings.push(failed(check, 'stored counts differed from the rows', advice))
     }
     if (quarantineCount > 0) {
       const advice = `\`quarantine list ${shardId}\` says why; \`quarantine retry ${shardId}\` after an upgrade.`
@@ -70,23 +72,24 @@ export function checkShards(db: SQLiteVectorDB): readonly Finding[] {
   })
 }
 
-/** What searches of each shard run on. */
+/** Checks the search index of each shard. */
 export function checkIndexes(db: SQLiteVectorDB): readonly Finding[] {
   return db.shards().map(({ shardId }) => {
     const { index } = db.explain(shardId)
     const check = `index ${shardId}`
     if (index.state !== 'unavailable') return ok(check, index.state)
-    const advice = 'Searches scan the file meanwhile: give more memory (`--search-memory-bytes`).'
+    const advice =
+      'Searches scan the file until then. Raise the memory budget (`--search-memory-bytes`).'
     return warning(check, index.reason ?? 'no index', advice)
   })
 }
 
-/** The write-ahead log, which grows while a reader never lets go. */
+/** Checks the write-ahead log, which grows while a read transaction stays open. */
 export function checkWal(path: string): Finding {
   const bytes = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0
   if (bytes <= WAL_BYTES) return ok('write-ahead log', formatBytes(bytes))
   const advice =
-    'Some process reads without end: find it (`lsof`), end it; the log shrinks at the next checkpoint.'
+    'A process holds a read transaction open. Find it (`lsof`) and end it; the log shrinks at the next checkpoint.'
   return warning(
     'write-ahead log',
     `${formatBytes(bytes)}, and it should be folded in at 4 MiB`,
@@ -94,7 +97,7 @@ export function checkWal(path: string): Finding {
   )
 }
 
-/** Who else may read keys, trust and data. */
+/** Checks that other users cannot read keys, trust and data. */
 export function checkFileModes(path: string, folder: string): readonly Finding[] {
   if (process.platform === 'win32') return [ok('permissions', 'not checked on Windows')]
   const wanted = [
@@ -112,25 +115,25 @@ export function checkFileModes(path: string, folder: string): readonly Finding[]
   return open.map(({ file, want }) =>
     failed(
       'permissions',
-      `${file} is open to other users`,
-      `chmod ${want} ${file}; if others can have read a key, make a new one (runbook: rotate keys).`,
+      `${file} can be accessed by other users`,
+      `chmod ${want} ${file}; if a key may have been read, replace it (runbook: rotate keys).`,
     ),
   )
 }
 
-/** Our clock against the newest write that is here. */
+/** Checks this clock against the newest write in the file. */
 export function checkClock(db: SQLiteVectorDB, nowMs: number): Finding {
   const newestMs = Math.max(0, ...db.replica.shardStates().map(({ updatedAtMs }) => updatedAtMs))
   const aheadMs = newestMs - nowMs
   if (aheadMs <= CLOCK_MS) return ok('clock', new Date(nowMs).toISOString())
   return failed(
     'clock',
-    `it says ${new Date(nowMs).toISOString()}, and there is a commit of ${new Date(newestMs).toISOString()}`,
-    'Set the clock (NTP). A wrong clock decides concurrent writes wrongly; nothing is lost.',
+    `the clock says ${new Date(nowMs).toISOString()}, but a commit is dated ${new Date(newestMs).toISOString()}`,
+    'Set the clock (NTP). A wrong clock picks the wrong winner of concurrent writes; no write is lost.',
   )
 }
 
-/** How long our certificate, and those that we trust, are still good for. */
+/** Checks the validity of this node's certificate and of the trusted ones. */
 export function checkCertificates(folder: string, nowMs: number): readonly Finding[] {
   const findings: Finding[] = []
   try {
@@ -140,7 +143,7 @@ export function checkCertificates(folder: string, nowMs: number): readonly Findi
         'certificate',
         own,
         nowMs,
-        'Renewed by itself in a cluster whose authority can be reached; otherwise the runbook: rotate keys.',
+        'A cluster renews it when its authority can be reached; otherwise follow the runbook: rotate keys.',
       ),
     )
     const trust = JSON.parse(readText(join(folder, 'trust.json')) ?? '{}') as {
@@ -165,28 +168,27 @@ export function checkCertificates(folder: string, nowMs: number): readonly Findi
   return findings
 }
 
-/** Room for what is to come; a snapshot and a vacuum take as much again as the file. */
+/** Checks free disk space; a snapshot and a vacuum each need as much as the file. */
 export async function checkDisk(path: string): Promise<Finding> {
   const { bavail, bsize } = await statfs(path)
   const freeBytes = bavail * bsize
   const fileBytes = statSync(path).size
   const detail = `${formatBytes(freeBytes)} free`
   if (freeBytes > 2 * fileBytes + WAL_BYTES) return ok('disk', detail)
-  const advice =
-    'Free some: delete what is not needed and `vacuum`, or move the file (runbook: full disk).'
+  const advice = 'Free space: delete records and `vacuum`, or move the file (runbook: full disk).'
   return freeBytes < fileBytes / 10
     ? failed('disk', detail, advice)
     : warning('disk', detail, advice)
 }
 
-/** Whether each peer can be reached by UDP, and lets us in. */
+/** Checks that each peer can be reached over UDP and accepts this node. */
 export async function checkPeers(
   coordinator: ShardCoordinator,
   signal: AbortSignal,
   pingMs: number = PING_MS,
 ): Promise<readonly Finding[]> {
   const peers = coordinator.getPeers()
-  if (peers.length === 0) return [ok('peers', 'none are known')]
+  if (peers.length === 0) return [ok('peers', 'no peers are registered')]
   return Promise.all(
     peers.map(async ({ nodeId, address }) => {
       const check = `peer ${nodeId}`
@@ -205,9 +207,9 @@ function peerFinding(check: string, address: string, error: unknown): Finding {
   if (!(error instanceof SqliteVectorError)) throw error
   const advice: Partial<Record<string, string>> = {
     TRANSPORT_PEER_UNTRUSTED:
-      'Pin its certificate (`trust add`), or join its cluster, if you know whose it is.',
+      'Verify the fingerprint with its operator, then pin its certificate (`trust add`) or join its cluster.',
     TRANSPORT_REFUSED_BY_PEER:
-      'Give the peer our certificate (`fingerprint --certificate`) to pin, or join its cluster.',
+      "Give the peer this node's certificate (`fingerprint --certificate`) to pin, or join its cluster.",
     TRANSPORT_UNSUPPORTED_PLATFORM: error.hint,
   }
   const unreachable = `Is the node running, and is UDP to ${address} open both ways? (runbook: stuck peer)`
@@ -251,7 +253,7 @@ function failed(check: string, detail: string, advice: string): Finding {
   return { check, state: 'failed', detail, advice }
 }
 
-/** An error of the library says itself what to do. */
+/** Turns an error into a finding; an error of the library carries its hint. */
 export function ofError(check: string, error: unknown): Finding {
   if (error instanceof SqliteVectorError) {
     return failed(check, `${error.code}: ${error.message}`, error.hint)
@@ -259,6 +261,6 @@ export function ofError(check: string, error: unknown): Finding {
   return failed(
     check,
     error instanceof Error ? error.message : String(error),
-    'The message says what is wrong.',
+    'See the message above.',
   )
 }

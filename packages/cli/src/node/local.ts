@@ -1,9 +1,9 @@
 /**
- * A node that is a database file of this machine, opened by this process. A server may run on the same file: two
- * processes on one file are safe, and each hears of the other's commits.
+ * A node that is a database file on this machine, opened by this process. A server may run on the
+ * same file: two processes on one file are safe, and each sees the other's commits.
  *
- * Thin: every method is a call of the library. Sync is loaded when it is needed, so that `get` does not wait for a
- * network.
+ * Thin: every method is a call of the library. Sync is loaded on first use, so that `get` starts
+ * faster.
  */
 import {
   createVectorDB,
@@ -16,12 +16,12 @@ import type { Resolution, ShardCoordinator } from '@agentic-flow/sqlite-vector/s
 import { UsageError } from '../command.ts'
 import type { NodeClient, QueryRequest, ResolutionToken, ShownRecord } from './types.ts'
 
-/** A record as the library gives it, without what is not there. */
+/** A record as the library returns it. */
 interface Found extends ShownRecord {
   readonly distance?: number | null
 }
 
-/** The file as a node. @throws SqliteVectorError of STORE_ codes */
+/** Opens the file as a node. @throws SqliteVectorError `STORE_…` */
 export async function openLocalNode(path: string, nodeId: string): Promise<NodeClient> {
   const db = await createVectorDB({ path })
   let coordinator: ShardCoordinator | null = null
@@ -210,7 +210,7 @@ function search(
   const filtered = { k, ...(filter === undefined ? {} : { filter }) }
   const mode = { ...filtered, includeVectors, ...(exact === undefined ? {} : { exact }) }
   if (vector === undefined) {
-    if (text === undefined) throw new UsageError('say what to look for: a vector, words, or both')
+    if (text === undefined) throw new UsageError('give --vector, --like, --embed or --text')
     return db.searchText(shardId, text, filtered)
   }
   if (text !== undefined) return db.hybrid(shardId, { ...mode, vector, text })
@@ -240,12 +240,12 @@ function dotOf(text: string): { actor: string; counter: number } {
   return { actor, counter: Number(counter) }
 }
 
-/** As JSON says it: maps become objects, vectors become arrays of numbers. */
+/** Converts to JSON: maps become objects, vectors become arrays of numbers. */
 function plain(value: unknown): JsonValue {
   return JSON.parse(JSON.stringify(value, plainValue)) as JsonValue
 }
 
-/** A replacer for `JSON.stringify` that knows maps and vectors. */
+/** Replacer for `JSON.stringify` that converts maps, vectors and errors. */
 export function plainValue(_: string, value: unknown): unknown {
   if (value instanceof Map) return Object.fromEntries(value)
   if (value instanceof Float32Array) return [...value]

@@ -1,10 +1,10 @@
 /**
- * The node that a call works on: the server of `--url`, or the file of `--database`.
+ * Opens the node of a call: the server of `--url`, or the file of `--database`.
  */
 import { type Call, existingDatabase, nameOfFile } from '../command.ts'
 import type { NodeClient } from './types.ts'
 
-/** Opens it. With a file that is not there a usage error: commands on a node never make one. */
+/** Opens the node. A missing file is a usage error: commands on a node never create one. */
 export async function openNode(call: Call): Promise<NodeClient> {
   const url = call.text('url')
   if (url !== undefined) {
@@ -17,7 +17,7 @@ export async function openNode(call: Call): Promise<NodeClient> {
   return openLocalNode(path, call.text('node') ?? nameOfFile(path))
 }
 
-/** Runs `work` on the node of the call, and closes it whatever happens. */
+/** Runs `work` on the node of the call and closes the node in any case. */
 export async function withNode<T>(call: Call, work: (node: NodeClient) => Promise<T>): Promise<T> {
   const node = await openNode(call)
   try {

@@ -1,5 +1,5 @@
 /**
- * An error that a server answered with, or that kept us from one: a code, what happened, what to do.
+ * An error from a server, or a failure to reach one: code, message and hint.
  */
 export class RemoteError extends Error {
   override readonly name = 'RemoteError'

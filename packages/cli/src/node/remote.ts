@@ -1,9 +1,10 @@
 /**
- * A node that is a server, asked through its HTTP API. Everything is one request, but `watch`, which follows the
- * events of a shard and asks again after each.
+ * A node that is a server, called through its HTTP API. Each method is one request, except `watch`,
+ * which follows the events of a shard and queries again after each.
  *
- * Errors of the API keep their codes. Where a file takes the address of a peer, a server takes the name under which it
- * knows it. A component that is minus zero comes as zero: JSON as the API writes it has no other.
+ * Errors of the API keep their codes. For a file a peer is given by address, for a server by the
+ * name under which the server knows it. Minus zero in a vector arrives as zero, because the API's
+ * JSON has one zero.
  */
 import { readFileSync } from 'node:fs'
 import type {
@@ -31,17 +32,17 @@ import type {
   VerifySummary,
 } from './types.ts'
 
-/** Where a server answers, and with what key. */
+/** URL and key of a server. */
 export interface RemoteOptions {
   readonly url: string
   readonly keyFile: string | undefined
-  /** The key itself, of the environment. */
+  /** The key itself, from the environment. */
   readonly key: string | undefined
 }
 
 type Method = 'GET' | 'PUT' | 'POST' | 'DELETE'
 
-/** A request of the API; `body` is JSON or a text that is JSON already. */
+/** Sends a request; `body` is an object or JSON text. */
 type Ask = <T>(
   method: Method,
   path: string,
@@ -49,7 +50,10 @@ type Ask = <T>(
   signal?: AbortSignal,
 ) => Promise<T>
 
-/** Contacts nobody yet. @throws UsageError when the URL is none or the key cannot be read */
+/**
+ * Opens a client without contacting the server. @throws UsageError for a wrong URL or an unreadable
+ * key file
+ */
 export function openRemoteNode(options: RemoteOptions): NodeClient {
   const { base, headers } = settingsOf(options)
   const ask: Ask = async <T>(
@@ -178,7 +182,10 @@ function peerMethods(
       )
       const [result] = results
       if (result === undefined)
-        throw new RemoteError('HTTP_PEER_UNKNOWN', `nothing to sync with ${peer}`)
+        throw new RemoteError(
+          'HTTP_PEER_UNKNOWN',
+          `the server does not sync this shard with ${peer}`,
+        )
       if (!result.ok) throw new RemoteError(result.error.code ?? 'FAILED', result.error.message)
       const { applied, sent, conflicts, quarantined, bytes, durationMs } = result
       const counts = { applied, sent, conflicts, quarantined, durationMs, wireBytes: bytes }
@@ -275,7 +282,7 @@ function decisionBody(decision: DecisionRequest): object {
   return { choose: { actor, counter: Number(counter) } }
 }
 
-/** Nearest by vector, best by words, or both. */
+/** Searches by vector, by text, or both. */
 async function search(
   ask: Ask,
   shardId: string,
@@ -293,7 +300,7 @@ async function search(
   return (await ask<{ results: readonly ShownRecord[] }>('POST', path, defined(body))).results
 }
 
-/** The first records by id that pass the filter. */
+/** Finds the first records by id that match the filter. */
 async function find(
   ask: Ask,
   shardId: string,
@@ -317,7 +324,7 @@ function recordToJson({ id, embedding, metadata, text }: RecordInput): string {
   return `{"embedding":${vectorToJson(embedding)},${rest.slice(1)}`
 }
 
-/** Without what is not there: the API refuses what it does not know. */
+/** Removes undefined fields, which the API would reject. */
 function defined(fields: object): object {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 }
@@ -381,12 +388,12 @@ async function problemOf(response: Response): Promise<RemoteError> {
       return new RemoteError(code, detail, typeof title === 'string' ? title : undefined)
     }
   } catch {
-    // Something between us and the server answered in its own words.
+    // A proxy between this process and the server answered instead.
   }
   return new RemoteError('FAILED', `the server answered ${response.status}: ${text.slice(0, 200)}`)
 }
 
-/** One turn for each event of a stream, until it or the signal ends. */
+/** Yields once per event of a stream, until the stream ends or the signal aborts. */
 async function* events(response: Response, signal: AbortSignal): AsyncGenerator<void> {
   const decoder = new TextDecoder()
   let rest = ''

@@ -1,7 +1,8 @@
 /**
- * What commands need of a node, whether it is a file of this machine (local.ts) or a server (remote.ts). Types only.
+ * The node interface of commands, implemented for a file (local.ts) and a server (remote.ts). Types
+ * only.
  *
- * Everything is a promise and plain JSON, except embeddings: those are as the store gives them or as numbers.
+ * Results are promises of plain JSON; embeddings are typed arrays or arrays of numbers.
  */
 import type {
   Filter,
@@ -34,7 +35,7 @@ export interface ShardSummary {
   readonly digest: string
 }
 
-/** What to search for: a vector, words, or both; or a record whose neighbours are wanted. */
+/** A search: a vector, words, or both. */
 export interface QueryRequest {
   readonly vector?: readonly number[] | Float32Array
   readonly text?: string
@@ -55,12 +56,12 @@ export interface RecordPage {
   readonly nextCursor: string | null
 }
 
-/** What one sync did, as far as it is shown. */
+/** The result of one sync. */
 export interface SyncSummary {
   readonly shardId: string
   readonly address: string
   readonly peer: string
-  /** False where permission was missing for that direction; absent where the server does not say. */
+  /** False when permission is missing for that direction; absent from older servers. */
   readonly pulled?: boolean
   readonly pushed?: boolean
   readonly applied: number
@@ -86,7 +87,7 @@ export interface ConflictSummary {
   readonly visible: boolean
 }
 
-/** One of the writes in conflict, by the name that `--choose` takes. */
+/** One of the writes in conflict; `--choose` takes its dot. */
 export interface SiblingSummary {
   /** `actor:counter`. */
   readonly dot: string
@@ -102,25 +103,25 @@ export interface ConflictDetail {
   readonly shown: ShownRecord | null
 }
 
-/** How to decide a conflict. */
+/** A decision on a conflict. */
 export type DecisionRequest =
   | { readonly choose: string }
   | { readonly strategy: 'last-write-wins' | 'first-write-wins' | 'merge' }
   | { readonly delete: true }
 
-/** What deciding wrote; {@link NodeClient.undoConflict} takes it as it is. */
+/** The result of a decision, and the input of {@link NodeClient.undoConflict}. */
 export type ResolutionToken = { readonly [key: string]: JsonValue }
 
-/** What counting a shard anew showed. */
+/** The result of recounting a shard. */
 export interface CheckSummary {
   readonly shardId: string
-  /** False: what was kept differed from the rows; it was put right. */
+  /** False: the stored counts or digest differed from the rows and were corrected. */
   readonly correct: boolean
   readonly recordCount: number
   readonly digest: string
 }
 
-/** What comparing a shard with a peer's showed. */
+/** The result of comparing a shard with a peer. */
 export interface VerifySummary {
   readonly shardId: string
   readonly address: string
@@ -132,13 +133,13 @@ export interface VerifySummary {
   readonly repaired: number
   readonly dropped: number
   readonly onlyHere: number
-  /** Records that are not the same on both sides; null: payloads were not compared. */
+  /** Records whose payloads differ; null: payloads were not compared. */
   readonly damaged: { readonly count: number; readonly ids: readonly string[] } | null
 }
 
-/** A node to ask. */
+/** A node as commands see it. */
 export interface NodeClient {
-  /** Most that one {@link write} takes. */
+  /** Largest batch for {@link write}. */
   readonly batch: { readonly recordsMax: number; readonly vectorBytes: number }
   shards(): Promise<readonly ShardSummary[]>
   createShard(
@@ -152,13 +153,13 @@ export interface NodeClient {
   count(shardId: string, filter?: Filter): Promise<number>
   query(shardId: string, request: QueryRequest): Promise<readonly ShownRecord[]>
   explain(shardId: string, request: QueryRequest): Promise<JsonValue>
-  /** Commits the records, all or none where there are at most 10,000. */
+  /** Commits the records; all or none up to 10,000 records. */
   write(shardId: string, records: readonly RecordInput[], mode: 'insert' | 'upsert'): Promise<void>
-  /** True when there was one. */
+  /** Returns true when the record existed. */
   delete(shardId: string, id: string): Promise<boolean>
   deleteWhere(shardId: string, filter: Filter): Promise<number>
   peers(check: boolean): Promise<readonly PeerSummary[]>
-  /** `address`: where the peer listens; for a server the name under which it knows it. */
+  /** `address`: the peer's address; for a server, the peer's name. */
   sync(shardId: string, address: string, signal: AbortSignal): Promise<SyncSummary>
   verify(
     shardId: string,
@@ -175,16 +176,16 @@ export interface NodeClient {
   }>
   conflict(shardId: string, id: string): Promise<ConflictDetail | null>
   resolveConflict(shardId: string, id: string, decision: DecisionRequest): Promise<ResolutionToken>
-  /** False when somebody wrote since. */
+  /** Returns false when the record was written since. */
   undoConflict(token: ResolutionToken): Promise<boolean>
   quarantine(shardId: string): Promise<readonly QuarantineEntry[]>
   retryQuarantine(shardId: string, entry?: number): Promise<QuarantineRetry>
   discardQuarantine(shardId: string, entry: number): Promise<void>
-  /** Counts the shard anew and puts right what was kept wrongly. */
+  /** Recounts the shard and corrects the stored counts. */
   recount(shardId: string): Promise<CheckSummary>
-  /** The bytes of the copy. A server takes a name in its folder. */
+  /** Returns the size of the copy in bytes. A server takes a file name in its snapshot folder. */
   snapshot(path: string, signal: AbortSignal): Promise<number>
-  /** The result of the query now and after every change of it, until the signal. */
+  /** Yields the result of the query now and after every change, until the signal aborts. */
   watch(
     shardId: string,
     request: QueryRequest,

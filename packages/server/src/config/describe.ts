@@ -1,5 +1,5 @@
 /**
- * Shows a configuration as a person may see it: no secret, not even its hash. Pure.
+ * Describes a configuration without its secrets or their hashes. Pure.
  */
 import { CONFIG_OPTIONS, flagName, variableName } from './table.ts'
 import type { ResolvedConfig } from './resolve.ts'
@@ -18,7 +18,7 @@ export interface DescribedSetting {
 
 export const HIDDEN = '<hidden>'
 
-/** Every setting that is in force, in the order of the table. */
+/** All settings in force, in the order of the table. */
 export function describeConfig({ config, origins }: ResolvedConfig): readonly DescribedSetting[] {
   return CONFIG_OPTIONS.map(({ key, summary }) => ({
     key,

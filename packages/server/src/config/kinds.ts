@@ -1,8 +1,8 @@
 /**
- * Kinds of configuration values: how each is written as text, and what it must be. Pure.
+ * Kinds of configuration values: their text syntax and their checks. Pure.
  *
- * Environment variables and flags are text; a file gives values. `fromText` only reads; `check` judges
- * the result of either, so that the same value is refused in the same words wherever it stands.
+ * Environment variables and flags are text; a file gives values. `fromText` only reads; `check`
+ * validates the result of either, so a wrong value gives the same message whatever its source.
  */
 import { createHash } from 'node:crypto'
 import { DIMENSION_MAX } from '@agentic-flow/sqlite-vector/limits'
@@ -17,12 +17,12 @@ import {
 
 /** One kind of value. */
 export interface Kind {
-  /** How it is written as text, for help and documents. */
+  /** Text syntax, for help and documents. */
   readonly syntax: string
   /** True when flags may repeat, and a variable separates by commas. */
   readonly repeats: boolean
   fromText(name: string, text: string): unknown
-  /** The value as the configuration holds it. @throws TypeError, RangeError */
+  /** Returns the value as the configuration holds it. @throws TypeError, RangeError */
   check(name: string, value: unknown): unknown
 }
 
@@ -45,7 +45,7 @@ export function text(syntax: string, bytesMax: number = TEXT_BYTES_MAX): Kind {
   }
 }
 
-/** The same, or `off`, which is null. */
+/** The same kind, or `off`, which becomes null. */
 export function textOrOff(kind: Kind): Kind {
   return {
     ...kind,
@@ -90,7 +90,7 @@ export const address: Kind = {
   },
 }
 
-/** @throws RangeError when it is no `host:port` */
+/** Splits `host:port`. @throws RangeError for any other text */
 export function splitAddress(
   name: string,
   value: string,
@@ -103,7 +103,7 @@ export function splitAddress(
   return { host: match[1] ?? match[2] ?? '', port }
 }
 
-/** Many of one kind. */
+/** A list of one kind. */
 function list(syntax: string, item: Kind, uniqueBy: string): Kind {
   return {
     syntax,
@@ -115,7 +115,7 @@ function list(syntax: string, item: Kind, uniqueBy: string): Kind {
       const seen = new Set<unknown>()
       for (const entry of items as Record<string, unknown>[]) {
         const key = entry[uniqueBy]
-        if (seen.has(key)) throw new RangeError(`${name}: ${uniqueBy} ${shown(key)} is there twice`)
+        if (seen.has(key)) throw new RangeError(`${name}: ${uniqueBy} ${shown(key)} is given twice`)
         seen.add(key)
       }
       return items
@@ -123,7 +123,7 @@ function list(syntax: string, item: Kind, uniqueBy: string): Kind {
   }
 }
 
-/** Shortest API key, in characters: one that nobody guesses, also without a limit on requests. */
+/** Minimum length of an API key, in characters: too long to guess even without a rate limit. */
 const API_KEY_CHARACTERS_MIN = 16
 
 const apiKey: Kind = {
@@ -131,12 +131,12 @@ const apiKey: Kind = {
   repeats: true,
   fromText(name, given) {
     const [, keyName, access, key] = /^([^:]*):([^:]*):(.*)$/s.exec(given) ?? []
-    // Never shown: it holds a key.
+    // The text holds a key, so the message does not quote it.
     if (key === undefined) throw new TypeError(`${name} must be written NAME:ACCESS:KEY`)
     return { name: keyName, access, key }
   },
   check(name, value) {
-    // What stands here may be a key, so no message shows it.
+    // The value may be a key, so no message quotes it.
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       throw new TypeError(`${name} must be an object with name, access, and key or sha256`)
     }
@@ -164,7 +164,9 @@ function hashOf(name: string, key: unknown, sha256: unknown): string {
   return hashApiKey(key)
 }
 
-/** SHA-256 of an API key as hexadecimal digits. Keys are long and random, so no slow hash is needed. */
+/**
+ * SHA-256 of an API key as hexadecimal digits. Keys are long and random, so no slow hash is needed.
+ */
 export function hashApiKey(key: string): string {
   return createHash('sha256').update(key, 'utf8').digest('hex')
 }
@@ -230,7 +232,7 @@ const shard: Kind = {
 
 export const shards: Kind = list(shard.syntax, shard, 'shardId')
 
-/** Who dials whom. */
+/** The choice of peers that this node dials. */
 export const topology: Kind = {
   syntax: 'mesh|ring|star:HUB|hierarchical:FANOUT',
   repeats: false,

@@ -1,8 +1,9 @@
 /**
- * Puts a configuration together: defaults, then the file, then the environment, then flags; the later wins.
- * Lists are replaced, never joined. Pure but for reading the file that is named.
+ * Merges a configuration from defaults, file, environment and flags; later sources win. Lists are
+ * replaced, never joined. Reads the named file; otherwise pure.
  *
- * Unknown keys, variables and flags are refused with the nearest name; a wrong value with where it stands.
+ * An unknown key, variable or flag is rejected with the nearest known name; a wrong value with its
+ * place.
  */
 import { readFileSync } from 'node:fs'
 import { nearestName } from '@agentic-flow/sqlite-vector/options'
@@ -18,7 +19,7 @@ import {
 } from './table.ts'
 import { ConfigError, type NodeConfig, type Origin } from './types.ts'
 
-/** What flags were given: by name without dashes; repeated ones as a list. */
+/** Flags by name without dashes; a repeated flag is a list. */
 export type Flags = Readonly<Record<string, string | readonly string[] | undefined>>
 
 export interface ConfigSources {
@@ -29,7 +30,7 @@ export interface ConfigSources {
   readonly flags?: Flags
 }
 
-/** A configuration, and where each of its values came from, by key. */
+/** A configuration and the origin of each value, by key. */
 export interface ResolvedConfig {
   readonly config: NodeConfig
   readonly origins: Readonly<Record<string, Origin>>
@@ -38,7 +39,7 @@ export interface ResolvedConfig {
 interface Given {
   readonly value: unknown
   readonly origin: Origin
-  /** Where it stands, for messages. */
+  /** Place of the value, for messages. */
   readonly where: string
 }
 
@@ -109,7 +110,7 @@ function collect(path: string, value: unknown, prefix: string, found: Map<string
   }
 }
 
-/** Settings and groups that may stand under a prefix, and all settings in full. */
+/** Settings and groups allowed under a prefix, and the full names of all settings. */
 function knownUnder(prefix: string): readonly string[] {
   const level = CONFIG_OPTIONS.filter(({ key }) => key.startsWith(prefix)).map(
     ({ key }) => prefix + (key.slice(prefix.length).split('.')[0] ?? ''),
@@ -169,15 +170,15 @@ function checkTogether({ http, nodeId, peers }: NodeConfig): void {
   const { host } = splitAddress('http.listen', http.listen)
   if (!isLoopback(host) && http.apiKeys.length === 0) {
     throw new ConfigError(
-      `http.listen ${http.listen} can be reached from other machines: give http.apiKeys, or listen at 127.0.0.1`,
+      `http.listen ${http.listen} can be reached from other machines: set http.apiKeys, or listen at 127.0.0.1`,
     )
   }
   if (peers.some((peer) => peer.nodeId === nodeId)) {
-    throw new ConfigError(`peers: ${nodeId} is the name of this node itself`)
+    throw new ConfigError(`peers: ${nodeId} is the name of this node`)
   }
 }
 
-/** Whether only this machine reaches the host. */
+/** Returns true when the host can be reached from this machine only. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
 }
@@ -192,7 +193,7 @@ function unknown(where: string, name: string, known: readonly string[]): ConfigE
   return new ConfigError(`${where}: unknown setting ${name}${remedy}`)
 }
 
-/** Runs a check, and says where the value stands when it is wrong. */
+/** Runs a check and adds the value's place to its error. */
 function named<T>(where: string, check: () => T): T {
   try {
     return check()

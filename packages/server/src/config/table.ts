@@ -1,8 +1,8 @@
 /**
- * The one table of the configuration: from it come the keys of the file, the environment variables, the
- * flags, their help and the table in docs/how-to/operations.md.
+ * The table of all settings. File keys, environment variables, flags, their help and the table in
+ * docs/how-to/operations.md derive from it.
  *
- * Not here: how values are read (kinds.ts) and put together (resolve.ts).
+ * Not here: reading values (kinds.ts) and merging sources (resolve.ts).
  */
 import {
   address,
@@ -22,7 +22,7 @@ export interface ConfigOption {
   /** In the file, dots nest: `http.listen`. */
   readonly key: string
   readonly kind: Kind
-  /** As the file would say it. */
+  /** Default, as it would be written in the file. */
   readonly fallback: unknown
   readonly summary: string
 }
@@ -32,161 +32,165 @@ export const CONFIG_OPTIONS: readonly ConfigOption[] = [
     key: 'database',
     kind: text('FILE'),
     fallback: 'sqlite-vector.db',
-    summary: 'The database file; keys and trust lie in FILE-node/ beside it.',
+    summary: 'Database file. Keys and the trust list are kept in FILE-node/ beside it.',
   },
   {
     key: 'nodeId',
     kind: text('NAME', 256),
     fallback: 'node',
-    summary: 'What peers call this node; one node per name.',
+    summary: 'Name of this node; unique among its peers.',
   },
   {
     key: 'durability',
     kind: choice('full', 'normal'),
     fallback: 'full',
-    summary: 'full: acknowledged writes survive power loss. normal: only a killed process.',
+    summary:
+      'full: acknowledged writes survive power loss. normal: they survive a killed process only.',
   },
   {
     key: 'busyTimeoutMs',
     kind: integer(0, 60_000),
     fallback: 5_000,
-    summary: 'Longest wait for another writer on the file.',
+    summary: 'Longest wait for another process that writes to the file, in milliseconds.',
   },
   {
     key: 'searchMemoryBytes',
     kind: integer(0, Number.MAX_SAFE_INTEGER),
     fallback: 536_870_912,
-    summary: 'Memory for the vectors that searches scan.',
+    summary: 'Memory budget for search indexes, in bytes.',
   },
   {
     key: 'http.listen',
     kind: address,
     fallback: '127.0.0.1:8080',
-    summary: 'Where the HTTP API listens (TCP); beyond loopback only with API keys.',
+    summary: 'Address of the HTTP API (TCP). Beyond loopback, API keys are required.',
   },
   {
     key: 'http.apiKeys',
     kind: apiKeys,
     fallback: [],
-    summary: 'Who may call the API; without any, everybody who reaches loopback.',
+    summary: 'API keys. Without any, every process that reaches loopback may call the API.',
   },
   {
     key: 'http.bodyBytesMax',
     kind: integer(1_024, 268_435_456),
     fallback: 16_777_216,
-    summary: 'Largest body of a request.',
+    summary: 'Largest request body, in bytes.',
   },
   {
     key: 'http.requestsPerMinuteMax',
     kind: integer(0, 1_000_000_000),
     fallback: 60_000,
-    summary: 'Requests of one key (or address, without keys) in a minute; 0: no limit.',
+    summary: 'Requests per minute for each key (each address, without keys); 0: unlimited.',
   },
   {
     key: 'http.eventStreamsMax',
     kind: integer(1, 10_000),
     fallback: 64,
-    summary: 'Event streams open at once.',
+    summary: 'Most event streams open at once.',
   },
   {
     key: 'sync.listen',
     kind: textOrOff(address),
     fallback: '127.0.0.1:4433',
-    summary: 'Where peers connect to (UDP); off: this node only dials.',
+    summary: 'Address for peers (UDP); off: this node only dials.',
   },
   {
     key: 'sync.advertise',
     kind: textOrOff(address),
     fallback: 'off',
-    summary: 'Where peers are told to dial this node; off: where it listens.',
+    summary: 'Address that peers are told to dial; off: the listening address.',
   },
   {
     key: 'sync.compression',
     kind: choice('adaptive', 'zstd', 'lz4', 'none'),
     fallback: 'adaptive',
-    summary: 'How batches that go out are compressed, where the peer can read it.',
+    summary: 'Compression of outgoing batches, where the peer supports it.',
   },
   {
     key: 'sync.collectIntervalMs',
     kind: integer(0, 86_400_000),
     fallback: 3_600_000,
-    summary: 'Between collections of deletes that every known replica has; 0: none.',
+    summary:
+      'Interval between collections of deletes that all known replicas hold, in milliseconds; 0: never.',
   },
   {
     key: 'sync.replicaRetentionMs',
     kind: integer(0, 315_360_000_000),
     fallback: 2_592_000_000,
-    summary: 'How long collections wait for a replica that is silent.',
+    summary:
+      'Replicas silent for longer than this no longer hold back collection, in milliseconds.',
   },
   {
     key: 'sync.intervalMs',
     kind: integer(100, 86_400_000),
     fallback: 60_000,
-    summary: 'Between full checks of a shard that is kept in sync.',
+    summary: 'Interval between full checks of a live shard, in milliseconds.',
   },
   {
     key: 'sync.retryMs',
     kind: integer(100, 86_400_000),
     fallback: 10_000,
-    summary: 'Between attempts with peers that refuse us, until they trust us.',
+    summary:
+      'Interval between attempts with peers that do not trust this node yet, in milliseconds.',
   },
   {
     key: 'sync.relayDelayMs',
     kind: integer(0, 60_000),
     fallback: 100,
-    summary: "Wait before others' changes are passed on.",
+    summary: "Delay before other nodes' changes are relayed, in milliseconds.",
   },
   {
     key: 'sync.batchSize',
     kind: integer(1, 4_096),
     fallback: 256,
-    summary: 'Most records of one batch, which is one transaction at the receiver.',
+    summary: 'Most records per batch; the receiver applies each batch in one transaction.',
   },
   {
     key: 'sync.concurrencyMax',
     kind: integer(1, 1_000),
     fallback: 10,
-    summary: 'Syncs at once when all are asked for.',
+    summary: 'Most one-off syncs at once.',
   },
   {
     key: 'sync.topology',
     kind: topology,
     fallback: 'mesh',
-    summary: 'Which of the peers this node dials.',
+    summary: 'Selects the peers that this node dials.',
   },
   {
     key: 'peers',
     kind: peers,
     fallback: [],
-    summary: 'Whom to keep in sync with; trust is given apart.',
+    summary: 'Peers to sync with. Trust is configured separately.',
   },
   {
     key: 'shards',
     kind: shards,
     fallback: [],
-    summary: 'Shards that are made at the start where they are missing.',
+    summary: 'Shards to create at start when missing.',
   },
   {
     key: 'snapshots.folder',
     kind: textOrOff(text('FOLDER')),
     fallback: 'off',
-    summary: 'The only folder into which the API writes snapshots; off: none.',
+    summary: 'Folder for snapshots taken over HTTP; off: they are disabled.',
   },
   {
     key: 'shutdown.graceMs',
     kind: integer(0, 600_000),
     fallback: 10_000,
-    summary: 'Longest wait for requests under way when the node is told to end.',
+    summary: 'Longest wait for requests under way at shutdown, in milliseconds.',
   },
   {
     key: 'log.level',
     kind: choice('debug', 'info', 'warn', 'error'),
     fallback: 'info',
-    summary: 'Least important line that is logged.',
+    summary: 'Lowest level that is logged.',
   },
 ]
 
-/** Variables with our prefix that are no settings of a node. */
+/** Variables with this prefix that are not settings of a node. */
 const OTHER_VARIABLES = ['SQLITE_VECTOR_CONFIG', 'SQLITE_VECTOR_URL', 'SQLITE_VECTOR_API_KEY']
 
 export const VARIABLE_PREFIX = 'SQLITE_VECTOR_'
@@ -201,7 +205,7 @@ export function variableName(key: string): string {
   return VARIABLE_PREFIX + words(key).join('_').toUpperCase()
 }
 
-/** Whether a variable with our prefix belongs to something else. */
+/** Returns true for a variable with this prefix that is not a setting. */
 export function isOtherVariable(name: string): boolean {
   return OTHER_VARIABLES.includes(name)
 }

@@ -1,13 +1,14 @@
 /**
- * The configuration of one node, complete and checked, and the error of a wrong one. resolve.ts makes it.
+ * The complete, checked configuration of one node, and the error for a wrong one. Built by
+ * resolve.ts.
  */
 import type { Metric } from '@agentic-flow/sqlite-vector'
 import type { Compression, ConflictStrategyName, Topology } from '@agentic-flow/sqlite-vector/sync'
 
-/** What the bearer of an API key may do. */
+/** Permission of an API key. */
 export type Access = 'read-only' | 'read-write'
 
-/** A key of the HTTP API. The key itself is not kept, only its hash. */
+/** A key of the HTTP API. Only its hash is kept. */
 export interface ApiKeyConfig {
   /** Names the key in logs; never secret. */
   readonly name: string
@@ -20,23 +21,23 @@ export interface ApiKeyConfig {
 export interface PeerConfig {
   readonly nodeId: string
   readonly address: string
-  /** null: every shard that is here. */
+  /** null: every shard of this node. */
   readonly shards: readonly string[] | null
 }
 
-/** A shard that is made at the start where it is missing. */
+/** A shard to create at start when it is missing. */
 export interface ShardConfig {
   readonly shardId: string
   readonly dimension: number
   readonly metric: Metric
   readonly modelId: string | null
-  /** null: what the shard has. */
+  /** null: keep the shard's own. */
   readonly conflictStrategy: ConflictStrategyName | null
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
-/** Everything that `startNode()` needs. Nothing is optional. */
+/** All that `startNode()` needs. Nothing is optional. */
 export interface NodeConfig {
   readonly database: string
   readonly nodeId: string
@@ -52,9 +53,9 @@ export interface NodeConfig {
     readonly eventStreamsMax: number
   }
   readonly sync: {
-    /** null: takes no connections, only dials. */
+    /** null: dials only. */
     readonly listen: string | null
-    /** null: where it listens. */
+    /** null: the listening address. */
     readonly advertise: string | null
     readonly compression: Compression
     readonly collectIntervalMs: number
@@ -73,10 +74,10 @@ export interface NodeConfig {
   readonly log: { readonly level: LogLevel }
 }
 
-/** Where a value came from. */
+/** The source of a value. */
 export type Origin = 'default' | 'file' | 'environment' | 'flag'
 
-/** The configuration is wrong; the message says where, and what would be right. */
+/** A wrong configuration. The message names the place, the rule and the value. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }

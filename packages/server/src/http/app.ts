@@ -1,8 +1,9 @@
 /**
- * The HTTP server: runs routes behind one gate, in this order: is the node up, who calls, how often, may it,
- * how large, what type, does it fit the schema. Every refusal and every error is a problem+json.
+ * The HTTP server. Routes run behind one gate that checks, in this order: node state, API key,
+ * rate, permission, body size, media type, schema. Every refusal and every error is a problem+json.
  *
- * Not here: what routes do (routes/), what they are told of (context.ts). CORS is off: no header of it is ever sent.
+ * Not here: the routes (routes/) and their context (context.ts). CORS is off: its headers are never
+ * sent.
  */
 import { Readable } from 'node:stream'
 import rateLimit from '@fastify/rate-limit'
@@ -19,7 +20,7 @@ import { type Call, type Route, type RouteAccess, Status } from './route.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The key that was shown; null when none or a wrong one. */
+    /** The caller's key; null without a valid one. */
     apiKey: ApiKeyConfig | null
   }
   interface FastifyContextConfig {
@@ -27,16 +28,16 @@ declare module 'fastify' {
   }
 }
 
-/** A request that is not whole after this time is given up: slow senders must not hold sockets. */
+/** Longest time to receive a request, in milliseconds: slow senders must not hold sockets. */
 const REQUEST_MS_MAX = 30_000
 
 /** Longest name in a path: 1,024 bytes, each written as three characters. */
 const PARAMETER_CHARACTERS_MAX = 3_072
 
-/** Why work for a caller ends. */
+/** Abort reason when a caller disconnects. */
 const GONE = new Error('the caller has gone')
 
-/** Serves `routes`; the caller makes it listen. */
+/** Builds the server for `routes`; the caller starts listening. */
 export async function createApp(
   context: NodeContext,
   routes: readonly Route[],
@@ -45,7 +46,7 @@ export async function createApp(
   const app = fastify({
     bodyLimit: config.http.bodyBytesMax,
     requestTimeout: REQUEST_MS_MAX,
-    // Our own gate says it as a problem.
+    // The gate answers it as a problem+json.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: PARAMETER_CHARACTERS_MAX },
@@ -65,13 +66,16 @@ export async function createApp(
   return app
 }
 
-/** What the framework calls: true, or false with the errors beside it. */
+/** Validator as the framework calls it: true, or false with `errors` set. */
 interface FastifyValidator {
   (value: unknown): boolean
   errors?: ErrorObject[] | null
 }
 
-/** Bodies are taken as they are; queries are text, so they are read as what the schema says. */
+/**
+ * Bodies are checked as they are; query strings are text, so their values are coerced to the
+ * schema's types.
+ */
 function useSchemas(app: FastifyInstance): void {
   const options = { strict: false, useDefaults: true, verbose: true }
   const exact = new Ajv(options)
@@ -79,7 +83,7 @@ function useSchemas(app: FastifyInstance): void {
   app.setValidatorCompiler(({ schema, httpPart }) => {
     const ajv = httpPart === 'querystring' ? lenient : exact
     let validate: ValidateFunction | null = null
-    // At the first request: to compile all of them would be half of the time of a start.
+    // Compiled at the first request: compiling all schemas would take half of the start.
     const check: FastifyValidator = (value) => {
       validate ??= ajv.compile(schema as object)
       const isValid = validate(value)
@@ -114,7 +118,9 @@ function useErrors(app: FastifyInstance, { log, metrics }: NodeContext): void {
   })
 }
 
-/** Who calls is known before anything is counted or read; whether it may is decided before the body is read. */
+/**
+ * The key is known before the request is counted; permission is decided before the body is read.
+ */
 function useGate(app: FastifyInstance, context: NodeContext): void {
   const { apiKeys } = context.config.http
   app.decorateRequest('apiKey', null)
@@ -163,13 +169,13 @@ function register(app: FastifyInstance, context: NodeContext, route: Route): voi
     method: route.method,
     url: route.path.replaceAll(/\{(\w+)\}/g, ':$1'),
     config: { access: route.access },
-    // HEAD would run reads for nothing.
+    // HEAD would run reads and discard the result.
     exposeHeadRoute: false,
     schema: {
       ...(route.query === undefined ? {} : { querystring: route.query }),
       ...(route.body === undefined ? {} : { body: route.body }),
     },
-    // Answers are written as they are: a schema that left a field out must not lose it.
+    // Answers are not filtered by their schema, so a field missing from it is not lost.
     serializerCompiler: () => (value) => JSON.stringify(value),
     handler: async (request, reply) => {
       const call = callOf(request, reply, context, names)
@@ -192,7 +198,7 @@ function callOf(
     params: Object.fromEntries(names.map((name) => [name, given[name] ?? ''])),
     query: request.query as Readonly<Record<string, unknown>>,
     body: request.body,
-    // Made when it is asked for: most routes answer at once, and signals cost more than small queries.
+    // Created on first use: most routes answer at once, and a signal costs more than a small query.
     get signal() {
       signal ??= endOf(reply, context)
       return signal
@@ -204,7 +210,7 @@ function callOf(
   }
 }
 
-/** Ends when the caller has gone or the node ends. */
+/** Aborts when the caller disconnects or the node ends. */
 function endOf(reply: FastifyReply, { stopping }: NodeContext): AbortSignal {
   const gone = new AbortController()
   if (reply.raw.closed) gone.abort(GONE)
@@ -218,7 +224,7 @@ function send(reply: FastifyReply, { answer }: Route, value: unknown): FastifyRe
   if (answer.status === 204) return reply.send()
   if (answer.type === 'text/event-stream') {
     void reply.type('text/event-stream')
-    // One part ahead of the reader, who may be slow, and no more.
+    // At most one part ahead of a slow reader.
     return reply.send(Readable.from(value as AsyncIterable<string>, { highWaterMark: 1 }))
   }
   if (answer.type === 'text/plain') void reply.type('text/plain; version=0.0.4; charset=utf-8')

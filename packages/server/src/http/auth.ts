@@ -1,8 +1,8 @@
 /**
- * Who calls: API keys, compared by their hashes in constant time. Pure.
+ * Authentication and permission by API key; hashes are compared in constant time. Pure.
  *
- * Without keys everybody may call who reaches loopback and names it: a web page that pointed a name of its own
- * at 127.0.0.1 (DNS rebinding) sends that name as Host, and is refused.
+ * Without keys, every caller that reaches loopback and names it as Host may call. A web page that
+ * points a name of its own at 127.0.0.1 (DNS rebinding) sends that name as Host and is rejected.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { ApiKeyConfig } from '../config/types.ts'
@@ -10,7 +10,7 @@ import { isLoopback } from '../config/resolve.ts'
 import { HttpError } from './errors.ts'
 import type { RouteAccess } from './route.ts'
 
-/** What a caller showed. */
+/** Headers that identify a caller. */
 export interface Credentials {
   /** The header `authorization`. */
   readonly authorization: string | undefined
@@ -18,7 +18,7 @@ export interface Credentials {
   readonly host: string | undefined
 }
 
-/** Finds the key that a caller showed; null when it showed none or a wrong one. */
+/** Finds the caller's key; null without a valid one. */
 export function keyOf(
   keys: readonly ApiKeyConfig[],
   authorization: string | undefined,
@@ -27,7 +27,7 @@ export function keyOf(
   if (token === undefined) return null
   const shown = createHash('sha256').update(token, 'utf8').digest()
   let found: ApiKeyConfig | null = null
-  // Every key is compared, whichever fits: the time says nothing.
+  // Every key is compared, so the time reveals nothing.
   for (const key of keys) {
     if (timingSafeEqual(shown, Buffer.from(key.sha256, 'hex'))) found = key
   }
@@ -44,10 +44,13 @@ export function authorize(
   if (access === 'open') return
   if (keys.length === 0) {
     if (namesLoopback(host)) return
-    throw new HttpError('HTTP_HOST_REFUSED', 'the request names a host that is not loopback')
+    throw new HttpError('HTTP_HOST_REFUSED', 'the Host header names a host that is not loopback')
   }
   if (key === null) {
-    const what = authorization === undefined ? 'no key was sent' : 'the key is not one of this node'
+    const what =
+      authorization === undefined
+        ? 'the request has no API key'
+        : 'the API key is not known to this node'
     throw new HttpError('HTTP_UNAUTHENTICATED', what)
   }
   if (access === 'write' && key.access !== 'read-write') {

@@ -1,5 +1,5 @@
 /**
- * What routes may use of the node. Types only; node.ts makes it.
+ * The parts of a node that routes use. Types only; built by node.ts.
  */
 import type { SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
 import type { ShardCoordinator } from '@agentic-flow/sqlite-vector/sync'
@@ -16,8 +16,8 @@ export interface NodeContext {
   readonly metrics: Metrics
   readonly log: Log
   readonly state: NodeState
-  /** Ends when the node is told to end. */
+  /** Aborts when the node is told to end. */
   readonly stopping: AbortSignal
-  /** Keeps in sync what came to be: a shard or a peer. */
+  /** Starts syncing new shards and peers. */
   readonly keepInSync: () => void
 }

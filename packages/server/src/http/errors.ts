@@ -1,58 +1,58 @@
 /**
- * What the API itself refuses, by code. Errors of the library keep their own codes; problem.ts makes
- * an answer of either. Each code has a row in docs/reference/http-api.md.
+ * Errors of the API itself, by code. Errors of the library keep their codes; problem.ts turns
+ * either into an answer. Each code has a row in docs/reference/http-api.md.
  */
 
 export const HTTP_ERRORS = {
   HTTP_INPUT_INVALID: {
     status: 400,
     retryable: false,
-    hint: 'The request is not what the API takes; the detail names what is wrong.',
+    hint: 'Correct the request; the detail names the argument and the rule.',
   },
   HTTP_UNAUTHENTICATED: {
     status: 401,
     retryable: false,
-    hint: 'Send a key of this node as "Authorization: Bearer KEY".',
+    hint: 'Send an API key of this node as "Authorization: Bearer KEY".',
   },
   HTTP_FORBIDDEN: {
     status: 403,
     retryable: false,
-    hint: 'The key may only read; use one that may write.',
+    hint: 'Use a key that permits this operation.',
   },
   HTTP_HOST_REFUSED: {
     status: 403,
     retryable: false,
-    hint: 'Without API keys this node answers only to its loopback address.',
+    hint: 'Call the node by its loopback address, or configure API keys.',
   },
   HTTP_ROUTE_UNKNOWN: {
     status: 404,
     retryable: false,
-    hint: 'There is no such method and path; see /openapi.json.',
+    hint: 'See /openapi.json for the methods and paths of the API.',
   },
   HTTP_PEER_UNKNOWN: {
     status: 404,
     retryable: false,
-    hint: 'Register the peer first, or look at the list of peers.',
+    hint: 'Register the peer first; GET /v1/peers lists the known ones.',
   },
   HTTP_UNDO_REFUSED: {
     status: 409,
     retryable: false,
-    hint: 'Somebody wrote to the record since; their write stands.',
+    hint: 'The record was written after the decision; that write stands.',
   },
   HTTP_SNAPSHOT_EXISTS: {
     status: 409,
     retryable: false,
-    hint: 'Choose another name; a snapshot is never overwritten.',
+    hint: 'Choose another name; snapshots are never overwritten.',
   },
   HTTP_SNAPSHOTS_OFF: {
     status: 409,
     retryable: false,
-    hint: 'Give snapshots.folder in the configuration of the node.',
+    hint: 'Set snapshots.folder in the configuration of the node.',
   },
   HTTP_BODY_TOO_LARGE: {
     status: 413,
     retryable: false,
-    hint: 'Send less at once, or raise http.bodyBytesMax.',
+    hint: 'Send a smaller body, or raise http.bodyBytesMax.',
   },
   HTTP_MEDIA_TYPE: {
     status: 415,
@@ -62,7 +62,7 @@ export const HTTP_ERRORS = {
   HTTP_RATE_LIMITED: {
     status: 429,
     retryable: true,
-    hint: 'Wait as long as Retry-After says, or raise http.requestsPerMinuteMax.',
+    hint: 'Wait for the seconds in Retry-After, or raise http.requestsPerMinuteMax.',
   },
   HTTP_STREAMS_TOO_MANY: {
     status: 503,
@@ -72,18 +72,18 @@ export const HTTP_ERRORS = {
   HTTP_NOT_READY: {
     status: 503,
     retryable: true,
-    hint: 'The node is starting or ending; try again, or another node.',
+    hint: 'The node is starting or ending. Try again later, or use another node.',
   },
   HTTP_INTERNAL: {
     status: 500,
     retryable: false,
-    hint: 'A fault of the node; its log says more.',
+    hint: "Internal error; see the node's log.",
   },
 } as const
 
 export type HttpErrorCode = keyof typeof HTTP_ERRORS
 
-/** A refusal by the API. */
+/** An error of the API itself. */
 export class HttpError extends Error {
   override readonly name = 'HttpError'
   readonly code: HttpErrorCode

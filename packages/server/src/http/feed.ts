@@ -1,10 +1,11 @@
 /**
- * The change feed of a shard as server-sent events: what changed, in the order of its commits, from any position on.
+ * The change feed of a shard as server-sent events, in commit order, from any position on.
  *
- * The id of each event is a position, `<log>.<change id>`. A reader that comes back with it (`Last-Event-ID`) misses
- * nothing: the feed holds one row per record, so it gets the latest state of whatever changed meanwhile, and may get
- * a state twice. A position of another log is void (the file was restored): the reader is told `reset` and gets
- * everything anew. A slow reader holds one batch in memory and nothing else.
+ * The id of each event is a position, `<log>.<change id>`. A reader that reconnects with it
+ * (`Last-Event-ID`) misses nothing: the feed holds one row per record, so the reader receives the
+ * latest state of each record changed meanwhile, possibly twice. A position of another log is void,
+ * because the file was restored: the reader receives `reset` and then the whole shard. A slow
+ * reader costs one batch of memory.
  *
  * Reference: HTML Living Standard, server-sent events.
  */
@@ -15,19 +16,19 @@ import { recordJson } from './json.ts'
 /** Changes of one event. */
 const CHANGES_PER_EVENT = 256
 
-/** Bytes of payloads after which an event is sent with fewer. */
+/** Payload bytes that end an event early. */
 const BYTES_PER_EVENT = 1_048_576
 
-/** Commits of other processes on the file are looked for this often. */
+/** Interval at which commits of other processes are looked for. */
 const POLL_MS = 250
 
-/** A line is sent at least this often, so that proxies and readers know that the stream lives. */
+/** A comment line is sent at least this often, so that proxies keep the stream open. */
 const KEEP_ALIVE_MS = 15_000
 
 export interface FeedOptions {
   /** `<log>.<change id>`; null for now. */
   readonly after: string | null
-  /** Whether events carry records, and not only their ids. */
+  /** True: events carry whole records, not only ids. */
   readonly includeRecords: boolean
   readonly signal: AbortSignal
 }
@@ -37,7 +38,7 @@ interface Position {
   readonly changeId: number
 }
 
-/** Reads a position. @throws RangeError when it is none */
+/** Parses a position. @throws RangeError for any other text */
 export function parsePosition(given: string): Position {
   const match = /^([0-9a-f]{32})\.(\d{1,15})$/.exec(given)
   if (match !== null) return { logId: match[1] ?? '', changeId: Number(match[2]) }
@@ -50,7 +51,10 @@ export function sse(event: string, data: unknown, id?: string): string {
   return `${position}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
 }
 
-/** Events of the shard until `signal` ends. @throws SqliteVectorError `STORE_SHARD_UNKNOWN`, before the first event */
+/**
+ * Events of the shard until `signal` ends. @throws SqliteVectorError `STORE_SHARD_UNKNOWN`, before
+ * the first event
+ */
 export function shardFeed(
   db: SQLiteVectorDB,
   shardId: string,
@@ -71,7 +75,7 @@ async function* follow(
   const moves = new Moves(db, shardId, signal)
   let { logId, changeId } = start
   try {
-    // The headers go out with the first bytes, and the reader knows its position before anything happens.
+    // Headers are sent with the first bytes, and the reader learns its position before any change.
     yield sse('open', { shardId }, `${logId}.${changeId}`)
     while (!signal.aborted) {
       moves.expect()
@@ -99,7 +103,7 @@ async function* follow(
   }
 }
 
-/** What the shard shows of the records now. */
+/** Reads the visible state of the records. */
 function changesOf(
   db: SQLiteVectorDB,
   shardId: string,
@@ -115,7 +119,7 @@ function changesOf(
   return { shardId, changes }
 }
 
-/** Says that the shard moved, by whomever. */
+/** Watches for commits to the shard by any process. */
 class Moves {
   readonly #db: SQLiteVectorDB
   readonly #signal: AbortSignal
@@ -133,12 +137,12 @@ class Moves {
     })
   }
 
-  /** What moves from here on counts. */
+  /** Forgets earlier commits. */
   expect(): void {
     this.#hasMoved = false
   }
 
-  /** Waits for a move; false when there was none for a while. */
+  /** Waits for a commit; false when none came within the keep-alive interval. */
   async next(): Promise<boolean> {
     for (let waitedMs = 0; waitedMs < KEEP_ALIVE_MS; waitedMs += POLL_MS) {
       if (this.#hasMoved || this.#signal.aborted) return true

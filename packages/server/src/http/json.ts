@@ -1,11 +1,14 @@
 /**
- * Values of the library as JSON can say them: maps and typed arrays become objects and arrays, errors their
- * code and message. Pure.
+ * Converts values of the library to JSON: maps and typed arrays become objects and arrays, errors
+ * become their code and message. Pure.
  */
 import type { VectorRecord } from '@agentic-flow/sqlite-vector'
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
 
-/** Anything that holds maps, typed arrays or errors somewhere. For small values: it copies all of it. */
+/**
+ * Converts a value with maps, typed arrays or errors inside. Copies the whole value; use it for
+ * small ones.
+ */
 export function plain(value: unknown): unknown {
   if (value instanceof Map) {
     return Object.fromEntries([...value].map(([key, inner]) => [String(key), plain(inner)]))
@@ -19,13 +22,13 @@ export function plain(value: unknown): unknown {
   return value
 }
 
-/** A record or a search result; only its embedding needs care, and results are many. */
+/** Converts a record or search result. Only the embedding is copied, because results are many. */
 export function recordJson(record: VectorRecord): unknown {
   const { embedding } = record
   return embedding === undefined ? record : { ...record, embedding: [...embedding] }
 }
 
-/** What a caller may know of an error that happened in its behalf. */
+/** The part of an error that a caller may see. */
 export function errorJson(error: Error): unknown {
   const { message } = error
   if (!(error instanceof SqliteVectorError)) return { code: null, message }

@@ -1,13 +1,13 @@
 /**
- * Errors as answers: `application/problem+json` (RFC 9457) with the code of what went wrong. Pure.
+ * Turns errors into answers: `application/problem+json` (RFC 9457) with the error's code. Pure.
  *
- * A fault of this node (anything without a code that is no wrong argument) says nothing of its inside.
+ * An internal fault (an error without a code that is not about an argument) reveals no detail.
  */
 import { isErrorCode, SqliteVectorError, type ErrorCode } from '@agentic-flow/sqlite-vector/errors'
 import { nearestName } from '@agentic-flow/sqlite-vector/options'
 import { HTTP_ERRORS, HttpError, type HttpErrorCode } from './errors.ts'
 
-/** The body of an error's answer. */
+/** Body of an error answer. */
 export interface Problem {
   readonly type: string
   readonly title: string
@@ -17,7 +17,7 @@ export interface Problem {
   readonly retryable: boolean
 }
 
-/** Where a code of the library is not the node's or a peer's fault, in terms of HTTP. */
+/** Statuses of library codes that are not faults of the node or of a peer. */
 const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   STORE_SHARD_UNKNOWN: 404,
   STORE_RECORD_UNKNOWN: 404,
@@ -45,14 +45,14 @@ export function problemOf(error: unknown): Problem {
   if (error instanceof HttpError) return refusal(error.code, error.message)
   const framework = ofFramework(error)
   if (framework !== null) return framework
-  // The library's word for a wrong argument: it names the argument, the rule and the value.
+  // The library reports a wrong argument this way; the message names argument, rule and value.
   if ((error instanceof TypeError || error instanceof RangeError) && !isEngines(error)) {
     return refusal('HTTP_INPUT_INVALID', error.message)
   }
   return refusal('HTTP_INTERNAL', 'the node failed to answer')
 }
 
-/** How the engine words a fault in our code; arguments are refused in other words. */
+/** Messages of the JavaScript engine for faults in code; argument errors never read like these. */
 const ENGINE =
   /^(Cannot |Class constructor|Invalid (array|typed array|string|count)|Maximum call stack)|is not (a function|iterable|a constructor|defined|an object)/
 
@@ -73,7 +73,7 @@ function refusal(code: HttpErrorCode, detail: string): Problem {
   return { ...kind(code, hint), status, detail, code, retryable }
 }
 
-/** What the framework throws before a route runs. */
+/** Error that the framework throws before a route runs. */
 interface FrameworkError {
   readonly code?: unknown
   readonly statusCode?: unknown

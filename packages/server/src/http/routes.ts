@@ -1,5 +1,5 @@
 /**
- * All routes of the API, by noun. What is not in this list is not served and not described.
+ * All routes of the API. The server and the OpenAPI document use this list only.
  */
 import type { NodeContext } from './context.ts'
 import type { Route } from './route.ts'

@@ -1,6 +1,6 @@
 /**
- * JSON Schemas that several routes use. They check what comes in and describe it; the library checks again
- * what a schema cannot say (components of a vector, bytes of a name, a filter's paths).
+ * JSON Schemas that several routes use. They validate and describe input; the library checks the
+ * rest (components of a vector, bytes of a name, paths of a filter).
  */
 import type { JsonSchema } from './route.ts'
 
@@ -26,7 +26,7 @@ export const vector: JsonSchema = {
   items: { type: 'number' },
   minItems: 1,
   maxItems: 8_192,
-  description: 'As many finite numbers as the shard has dimensions; kept as float32.',
+  description: 'One finite number per dimension of the shard; stored as float32.',
 }
 
 export const metadata: JsonSchema = { type: 'object', additionalProperties: true }
@@ -34,7 +34,7 @@ export const metadata: JsonSchema = { type: 'object', additionalProperties: true
 export const filter: JsonSchema = {
   type: 'object',
   additionalProperties: true,
-  description: 'Conditions by path, as docs/reference/api.md has them: {"year": {"$gte": 2000}}.',
+  description: 'Conditions by path (see docs/reference/api.md): {"year": {"$gte": 2000}}.',
 }
 
 export const recordInput: JsonSchema = object({ id: text, embedding: vector, metadata, text }, [
@@ -56,7 +56,7 @@ export const strategy: JsonSchema = {
 export const versionVector: JsonSchema = {
   type: 'object',
   additionalProperties: count,
-  description: 'Per writing identity, the highest number of a write that is covered.',
+  description: 'Highest covered counter of each actor.',
 }
 
 export const shardState: JsonSchema = {
@@ -84,7 +84,7 @@ export const shardState: JsonSchema = {
 export const dot: JsonSchema = object({ actor: text, counter: count })
 
 export const page: Readonly<Record<string, JsonSchema>> = {
-  cursor: { type: 'string', description: 'nextCursor of the page before.' },
+  cursor: { type: 'string', description: 'nextCursor of the previous page.' },
   limit: { type: 'integer', minimum: 1, maximum: 10_000, default: 100 },
 }
 

@@ -1,8 +1,8 @@
 /**
- * Which sockets of a server carry a request now, so that the others can be closed when the server ends.
+ * Tracks the sockets that carry a request, so that the others can be closed when the server ends.
  *
- * `closeIdleConnections()` of Node spares a connection on which no request has come yet, as browsers and clients open
- * them ahead of need; such a one would hold the end up until a timeout.
+ * Node's `closeIdleConnections()` spares connections on which no request has arrived yet. Browsers
+ * and clients open such connections ahead of need, and they would delay the end until a timeout.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'

@@ -1,9 +1,9 @@
 /**
- * When the feed of a shard passed which position: what turns "a peer has acknowledged up to here" into "it lacks
- * what was committed since then". Pure.
+ * When the feed of a shard passed which position: what turns "a peer has acknowledged up to here"
+ * into "it lacks what was committed since then". Pure.
  *
- * Holds a bounded number of marks; when there are too many, every second one goes, so that the age of what is
- * old is known less exactly and never left out.
+ * Holds a bounded number of marks; when there are too many, every second one goes, so that the age
+ * of what is old is known less exactly and never left out.
  */
 
 const MARKS_MAX = 512
@@ -32,7 +32,10 @@ export class FeedMarks {
     this.#head = head
   }
 
-  /** How long ago the oldest commit was made that a reader at `cursor` lacks, in milliseconds; 0 when it has all. */
+  /**
+   * How long ago the oldest commit was made that a reader at `cursor` lacks, in milliseconds; 0
+   * when it has all.
+   */
   ageMs(cursor: number, head: number, nowMs: number): number {
     if (cursor >= head) return 0
     // The newest mark that is not beyond what the reader lacks first: never younger than the truth.

@@ -1,12 +1,14 @@
 /**
- * What the HTTP API answered, how long that took, and what it refused.
+ * Metrics of the HTTP API: answers, durations, refusals.
  */
 import { Counter, Histogram, type Registry } from 'prom-client'
 
 /** From a fast read to a long sync, in seconds. */
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/** See the head of this file. Labels are routes and codes of the program, never what callers send. */
+/**
+ * See the head of this file. Labels are routes and codes of the program, never what callers send.
+ */
 export class HttpMetrics {
   readonly #requests: Counter<'method' | 'route' | 'status'>
   readonly #seconds: Histogram<'method' | 'route'>
@@ -22,7 +24,7 @@ export class HttpMetrics {
     })
     this.#seconds = new Histogram({
       name: 'sqlite_vector_http_request_duration_seconds',
-      help: 'From the first byte of a request to the last of its answer.',
+      help: 'Time from the first byte of a request to the last byte of its answer.',
       labelNames: ['method', 'route'],
       buckets: SECONDS,
       registers,

@@ -1,10 +1,11 @@
 /**
- * Labels with a bound: the first so many values are told apart, the rest are `other`. Pure.
+ * Bounded labels: the first values are kept, the rest become `other`. Pure.
  *
- * Each value of a label is a time series for ever, and shards and peers are named by whoever may make them.
+ * Each label value is a time series that never goes away, and callers choose the names of shards
+ * and peers.
  */
 
-/** Values that are told apart. */
+/** Number of values kept. */
 const VALUES_MAX = 100
 
 export const OTHER = 'other'
@@ -26,7 +27,7 @@ export class BoundedLabel {
   }
 }
 
-/** What identifies a peer in a label: enough of its fingerprint to find it. */
+/** Shortens a fingerprint to a label that still identifies the peer. */
 export function peerLabel(fingerprint: string): string {
   return fingerprint.slice(0, 16)
 }

@@ -1,9 +1,10 @@
 /**
- * How far peers are behind this node, in operations and in seconds, as they last acknowledged.
+ * Replication lag of each peer, in operations and in seconds, from its last acknowledgement.
  *
- * Operations are counted by version vectors: writes that we hold and the peer has not said to hold. A record that
- * was written often and travels once counts as often as it was written. Seconds are the age of the oldest commit that
- * the peer has not acknowledged; of what was committed before this process began, a lower bound.
+ * Operations are counted by version vectors: writes held here that the peer has not acknowledged. A
+ * record written many times counts each write, although it is sent once. Seconds are the age of the
+ * oldest commit that the peer has not acknowledged; a lower bound for commits made before this
+ * process started.
  */
 import { performance } from 'node:perf_hooks'
 import type { PeerCursor, ReplicaStore, ShardState } from '@agentic-flow/sqlite-vector'
@@ -24,7 +25,7 @@ export class LagMetrics {
     const labelNames = ['peer', 'shard'] as const
     this.#operations = new Gauge({
       name: 'sqlite_vector_replication_lag_operations',
-      help: 'Writes that we hold and the peer has not acknowledged.',
+      help: 'Writes held here that the peer has not acknowledged.',
       labelNames,
       registers: [registry],
     })
@@ -53,7 +54,7 @@ export class LagMetrics {
       const operations = missing(state.versionVector, versionVector)
       this.#operations.inc(labels, operations)
       const ageMs = operations === 0 ? 0 : this.#ageMs(state, ackedCursor, nowMs)
-      // Where several shards or peers share a label, the one that is furthest behind counts.
+      // The largest lag counts when several shards or peers share a label.
       const key = `${labels.peer} ${labels.shard}`
       const furthestMs = Math.max(ageMs, furthest.get(key) ?? 0)
       furthest.set(key, furthestMs)
@@ -61,7 +62,9 @@ export class LagMetrics {
     }
   }
 
-  /** What was committed before this process began has no mark: it is as old as the newest commit at least. */
+  /**
+   * Commits from before this process have no mark; they are at least as old as the newest commit.
+   */
   #ageMs({ shardId, head, updatedAtMs }: ShardState, cursor: number, nowMs: number): number {
     const markedMs = this.#marksOf(shardId).ageMs(cursor, head, nowMs)
     return Math.max(markedMs, Date.now() - updatedAtMs)

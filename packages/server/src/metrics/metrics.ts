@@ -1,8 +1,9 @@
 /**
- * The metrics of one node: what is counted as it happens, and what is looked up when they are read.
+ * The metrics of one node: counters that events increment, and gauges read at each scrape.
  *
- * Not here: what each group counts (http-metrics.ts, store-metrics.ts, sync-metrics.ts). Names and units are
- * Prometheus' own conventions; every label has a bound (labels.ts). docs/how-to/operations.md lists all of them.
+ * Not here: the groups (http-metrics.ts, store-metrics.ts, sync-metrics.ts). Names and units follow
+ * Prometheus' conventions; every label is bounded (labels.ts). docs/how-to/operations.md lists all
+ * metrics.
  */
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { HttpMetrics } from './http-metrics.ts'
@@ -10,7 +11,7 @@ import { StoreMetrics } from './store-metrics.ts'
 import { SyncMetrics } from './sync-metrics.ts'
 import type { MetricSource } from './source.ts'
 
-/** Names that the client library gives against the conventions: gauges called `_total`. */
+/** Gauges that the client library calls `_total`, against the conventions. */
 const LEFT_OUT = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
@@ -31,7 +32,7 @@ export class Metrics {
     this.sync = new SyncMetrics(registry)
     const about = {
       name: 'sqlite_vector_build_info',
-      help: 'Always 1; the labels say which release runs on which Node.',
+      help: 'Always 1; the labels give the release and the Node version.',
       labelNames: ['version', 'node_version'] as const,
       registers: [registry],
     }
@@ -40,7 +41,7 @@ export class Metrics {
     for (const name of LEFT_OUT) registry.removeSingleMetric(name)
   }
 
-  /** What the file and the peers say now is looked up there whenever metrics are read. */
+  /** Sets the database and the coordinator that gauges are read from at each scrape. */
   attach(source: MetricSource): void {
     this.store.attach(source)
     this.sync.attach(source)

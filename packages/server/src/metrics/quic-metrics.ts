@@ -1,8 +1,8 @@
 /**
  * The wire: bytes by peer, round-trip times, loss, early data, migrations, handshakes.
  *
- * Connections count for themselves and end: what an ended one had counted was told by its last event, and open
- * ones are looked up when metrics are read. So the sums never fall and lose nothing.
+ * Each connection keeps its own counts. Those of an ended connection come with its last event,
+ * those of open ones are read at each scrape, so the sums never fall.
  */
 import type { SyncEvent, SyncSession } from '@agentic-flow/sqlite-vector/sync'
 import { Counter, Gauge, type Registry } from 'prom-client'
@@ -16,7 +16,7 @@ interface Bytes {
   received: number
 }
 
-/** Sums of the transport that are shown as they are. */
+/** Sums of the transport that become counters. */
 const SUMS: readonly (readonly [keyof Transport, string, string])[] = [
   ['datagramsSent', 'sqlite_vector_quic_datagrams_sent_total', 'Datagrams sent.'],
   ['datagramsReceived', 'sqlite_vector_quic_datagrams_received_total', 'Datagrams received.'],
@@ -38,8 +38,16 @@ const SUMS: readonly (readonly [keyof Transport, string, string])[] = [
     'sqlite_vector_quic_migrations_total',
     'Address changes that connections survived.',
   ],
-  ['timedOut', 'sqlite_vector_quic_timeouts_total', 'Connections whose peer fell silent.'],
-  ['handshakesTimedOut', 'sqlite_vector_quic_handshake_timeouts_total', 'Handshakes out of time.'],
+  [
+    'timedOut',
+    'sqlite_vector_quic_timeouts_total',
+    'Connections ended because the peer fell silent.',
+  ],
+  [
+    'handshakesTimedOut',
+    'sqlite_vector_quic_handshake_timeouts_total',
+    'Handshakes that timed out.',
+  ],
 ]
 
 export class QuicMetrics {
@@ -50,7 +58,7 @@ export class QuicMetrics {
   readonly #sums: readonly (readonly [keyof Transport, Counter])[]
   /** Bytes of connections that ended, by label. */
   readonly #ended = new Map<string, Bytes>()
-  /** What was shown of each sum before: sums of the transport only grow, so the difference is counted. */
+  /** Last value of each sum. The transport's sums only grow, so counters take the difference. */
   readonly #shown = new Map<string, number>()
 
   constructor(registry: Registry, peers: BoundedLabel) {
@@ -105,7 +113,7 @@ export class QuicMetrics {
     for (const [field, counter] of this.#sums) counter.inc(this.#since(field, transport[field]))
   }
 
-  /** How much a sum grew since it was last shown. */
+  /** Growth of a sum since the last scrape. */
   #since(name: string, sum: number): number {
     const before = this.#shown.get(name) ?? 0
     this.#shown.set(name, Math.max(before, sum))

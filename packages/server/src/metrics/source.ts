@@ -1,5 +1,5 @@
 /**
- * What metrics are looked up from when they are read. Types only.
+ * The sources that gauges are read from. Types only.
  */
 import type { SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
 import type { ShardCoordinator } from '@agentic-flow/sqlite-vector/sync'

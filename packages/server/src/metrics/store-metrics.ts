@@ -1,8 +1,8 @@
 /**
- * What the file holds, and how long its work takes.
+ * Metrics of the database file: contents, sizes, durations.
  *
- * Counts and sizes are read from the file whenever metrics are read: they cannot drift. Of shards beyond the
- * bound of the label, sums go to `other`.
+ * Counts and sizes are read from the file at each scrape, so they cannot drift. Shards beyond the
+ * label's bound are summed as `other`.
  */
 import { statSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
@@ -45,12 +45,18 @@ export class StoreMetrics {
       ['conflictCount', perShard('sqlite_vector_conflicts_open', 'Records in conflict.')],
       [
         'quarantineCount',
-        perShard('sqlite_vector_quarantined_changes', 'Changes put aside: they cannot be applied.'),
+        perShard(
+          'sqlite_vector_quarantined_changes',
+          'Changes in quarantine: they could not be applied.',
+        ),
       ],
     ]
     this.#shards = gauge('sqlite_vector_shards', 'Shards of the file.')
     this.#databaseBytes = gauge('sqlite_vector_database_bytes', 'Bytes of the database file.')
-    this.#freeBytes = gauge('sqlite_vector_database_free_bytes', 'Bytes of it that hold nothing.')
+    this.#freeBytes = gauge(
+      'sqlite_vector_database_free_bytes',
+      'Free bytes inside the database file.',
+    )
     this.#walBytes = gauge('sqlite_vector_wal_bytes', 'Bytes of the write-ahead log.')
     this.#indexBytes = perShard('sqlite_vector_index_bytes', 'Bytes of search indexes in memory.')
     const histogram = <L extends string>(
@@ -59,22 +65,24 @@ export class StoreMetrics {
       labelNames: L[],
     ): Histogram<L> =>
       new Histogram({ name, help, labelNames, buckets: SECONDS, registers: [registry] })
-    this.#queries = histogram('sqlite_vector_query_duration_seconds', 'Time of queries, by kind.', [
-      'kind',
-    ])
+    this.#queries = histogram(
+      'sqlite_vector_query_duration_seconds',
+      'Duration of queries, by kind.',
+      ['kind'],
+    )
     this.#writes = histogram(
       'sqlite_vector_write_duration_seconds',
-      'Time of writes until they are durable, by operation.',
+      'Duration of writes until they are durable, by operation.',
       ['operation'],
     )
     this.#applies = histogram(
       'sqlite_vector_apply_duration_seconds',
-      'Time to apply one batch of a peer: its transaction.',
+      'Duration of the transaction that applies one batch from a peer.',
       [],
     )
     this.#identities = new Counter({
       name: 'sqlite_vector_identity_renewals_total',
-      help: 'Times the file drew a new writing identity, by reason.',
+      help: 'New actor ids drawn for this file, by reason.',
       labelNames: ['reason'],
       registers: [registry],
     })
@@ -98,7 +106,7 @@ export class StoreMetrics {
     return value
   }
 
-  /** One batch of a peer was applied. */
+  /** Records one applied batch. */
   applied(durationMs: number): void {
     this.#applies.observe(durationMs / 1_000)
   }
@@ -107,7 +115,7 @@ export class StoreMetrics {
     if (event.type === 'identity-renewed') this.#identities.inc({ reason: event.reason })
   }
 
-  /** Looks up what is not counted. */
+  /** Reads the gauges. */
   collect(): void {
     if (this.#source === null) return
     const { db } = this.#source

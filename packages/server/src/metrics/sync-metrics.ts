@@ -1,8 +1,8 @@
 /**
- * What sync did, with whom, and how far peers are behind.
+ * Metrics of sync: work done with each peer, failures, lag.
  *
- * Counted from the events of sync; gauges are looked up when metrics are read. Peers are told apart by the first
- * 16 digits of their fingerprint, up to the bound of the label.
+ * Counters follow sync's events; gauges are read at each scrape. Peers are labelled by the first 16
+ * digits of their fingerprint, up to the label's bound.
  */
 import type { SyncEvent, SyncSession } from '@agentic-flow/sqlite-vector/sync'
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
@@ -32,10 +32,10 @@ export class SyncMetrics {
   readonly #gauges: Readonly<
     Record<'queue' | 'active' | 'live' | 'peersOnline' | 'diverged', Gauge>
   >
-  /** Changes told of by each session so far. */
+  /** Changes reported by each session so far. */
   readonly #progress = new Map<string, number>()
   readonly #diverged = new Set<string>()
-  /** Events that are counted; the others say nothing that is. */
+  /** Handlers of the events that are counted. */
   readonly #counted: { readonly [T in SyncEvent['type']]?: (event: EventOf<T>) => void } = {
     progress: (event) => this.#progressed(event),
     'session-ended': (event) => this.#ended(event),
@@ -69,43 +69,47 @@ export class SyncMetrics {
     this.#quic = new QuicMetrics(registry, this.#peers)
     this.#operations = counter(
       'sqlite_vector_sync_operations_total',
-      'Changes of batches that were committed: by us (pull), by the peer (push).',
+      'Changes in committed batches: committed here (pull) or by the peer (push).',
       ['peer', 'direction'],
     )
     this.#sessions = counter(
       'sqlite_vector_sync_sessions_total',
-      'Sessions that ended, by result: ok or the code of an error.',
+      'Ended sessions by result: ok, or an error code.',
       ['direction', 'result'],
     )
     this.#errors = counter('sqlite_vector_sync_errors_total', 'Failures of live sync, by code.', [
       'code',
     ])
-    this.#conflicts = counter('sqlite_vector_conflicts_total', 'Conflicts that came in.', ['shard'])
+    this.#conflicts = counter('sqlite_vector_conflicts_total', 'Conflicts received.', ['shard'])
     this.#quarantined = counter(
       'sqlite_vector_quarantined_total',
-      'Changes of peers that could not be applied.',
+      'Changes from peers that could not be applied.',
       ['shard'],
     )
     this.#repairs = counter(
       'sqlite_vector_divergences_total',
-      'Times that rows differed from those of a peer and had to be equal; they were mended.',
+      'Divergences found and repaired: rows differed from a peer although they had to be equal.',
       ['shard'],
     )
     this.#collected = counter(
       'sqlite_vector_tombstones_collected_total',
-      'Deletes forgotten because every known replica has them.',
+      'Tombstones collected because every known replica holds them.',
       ['shard'],
     )
-    this.#refused = counter('sqlite_vector_peers_refused_total', 'Strangers turned away.', [])
+    this.#refused = counter(
+      'sqlite_vector_peers_refused_total',
+      'Connections refused because the peer is not trusted.',
+      [],
+    )
     this.#skew = new Gauge({
       name: 'sqlite_vector_clock_skew_seconds',
-      help: 'How far the newest stamps of a peer beyond the drift bound were ahead of our clock.',
+      help: 'Lead of a peer over this clock, from its newest stamps beyond the drift bound.',
       labelNames: ['peer'],
       registers,
     })
     this.#gauges = {
-      queue: gauge('sqlite_vector_sync_queue_tasks', 'Syncs that wait for their turn.'),
-      active: gauge('sqlite_vector_sync_sessions_active', 'Sessions under way.'),
+      queue: gauge('sqlite_vector_sync_queue_tasks', 'One-off syncs waiting to run.'),
+      active: gauge('sqlite_vector_sync_sessions_active', 'Sessions running now.'),
       live: gauge('sqlite_vector_sync_live_shards', 'Pairs of shard and peer that are live.'),
       peersOnline: gauge('sqlite_vector_peers_connected', 'Peers with an open connection.'),
       diverged: gauge(
@@ -144,12 +148,12 @@ export class SyncMetrics {
     this.#progress.delete(keyOf(event))
     this.#sessions.inc({ direction, result: resultOf(error) })
     if (shardId === null) return
-    // Whoever pulls compares digests when it has caught up.
+    // The puller compares digests when it has caught up.
     if (error === null && direction === 'pull') this.#diverged.delete(shardId)
     if (resultOf(error) === 'SYNC_DIVERGED') this.#diverged.add(shardId)
   }
 
-  /** Sessions tell sums: what is new since the last time is counted. */
+  /** Sessions report sums; the growth since the last report is counted. */
   #progressed(event: EventOf<'progress' | 'session-ended'>): void {
     const key = keyOf(event)
     const before = this.#progress.get(key) ?? 0

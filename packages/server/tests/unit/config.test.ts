@@ -149,8 +149,8 @@ describe('refusals', () => {
     ['a choice that there is not', { flags: { durability: 'half' } }, 'full, normal'],
     ['an address without port', { flags: { 'http-listen': 'localhost' } }, 'host:port'],
     ['a flag twice', { flags: { 'node-id': ['a', 'b'] } }, 'may be given once'],
-    ['a peer twice', { flags: { peers: ['a=x:1', 'a=y:1'] } }, 'is there twice'],
-    ['a peer that is this node', { flags: { peers: ['node=x:1'] } }, 'this node itself'],
+    ['a peer twice', { flags: { peers: ['a=x:1', 'a=y:1'] } }, 'is given twice'],
+    ['a peer that is this node', { flags: { peers: ['node=x:1'] } }, 'is the name of this node'],
     ['a shard without dimension', { flags: { shards: ['notes'] } }, 'SHARD:DIMENSION'],
     ['a metric that there is not', { flags: { shards: ['notes:3:l3'] } }, 'cosine, l2, dot'],
   ])('%s', (_what, sources, words) => {
@@ -168,7 +168,7 @@ describe('refusals', () => {
   test('listening beyond loopback needs API keys', () => {
     const flags = { 'http-listen': '0.0.0.0:8080' }
 
-    expect(refusal({ flags })).toContain('give http.apiKeys')
+    expect(refusal({ flags })).toContain('set http.apiKeys')
     expect(
       resolveConfig({ flags: { ...flags, 'http-api-keys': [`a:read-only:${KEY}`] } }).config.http,
     ).toMatchObject({ listen: '0.0.0.0:8080' })

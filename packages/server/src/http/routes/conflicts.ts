@@ -1,7 +1,7 @@
 /**
- * Conflicts: what is open, what a decision would show, deciding, taking it back.
+ * Routes for conflicts: list, preview, resolve, undo.
  *
- * The node remembers no decision: what `resolve` answers is what `undo` takes.
+ * The node stores no decision: the answer of `resolve` is the input of `undo`.
  */
 import {
   ConflictResolver,
@@ -50,8 +50,7 @@ const conflict: JsonSchema = {
 
 const decision: JsonSchema = {
   oneOf: [object({ choose: dot }), object({ value: valueOrNull }), object({ strategy })],
-  description:
-    'For one of the siblings, by a value (null deletes), or as a strategy would show it.',
+  description: 'One of the siblings, a value (null deletes), or the result of a strategy.',
 }
 
 const resolution: JsonSchema = object({
@@ -69,12 +68,12 @@ export function conflictRoutes({ db }: NodeContext): readonly Route[] {
       path: BASE,
       id: 'listConflicts',
       tag: 'conflicts',
-      summary: 'A page of open conflicts with all their siblings.',
+      summary: 'Lists open conflicts with all their siblings, page by page.',
       access: 'read',
       query: object(page, []),
       answer: {
         status: 200,
-        description: 'By the bytes of their ids.',
+        description: 'Conflicts in byte order of their ids.',
         schema: object({ conflicts: listOf(conflict), nextCursor: nullableText }),
       },
       run: ({ params, query }) => plain(tracker.list(params['shard'] ?? '', query)),
@@ -84,7 +83,7 @@ export function conflictRoutes({ db }: NodeContext): readonly Route[] {
       path: `${BASE}/{id}`,
       id: 'getConflict',
       tag: 'conflicts',
-      summary: 'The open conflict of one record.',
+      summary: 'Gets the open conflict of one record.',
       access: 'read',
       answer: { status: 200, description: 'The conflict.', schema: conflict },
       errors: ['STORE_CONFLICT_UNKNOWN'],
@@ -105,12 +104,12 @@ function deciding(resolver: ConflictResolver): readonly Route[] {
       path: `${BASE}/{id}/preview`,
       id: 'previewConflict',
       tag: 'conflicts',
-      summary: 'What the record would become; writes nothing.',
+      summary: 'Shows the result of a decision without writing it.',
       access: 'read',
       body: decision,
       answer: {
         status: 200,
-        description: 'The value, or null for a delete.',
+        description: 'The resulting value; null for a delete.',
         schema: object({ value: valueOrNull }),
       },
       errors: ['STORE_CONFLICT_UNKNOWN'],
@@ -123,10 +122,10 @@ function deciding(resolver: ConflictResolver): readonly Route[] {
       path: `${BASE}/{id}/resolve`,
       id: 'resolveConflict',
       tag: 'conflicts',
-      summary: 'Decides by a write that supersedes all siblings and replicates.',
+      summary: 'Resolves a conflict with a write that supersedes all siblings and replicates.',
       access: 'write',
       body: decision,
-      answer: { status: 200, description: 'What undo takes.', schema: resolution },
+      answer: { status: 200, description: 'The input for undo.', schema: resolution },
       errors: ['STORE_CONFLICT_UNKNOWN'],
       run: ({ params, body }) =>
         plain(resolver.resolve(params['shard'] ?? '', params['id'] ?? '', body as Decision)),
@@ -136,10 +135,13 @@ function deciding(resolver: ConflictResolver): readonly Route[] {
       path: `${BASE}/{id}/undo`,
       id: 'undoResolution',
       tag: 'conflicts',
-      summary: 'Shows again what was shown before a decision, unless somebody wrote since.',
+      summary: 'Restores the value shown before a decision, unless the record was written since.',
       access: 'write',
       body: resolution,
-      answer: { status: 204, description: 'It is shown again; the conflict is not open again.' },
+      answer: {
+        status: 204,
+        description: 'The earlier value is shown again; the conflict stays closed.',
+      },
       errors: ['HTTP_UNDO_REFUSED'],
       run: ({ params, body }) => {
         const given = resolutionOf(body as Resolution)
@@ -153,7 +155,7 @@ function deciding(resolver: ConflictResolver): readonly Route[] {
   ]
 }
 
-/** Embeddings came as numbers. */
+/** Embeddings arrive as arrays of numbers. */
 function resolutionOf(body: Resolution): Resolution {
   const { before } = body
   if (before?.embedding === undefined) return body

@@ -1,7 +1,8 @@
 /**
- * Event streams: the change feed of a shard (feed.ts), which can be resumed, and what happens in sync, which cannot.
+ * Event streams: the change feed of a shard (feed.ts), which can be resumed, and sync events, which
+ * cannot.
  *
- * The number of streams is bounded; each ends with its reader or with the node.
+ * The number of streams is bounded; each ends when its reader disconnects or the node ends.
  */
 import type { NodeContext } from '../context.ts'
 import { HttpError } from '../errors.ts'
@@ -18,7 +19,7 @@ export function eventRoutes(context: NodeContext): readonly Route[] {
       path: '/v1/shards/{shard}/events',
       id: 'followShard',
       tag: 'events',
-      summary: 'What changes in the shard, from now on or from Last-Event-ID on.',
+      summary: 'Streams the changes of a shard, from now or from Last-Event-ID.',
       access: 'read',
       query: object(
         {
@@ -26,14 +27,14 @@ export function eventRoutes(context: NodeContext): readonly Route[] {
           after: {
             type: 'string',
             description:
-              'As Last-Event-ID, for readers that cannot send the header; 0: everything.',
+              'Same as Last-Event-ID, for readers that cannot send the header; 0: from the start.',
           },
         },
         [],
       ),
       answer: {
         status: 200,
-        description: 'Events open, changes and reset; the id of each is a position in the feed.',
+        description: 'Events open, changes and reset; each id is a position in the feed.',
         type: 'text/event-stream',
       },
       errors: ['STORE_SHARD_UNKNOWN', 'HTTP_STREAMS_TOO_MANY'],
@@ -44,11 +45,11 @@ export function eventRoutes(context: NodeContext): readonly Route[] {
       path: '/v1/events',
       id: 'followSync',
       tag: 'events',
-      summary: 'What happens in sync from now on; a slow reader is told how many events it missed.',
+      summary: 'Streams sync events from now on; a slow reader is told how many events it missed.',
       access: 'read',
       answer: {
         status: 200,
-        description: 'One event for each thing that happens, named by its type.',
+        description: 'One event per sync event, named by its type.',
         type: 'text/event-stream',
       },
       errors: ['HTTP_STREAMS_TOO_MANY'],
@@ -79,7 +80,7 @@ async function* followSync(
   { coordinator }: NodeContext,
   signal: AbortSignal,
 ): AsyncGenerator<string, void> {
-  // Listening begins before the first bytes: what happens after them is told.
+  // Listens before the first bytes are sent, so no later event is missed.
   const events = coordinator.sync.events({ signal })
   yield ': open\n\n'
   for await (const event of events) yield sse(event.type, plain(event))
@@ -93,14 +94,17 @@ class Streams {
     this.#countMax = countMax
   }
 
-  /** Counted until `signal` ends. @throws HttpError `HTTP_STREAMS_TOO_MANY`; what `start` throws */
+  /**
+   * Counts the stream until `signal` aborts. @throws HttpError `HTTP_STREAMS_TOO_MANY`; what
+   * `start` throws
+   */
   open(signal: AbortSignal, start: () => AsyncIterable<string>): AsyncIterable<string> {
     if (this.#count >= this.#countMax) {
       throw new HttpError('HTTP_STREAMS_TOO_MANY', `${this.#countMax} event streams are open`)
     }
     const parts = start()
     this.#count += 1
-    // Not by the end of the parts: a stream whose reader left at once never begins.
+    // The end of the parts would not do: a stream whose reader disconnects at once never starts.
     signal.addEventListener('abort', () => (this.#count -= 1), { once: true })
     return parts
   }

@@ -1,7 +1,8 @@
 /**
- * `/livez`, `/readyz`: whether the process turns, and whether it can serve. `/metrics` and the description of the API.
+ * Liveness (`/livez`), readiness (`/readyz`), `/metrics`, and the OpenAPI document.
  *
- * Alive is all that `/livez` says: a node that waits for its disk is alive. Ready is asked of the file at every call.
+ * `/livez` answers as long as the event loop runs, also while the disk stalls. `/readyz` reads the
+ * file at every call.
  */
 import type { NodeContext } from '../context.ts'
 import { text } from '../schemas.ts'
@@ -21,7 +22,7 @@ const readiness = {
     checks: {
       type: 'object',
       additionalProperties: text,
-      description: 'What was asked, and "ok" or what is wrong.',
+      description: 'Result of each check: "ok" or the problem.',
     },
   },
 }
@@ -33,9 +34,9 @@ export function healthRoutes(context: NodeContext, describe: () => unknown): rea
       path: '/livez',
       id: 'live',
       tag: 'health',
-      summary: 'Whether the process answers.',
+      summary: 'Liveness: the process answers.',
       access: 'open',
-      answer: { status: 200, description: 'It does.', schema: health },
+      answer: { status: 200, description: 'The process answers.', schema: health },
       run: () => ({ status: 'alive' }),
     },
     {
@@ -43,13 +44,13 @@ export function healthRoutes(context: NodeContext, describe: () => unknown): rea
       path: '/readyz',
       id: 'ready',
       tag: 'health',
-      summary: 'Whether the node can read its file and takes peers; 503 while it cannot.',
+      summary: 'Readiness: the node reads its file and accepts peers. 503 while it does not.',
       access: 'open',
       answer: {
         status: 200,
-        description: 'It can.',
+        description: 'The node is ready.',
         schema: readiness,
-        also: { 503: 'It cannot, and this is why.' },
+        also: { 503: 'The node is not ready; checks say why.' },
       },
       run: () => ready(context),
     },
@@ -60,7 +61,7 @@ export function healthRoutes(context: NodeContext, describe: () => unknown): rea
       tag: 'health',
       summary: 'Metrics in the text format of Prometheus.',
       access: 'read',
-      answer: { status: 200, description: 'All of them.', type: 'text/plain' },
+      answer: { status: 200, description: 'All metrics.', type: 'text/plain' },
       run: () => context.metrics.text(),
     },
     {
@@ -68,7 +69,7 @@ export function healthRoutes(context: NodeContext, describe: () => unknown): rea
       path: '/openapi.json',
       id: 'describe',
       tag: 'health',
-      summary: 'This description.',
+      summary: 'This OpenAPI document.',
       access: 'open',
       answer: { status: 200, description: 'An OpenAPI 3.1 document.', schema: { type: 'object' } },
       run: describe,
@@ -92,7 +93,7 @@ function ready({ state, config, db, coordinator }: NodeContext): unknown {
   return status === 'ready' ? body : new Status(503, body)
 }
 
-/** `ok`, or what is wrong; an error by its code, as anybody may ask. */
+/** Returns `ok` or the problem. Errors are given by code only, because the route needs no key. */
 function checked(isWell: () => boolean): string {
   try {
     return isWell() ? 'ok' : 'not listening'

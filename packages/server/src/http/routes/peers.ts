@@ -1,5 +1,5 @@
 /**
- * Peers and sync: whom this node syncs with, doing it now, how it stands. And who this node is.
+ * Routes for this node, its peers, and sync.
  */
 import type { TaskResult } from '@agentic-flow/sqlite-vector/sync'
 import type { NodeContext } from '../context.ts'
@@ -36,7 +36,7 @@ function about({ db, coordinator }: NodeContext): readonly Route[] {
       path: '/v1/node',
       id: 'getNode',
       tag: 'node',
-      summary: 'Who this node is: name, fingerprint, certificate, addresses, file.',
+      summary: 'Describes this node: name, fingerprint, certificate, addresses, file.',
       access: 'read',
       answer: {
         status: 200,
@@ -63,7 +63,7 @@ function peers({ coordinator, keepInSync }: NodeContext): readonly Route[] {
       path: '/v1/peers',
       id: 'listPeers',
       tag: 'peers',
-      summary: 'The peers that this node knows, as the last contact showed them.',
+      summary: 'Lists the known peers and their state.',
       access: 'read',
       answer: { status: 200, description: 'The peers.', schema: object({ peers: listOf(peer) }) },
       run: () => ({ peers: plain(coordinator.getPeers()) }),
@@ -74,7 +74,7 @@ function peers({ coordinator, keepInSync }: NodeContext): readonly Route[] {
       id: 'putPeer',
       tag: 'peers',
       summary:
-        'Adds a peer, or changes where it is, and keeps in sync with it. Trust is given apart.',
+        'Adds a peer or changes its address, and keeps in sync with it. Trust is configured separately.',
       access: 'write',
       body: object({ address: text, shards: listOf(text) }, ['address']),
       answer: { status: 200, description: 'The peers.', schema: object({ peers: listOf(peer) }) },
@@ -91,7 +91,7 @@ function peers({ coordinator, keepInSync }: NodeContext): readonly Route[] {
       id: 'forgetPeer',
       tag: 'peers',
       summary:
-        'Forgets a peer and ends syncing with it, until it introduces itself as a trusted one.',
+        'Forgets a peer and stops syncing with it, until it introduces itself as a trusted peer.',
       access: 'write',
       answer: {
         status: 200,
@@ -107,11 +107,11 @@ function peers({ coordinator, keepInSync }: NodeContext): readonly Route[] {
       path: '/v1/peers/check',
       id: 'checkPeers',
       tag: 'peers',
-      summary: 'Asks every peer for a sign of life now.',
+      summary: 'Contacts every peer now.',
       access: 'write',
       answer: {
         status: 200,
-        description: 'Who answered.',
+        description: 'The result for each peer.',
         schema: object({ healthy: flag, peers: listOf(anything) }),
       },
       run: async () => plain(await coordinator.healthCheck()),
@@ -126,9 +126,9 @@ function syncing(context: NodeContext): readonly Route[] {
       path: '/v1/sync',
       id: 'getSync',
       tag: 'sync',
-      summary: 'How sync stands: connections, live shards, queue, what is known of peers.',
+      summary: 'State of sync: connections, live shards, queue, peers.',
       access: 'read',
-      answer: { status: 200, description: 'Now.', schema: anything },
+      answer: { status: 200, description: 'The current state.', schema: anything },
       run: () => plain(context.coordinator.getSession()),
     },
     {
@@ -136,13 +136,12 @@ function syncing(context: NodeContext): readonly Route[] {
       path: '/v1/sync',
       id: 'sync',
       tag: 'sync',
-      summary:
-        'Syncs now, both ways, and answers when it is done: everything, one shard, one peer.',
+      summary: 'Syncs both ways now and answers when done: everything, one shard, or one peer.',
       access: 'write',
       body: object({ shard: text, peer: text }, []),
       answer: {
         status: 200,
-        description: 'What came of each shard and peer; ok is false when any of them failed.',
+        description: 'The result for each shard and peer; ok is false when one failed.',
         schema: object({ ok: flag, results: listOf(anything) }),
       },
       errors: ['HTTP_PEER_UNKNOWN'],
@@ -154,12 +153,12 @@ function syncing(context: NodeContext): readonly Route[] {
       id: 'verify',
       tag: 'sync',
       summary:
-        'Counts the rows anew; with a peer, compares them with its rows and fetches what is missing; with payloads, names the records that are not the same on both sides.',
+        'Recounts the rows of a shard. With a peer, compares rows and fetches missing ones; with payloads, names the records that differ.',
       access: 'write',
       body: object({ peer: text, payloads: flag }, []),
       answer: {
         status: 200,
-        description: 'What was found.',
+        description: 'The findings.',
         schema: { type: 'object', required: ['correct'], properties: { correct: flag } },
       },
       errors: ['HTTP_PEER_UNKNOWN', 'SYNC_DIVERGED'],

@@ -1,5 +1,5 @@
 /**
- * Quarantine: changes of peers that could not be applied, trying again, discarding.
+ * Routes for quarantine: list, retry and reject changes from peers that could not be applied.
  */
 import type { NodeContext } from '../context.ts'
 import type { Route } from '../route.ts'
@@ -16,7 +16,7 @@ export function quarantineRoutes({ db }: NodeContext): readonly Route[] {
       path: BASE,
       id: 'listQuarantine',
       tag: 'quarantine',
-      summary: 'Entries, oldest first.',
+      summary: 'Lists quarantined changes, oldest first.',
       access: 'read',
       query: object(
         { after: count, limit: { type: 'integer', minimum: 1, maximum: 10_000, default: 100 } },
@@ -30,12 +30,12 @@ export function quarantineRoutes({ db }: NodeContext): readonly Route[] {
       path: `${BASE}/retry`,
       id: 'retryQuarantine',
       tag: 'quarantine',
-      summary: 'Applies one entry, or all of the shard, again.',
+      summary: 'Applies one entry, or all entries of the shard, again.',
       access: 'write',
       body: object({ entry: count }, []),
       answer: {
         status: 200,
-        description: 'How many were applied, how many are left.',
+        description: 'Entries applied and entries left.',
         schema: object({ applied: count, left: count }),
       },
       errors: ['STORE_QUARANTINE_UNKNOWN'],
@@ -49,9 +49,9 @@ export function quarantineRoutes({ db }: NodeContext): readonly Route[] {
       path: `${BASE}/{entry}`,
       id: 'discardQuarantine',
       tag: 'quarantine',
-      summary: 'Decides that an entry shall not stand, on all replicas.',
+      summary: 'Rejects a quarantined change on every replica.',
       access: 'write',
-      answer: { status: 204, description: 'It is decided.' },
+      answer: { status: 204, description: 'The change is rejected.' },
       errors: ['STORE_QUARANTINE_UNKNOWN'],
       run: ({ params }) => {
         const number = params['entry'] ?? ''

@@ -1,7 +1,7 @@
 /**
- * Records: writing, reading, listing, counting, by id and by filter.
+ * Routes for records: write, read, list and count, by id and by filter.
  *
- * What is answered with success is durable. Single writes that come at the same time share one commit.
+ * A successful answer means that the write is durable. Concurrent single writes share one commit.
  */
 import type { Filter, RecordInput, RecordUpdate } from '@agentic-flow/sqlite-vector'
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
@@ -23,7 +23,7 @@ import {
   vector,
 } from '../schemas.ts'
 
-/** Records of one request: one transaction of some ten milliseconds, so that others get their turn. */
+/** Most records per request: a transaction of about ten milliseconds. */
 const RECORDS_MAX = 1_000
 
 const SHARD = '/v1/shards/{shard}'
@@ -54,7 +54,13 @@ const updateBody = {
 }
 
 export function recordRoutes(context: NodeContext): readonly Route[] {
-  return [...writing(context), ...deleting(context), ...byId(context), ...many(context)]
+  return [
+    ...writing(context),
+    ...updating(context),
+    ...deleting(context),
+    ...byId(context),
+    ...many(context),
+  ]
 }
 
 function writing({ db, metrics }: NodeContext): readonly Route[] {
@@ -69,7 +75,7 @@ function writing({ db, metrics }: NodeContext): readonly Route[] {
       body: writeBody,
       answer: {
         status: 200,
-        description: 'How many were written; they are durable.',
+        description: 'Number of records written; they are durable.',
         schema: object({ written: count }),
       },
       errors: [
@@ -91,15 +97,20 @@ function writing({ db, metrics }: NodeContext): readonly Route[] {
         })
       },
     },
+  ]
+}
+
+function updating({ db, metrics }: NodeContext): readonly Route[] {
+  return [
     {
       method: 'PATCH',
       path: `${SHARD}/records/{id}`,
       id: 'updateRecord',
       tag: 'records',
-      summary: 'Changes parts of a record; metadata is merged key by key unless told otherwise.',
+      summary: 'Updates parts of a record; metadata is merged key by key by default.',
       access: 'write',
       body: updateBody,
-      answer: { status: 204, description: 'It is durable.' },
+      answer: { status: 204, description: 'The update is durable.' },
       errors: ['STORE_RECORD_UNKNOWN'],
       run: ({ params, body }) =>
         metrics.store.write('update', () =>
@@ -113,10 +124,14 @@ function writing({ db, metrics }: NodeContext): readonly Route[] {
       path: `${SHARD}/update`,
       id: 'updateWhere',
       tag: 'records',
-      summary: 'Changes all records that pass a filter, in one transaction.',
+      summary: 'Updates all records that match a filter, in one transaction.',
       access: 'write',
       body: object({ filter, update: updateBody }),
-      answer: { status: 200, description: 'How many.', schema: object({ updated: count }) },
+      answer: {
+        status: 200,
+        description: 'Number of records updated.',
+        schema: object({ updated: count }),
+      },
       run: ({ params, body }) => {
         const { filter: passing, update } = body as { filter: Filter; update: RecordUpdate }
         return metrics.store.write('update-where', async () => ({
@@ -152,7 +167,7 @@ function deleting({ db, metrics }: NodeContext): readonly Route[] {
       path: `${SHARD}/delete`,
       id: 'deleteRecords',
       tag: 'records',
-      summary: 'Deletes records by id, or all that pass a filter, in one transaction.',
+      summary: 'Deletes records by id, or all that match a filter, in one transaction.',
       access: 'write',
       body: {
         oneOf: [object({ ids: listOf(text, RECORDS_MAX) }), object({ filter })],
@@ -183,14 +198,14 @@ function byId({ db }: NodeContext): readonly Route[] {
       path: `${SHARD}/records/{id}`,
       id: 'getRecord',
       tag: 'records',
-      summary: 'One record with its embedding.',
+      summary: 'Gets one record with its embedding.',
       access: 'read',
       answer: { status: 200, description: 'The record.', schema: record },
       errors: ['STORE_RECORD_UNKNOWN'],
       run: ({ params }) => {
         const found = db.get(params['shard'] ?? '', params['id'] ?? '')
         if (found !== null) return recordJson(found)
-        throw new SqliteVectorError('STORE_RECORD_UNKNOWN', 'there is no record of this id')
+        throw new SqliteVectorError('STORE_RECORD_UNKNOWN', 'no record has this id')
       },
     },
     {
@@ -198,12 +213,12 @@ function byId({ db }: NodeContext): readonly Route[] {
       path: `${SHARD}/get`,
       id: 'getRecords',
       tag: 'records',
-      summary: 'Records by id, with their embeddings; null for each that there is not.',
+      summary: 'Gets records by id, with their embeddings; null for each missing one.',
       access: 'read',
       body: object({ ids: listOf(text, RECORDS_MAX) }),
       answer: {
         status: 200,
-        description: 'In the order asked for.',
+        description: 'The records in the order of the ids.',
         schema: object({ records: listOf({ anyOf: [record, { type: 'null' }] }) }),
       },
       run: ({ params, body }) => {
@@ -222,12 +237,12 @@ function many({ db, metrics }: NodeContext): readonly Route[] {
       path: `${SHARD}/records`,
       id: 'listRecords',
       tag: 'records',
-      summary: 'A page of records, by the bytes of their ids.',
+      summary: 'Lists records in byte order of their ids, page by page.',
       access: 'read',
       query: object({ ...page, includeVectors: flag }, []),
       answer: {
         status: 200,
-        description: 'A page; nextCursor is null at the end.',
+        description: 'One page; nextCursor is null on the last.',
         schema: object({ records: listOf(record), nextCursor: nullableText }),
       },
       run: ({ params, query }: Call) => {
@@ -240,10 +255,10 @@ function many({ db, metrics }: NodeContext): readonly Route[] {
       path: `${SHARD}/count`,
       id: 'countRecords',
       tag: 'records',
-      summary: 'How many records there are, or how many pass a filter.',
+      summary: 'Counts all records, or those that match a filter.',
       access: 'read',
       body: object({ filter }, []),
-      answer: { status: 200, description: 'How many.', schema: object({ count }) },
+      answer: { status: 200, description: 'Number of records.', schema: object({ count }) },
       run: ({ params, body }) => {
         const { filter: passing } = body as { readonly filter?: Filter }
         return metrics.store.query('count', () => ({

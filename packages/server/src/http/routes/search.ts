@@ -1,5 +1,5 @@
 /**
- * Searching: by vector, by text, by both, by filter alone; and how a search would run.
+ * Routes for search: by vector, by text, by both, by filter; and the plan of a search.
  */
 import type {
   Filter,
@@ -23,7 +23,7 @@ import {
   vector,
 } from '../schemas.ts'
 
-/** Vectors of one request: each is a search. */
+/** Most vectors per request; each is one search. */
 const VECTORS_MAX = 100
 
 const SHARD = '/v1/shards/{shard}'
@@ -32,7 +32,7 @@ const nullableNumber: JsonSchema = { type: ['number', 'null'] }
 
 const modeOptions = {
   filter,
-  exact: { ...flag, description: 'Compare every record: recall 1.' },
+  exact: { ...flag, description: 'Compare every record; recall is 1.' },
   rescore: { type: 'integer', minimum: 1, maximum: 65_536 },
 }
 
@@ -40,7 +40,7 @@ const k: JsonSchema = { type: 'integer', minimum: 1, maximum: 10_000, default: 1
 
 const searchOptions = {
   k,
-  threshold: { ...number, description: 'Only records at most this far.' },
+  threshold: { ...number, description: 'Largest distance of a result.' },
   includeVectors: flag,
   mmr: object({ lambda: number, candidates: count }, []),
   ...modeOptions,
@@ -78,7 +78,7 @@ function byVector({ db, metrics }: NodeContext): readonly Route[] {
       path: `${SHARD}/query`,
       id: 'query',
       tag: 'search',
-      summary: 'The k nearest records to a vector, nearest first.',
+      summary: 'Searches the k records nearest to a vector, nearest first.',
       access: 'read',
       body: object({ vector, ...searchOptions }, ['vector']),
       answer: { status: 200, description: 'Smaller distances are nearer.', schema: results(found) },
@@ -97,14 +97,14 @@ function byVector({ db, metrics }: NodeContext): readonly Route[] {
       path: `${SHARD}/query-batch`,
       id: 'queryBatch',
       tag: 'search',
-      summary: 'The same for up to 100 vectors, over one state of the file.',
+      summary: 'Searches for up to 100 vectors over one state of the file.',
       access: 'read',
       body: object({ vectors: { ...listOf(vector, VECTORS_MAX), minItems: 1 }, ...searchOptions }, [
         'vectors',
       ]),
       answer: {
         status: 200,
-        description: 'Results of each vector, in their order.',
+        description: 'Results of each vector, in the order of the vectors.',
         schema: object({ batches: listOf(listOf(found)) }),
       },
       run: ({ params, body }) => {
@@ -127,7 +127,7 @@ function byText({ db, metrics }: NodeContext): readonly Route[] {
       path: `${SHARD}/text`,
       id: 'searchText',
       tag: 'search',
-      summary: 'The records whose texts fit best, by BM25.',
+      summary: 'Searches texts, ranked by BM25.',
       access: 'read',
       body: object({ text, k, filter }, ['text']),
       answer: {
@@ -147,7 +147,7 @@ function byText({ db, metrics }: NodeContext): readonly Route[] {
       path: `${SHARD}/hybrid`,
       id: 'hybrid',
       tag: 'search',
-      summary: 'The rankings by vector and by text, fused by reciprocal ranks.',
+      summary: 'Searches by vector and by text; the rankings are fused by reciprocal rank.',
       access: 'read',
       body: object(hybridOptions, ['text', 'vector']),
       answer: {
@@ -186,12 +186,12 @@ function others({ db, metrics }: NodeContext): readonly Route[] {
       path: `${SHARD}/find`,
       id: 'find',
       tag: 'search',
-      summary: 'Records that pass a filter, in an order.',
+      summary: 'Finds records that match a filter, in an order.',
       access: 'read',
       body: object(
         {
           filter,
-          orderBy: { ...text, description: 'A path of the metadata; ties by id.' },
+          orderBy: { ...text, description: 'Metadata path to order by; ties are ordered by id.' },
           direction: { enum: ['asc', 'desc'] },
           limit: { ...k },
           offset: { type: 'integer', minimum: 0, maximum: 10_000, default: 0 },
@@ -215,7 +215,7 @@ function others({ db, metrics }: NodeContext): readonly Route[] {
       path: `${SHARD}/explain`,
       id: 'explain',
       tag: 'search',
-      summary: 'How a search with these options would run now, and why.',
+      summary: 'Explains how a search with these options would run now.',
       access: 'read',
       body: object(searchOptions, []),
       answer: {

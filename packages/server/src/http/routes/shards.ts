@@ -1,5 +1,5 @@
 /**
- * Shards: what there is, making, dropping, and how conflicts are shown.
+ * Routes for shards: list, create, drop, set the conflict strategy.
  */
 import type { Metric } from '@agentic-flow/sqlite-vector'
 import type { ConflictStrategyName } from '@agentic-flow/sqlite-vector/sync'
@@ -36,7 +36,7 @@ function looking({ db }: NodeContext): readonly Route[] {
       path: '/v1/shards',
       id: 'listShards',
       tag: 'shards',
-      summary: 'All shards and what each holds, by name.',
+      summary: 'Lists all shards and their state, by name.',
       access: 'read',
       answer: {
         status: 200,
@@ -50,7 +50,7 @@ function looking({ db }: NodeContext): readonly Route[] {
       path: '/v1/shards/{shard}',
       id: 'getShard',
       tag: 'shards',
-      summary: 'What one shard holds.',
+      summary: 'Gets the state of one shard.',
       access: 'read',
       answer: { status: 200, description: 'The shard.', schema: shardState },
       errors: ['STORE_SHARD_UNKNOWN'],
@@ -67,14 +67,14 @@ function changing(context: NodeContext): readonly Route[] {
       path: '/v1/shards/{shard}',
       id: 'putShard',
       tag: 'shards',
-      summary: 'Makes the shard, or checks that the one there is the same. 201 when it is new.',
+      summary: 'Creates a shard, or checks that the existing one is the same.',
       access: 'write',
       body: shardBody,
       answer: {
         status: 200,
-        description: 'It was there.',
+        description: 'The shard existed.',
         schema: shardState,
-        also: { 201: 'It was made.' },
+        also: { 201: 'The shard was created.' },
       },
       errors: ['STORE_SHARD_MISMATCH'],
       run: (call) => putShard(context, call),
@@ -84,7 +84,7 @@ function changing(context: NodeContext): readonly Route[] {
       path: '/v1/shards/{shard}',
       id: 'dropShard',
       tag: 'shards',
-      summary: 'Takes the shard out of this node, not out of its peers, which may bring it back.',
+      summary: 'Drops the shard from this node. Peers keep their copies and may bring it back.',
       access: 'write',
       answer: {
         status: 200,
@@ -98,7 +98,7 @@ function changing(context: NodeContext): readonly Route[] {
       path: '/v1/shards/{shard}/strategy',
       id: 'setStrategy',
       tag: 'shards',
-      summary: 'How conflicts of the shard are shown here; changes nothing that replicates.',
+      summary: 'Sets how this node shows conflicts of the shard; replicated state is unchanged.',
       access: 'write',
       body: object({ conflictStrategy: strategy }),
       answer: { status: 200, description: 'The shard.', schema: shardState },

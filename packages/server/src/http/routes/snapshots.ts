@@ -1,7 +1,8 @@
 /**
- * Snapshots: copies of the file while it is in use, into the one folder that the configuration names.
+ * Routes for snapshots: copies of the file in use, in the folder that the configuration names.
  *
- * A name is letters, digits, dots, dashes: it cannot leave the folder, whatever is sent. Nothing is overwritten or deleted.
+ * Names consist of letters, digits, dots, dashes and underscores, so they cannot leave the folder.
+ * Snapshots are never overwritten or deleted.
  */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -21,11 +22,11 @@ export function snapshotRoutes(context: NodeContext): readonly Route[] {
       path: '/v1/snapshots',
       id: 'listSnapshots',
       tag: 'snapshots',
-      summary: 'The files of the snapshot folder.',
+      summary: 'Lists the snapshots in the folder.',
       access: 'read',
       answer: {
         status: 200,
-        description: 'By name.',
+        description: 'The snapshots, by name.',
         schema: object({ snapshots: listOf(snapshot) }),
       },
       errors: ['HTTP_SNAPSHOTS_OFF'],
@@ -36,10 +37,10 @@ export function snapshotRoutes(context: NodeContext): readonly Route[] {
       path: '/v1/snapshots',
       id: 'takeSnapshot',
       tag: 'snapshots',
-      summary: 'Copies the file, checks the copy, and answers when both are done.',
+      summary: 'Copies the database, checks the copy, and answers when both are done.',
       access: 'write',
       body: object({
-        name: { type: 'string', pattern: NAME, description: 'The name of the file.' },
+        name: { type: 'string', pattern: NAME, description: 'Name of the snapshot file.' },
       }),
       answer: {
         status: 201,
@@ -51,7 +52,7 @@ export function snapshotRoutes(context: NodeContext): readonly Route[] {
         const { name } = body as { readonly name: string }
         const path = join(folderOf(context), name)
         if (existsSync(path)) {
-          throw new HttpError('HTTP_SNAPSHOT_EXISTS', `there is a snapshot ${name} already`)
+          throw new HttpError('HTTP_SNAPSHOT_EXISTS', `a snapshot named ${name} exists`)
         }
         return { name, bytes: await context.db.snapshot(path, { signal }) }
       },
@@ -62,7 +63,7 @@ export function snapshotRoutes(context: NodeContext): readonly Route[] {
 function folderOf({ config }: NodeContext): string {
   const { folder } = config.snapshots
   if (folder !== null) return folder
-  throw new HttpError('HTTP_SNAPSHOTS_OFF', 'this node has no folder for snapshots')
+  throw new HttpError('HTTP_SNAPSHOTS_OFF', 'snapshots.folder is off on this node')
 }
 
 function listSnapshots(folder: string): unknown {
