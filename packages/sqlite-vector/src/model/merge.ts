@@ -8,7 +8,7 @@
  */
 import { compareHlc } from '../clock/hlc.ts'
 import type { RecordState, Sibling, VersionVector } from './types.ts'
-import { compareDots, covers, joinVectors } from './version-vector.ts'
+import { compareDots, covers, joinVectors, sameDot } from './version-vector.ts'
 
 /** The causal context of `state`, with its short form written out. */
 export function contextOf(state: RecordState): VersionVector {
@@ -18,11 +18,6 @@ export function contextOf(state: RecordState): VersionVector {
     if ((context.get(dot.actor) ?? 0) < dot.counter) context.set(dot.actor, dot.counter)
   }
   return context
-}
-
-/** True when both name the same write. */
-function sameDot(a: Sibling, b: Sibling): boolean {
-  return a.dot.counter === b.dot.counter && a.dot.actor === b.dot.actor
 }
 
 /**
@@ -37,12 +32,12 @@ export function mergeRegister(local: RecordState, remote: RecordState): RecordSt
   const kept = local.siblings.filter(
     (sibling) =>
       !covers(remoteContext, sibling.dot) ||
-      remote.siblings.some((other) => sameDot(sibling, other)),
+      remote.siblings.some((other) => sameDot(sibling.dot, other.dot)),
   )
   const gained = remote.siblings.filter(
     (sibling) =>
       !covers(localContext, sibling.dot) &&
-      !local.siblings.some((other) => sameDot(sibling, other)),
+      !local.siblings.some((other) => sameDot(sibling.dot, other.dot)),
   )
   const context = joinVectors(localContext, remoteContext)
   if (gained.length === 0 && kept.length === local.siblings.length && context === localContext) {
@@ -97,7 +92,7 @@ export function mergeKnown(
     (sibling) =>
       sibling.value === null ||
       !covers(known, sibling.dot) ||
-      local.siblings.some((other) => sameDot(sibling, other)),
+      local.siblings.some((other) => sameDot(sibling.dot, other.dot)),
   )
   return mergeRegister(local, { siblings, context: contextOf(remote) })
 }

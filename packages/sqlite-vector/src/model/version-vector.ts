@@ -14,6 +14,7 @@
  */
 import { assert } from '../assert.ts'
 import { COUNTER_MAX, VERSION_VECTOR_ACTORS_MAX } from '../limits.ts'
+import { readVarint, writeVarint } from '../varint.ts'
 import type { ActorId, Change, Dot, VersionVector } from './types.ts'
 
 /** Covers nothing. */
@@ -92,6 +93,11 @@ export function beyond(a: VersionVector, b: VersionVector): VersionVector {
   return entries.length === 0 ? EMPTY_VECTOR : new Map(entries)
 }
 
+/** True when both name the same write. */
+export function sameDot(a: Dot, b: Dot): boolean {
+  return a.counter === b.counter && a.actor === b.actor
+}
+
 /** Orders dots by actor, then counter. */
 export function compareDots(a: Dot, b: Dot): number {
   if (a.actor !== b.actor) return a.actor < b.actor ? -1 : 1
@@ -118,46 +124,19 @@ export function encodeVector(vector: VersionVector): Uint8Array {
  */
 export function decodeVector(bytes: Uint8Array): VersionVector | null {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const position = { offset: 0 }
-  const count = readVarint(buffer, position)
-  if (count === null || count > VERSION_VECTOR_ACTORS_MAX) return null
+  const position = { at: 0 }
+  const count = readVarint(buffer, position, buffer.length)
+  if (count < 0 || count > VERSION_VECTOR_ACTORS_MAX) return null
   const vector = new Map<ActorId, number>()
   let previous = ''
   for (let index = 0; index < count; index += 1) {
-    if (position.offset + ACTOR_BYTES > buffer.length) return null
-    const actor = buffer.toString('hex', position.offset, position.offset + ACTOR_BYTES)
-    position.offset += ACTOR_BYTES
-    const counter = readVarint(buffer, position)
-    if (counter === null || counter < 1 || actor <= previous) return null
+    if (position.at + ACTOR_BYTES > buffer.length) return null
+    const actor = buffer.toString('hex', position.at, position.at + ACTOR_BYTES)
+    position.at += ACTOR_BYTES
+    const counter = readVarint(buffer, position, buffer.length)
+    if (counter < 1 || counter > COUNTER_MAX || actor <= previous) return null
     vector.set(actor, counter)
     previous = actor
   }
-  return position.offset === buffer.length ? vector : null
-}
-
-function writeVarint(bytes: Buffer, start: number, value: number): number {
-  let offset = start
-  let rest = value
-  while (rest >= 128) {
-    bytes[offset] = (rest % 128) + 128
-    offset += 1
-    rest = Math.floor(rest / 128)
-  }
-  bytes[offset] = rest
-  return offset + 1
-}
-
-function readVarint(bytes: Buffer, position: { offset: number }): number | null {
-  let value = 0
-  let scale = 1
-  for (let length = 0; length < 8; length += 1) {
-    const byte = bytes[position.offset]
-    if (byte === undefined) return null
-    position.offset += 1
-    value += (byte & 127) * scale
-    if (value > COUNTER_MAX) return null
-    if (byte < 128) return byte === 0 && length > 0 ? null : value
-    scale *= 128
-  }
-  return null
+  return position.at === buffer.length ? vector : null
 }

@@ -14,7 +14,7 @@ import { backup, DatabaseSync } from 'node:sqlite'
 
 import { SqliteVectorError } from '../errors.ts'
 import { confirmOwnWrites } from './replica/own-writes.ts'
-import type { StoreCore } from './file/transaction.ts'
+import type { OpenFile } from './file/transaction.ts'
 import { APPLICATION_ID } from './file/schema.ts'
 import { loadShard, type ShardRow } from './feed/shards.ts'
 import { withSqliteErrors } from './file/sqlite.ts'
@@ -29,7 +29,7 @@ const TOKEN_BYTES = 16
  * @throws SqliteVectorError `STORE_IO` when there is a file already, `STORE_CORRUPT` when the copy is not sound
  */
 export async function snapshot(
-  core: StoreCore,
+  core: OpenFile,
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<number> {

@@ -8,7 +8,6 @@
  * Every method is synchronous and safe to `await`; `insertBatch` and `group` are promises.
  */
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 
 import xxhash from 'xxhash-wasm'
 
@@ -18,7 +17,7 @@ import { COMPARE_SLICE_ROWS, ID_BYTES_MAX } from '../limits.ts'
 import { nameGiven, objectGiven, oneOf, rejectUnknownKeys, shown } from '../options.ts'
 import { insertBatch } from './local/batch.ts'
 import { vacuum } from './replica/tombstones.ts'
-import { StoreCore, type WriteTransaction } from './file/transaction.ts'
+import { OpenFile, type WriteTransaction } from './file/transaction.ts'
 import {
   conflictSiblings,
   listConflicts,
@@ -27,13 +26,7 @@ import {
 } from './local/conflicts.ts'
 import { GroupCommit } from './file/group-commit.ts'
 import { Finder } from './query/finder.ts'
-import {
-  createIdentity,
-  closeSession,
-  type Machine,
-  openSession,
-  renewIdentity,
-} from './replica/identity.ts'
+import { createIdentity, closeSession, openSession, renewIdentity } from './replica/identity.ts'
 import { metadataToText, prepareRecord, prepareText, prepareVector } from './input.ts'
 import {
   functionGiven,
@@ -49,6 +42,8 @@ import { getRecord, listRecords } from './query/by-id.ts'
 import { type FindOptions, VectorQuery } from './query/query-builder.ts'
 import { createMetadataIndex, dropMetadataIndex, metadataIndexes } from './query/metadata-index.ts'
 import { quarantined } from './replica/quarantine.ts'
+import { CommitHooks } from './replica/commit-hooks.ts'
+import { type Machine, thisMachine } from './replica/machine.ts'
 import { Replica } from './replica/replica.ts'
 import {
   discardEntry,
@@ -74,7 +69,7 @@ import {
   dropShard,
   ensureShard,
   loadShard,
-  rowToState,
+  rowToShardState,
   shardRow,
   flushShard,
 } from './feed/shards.ts'
@@ -138,25 +133,28 @@ export async function createVectorDB(
   const hadLog = hasLog(path)
   const db = openSqlite(resolved)
   try {
-    const core = withSqliteErrors(path, () => {
+    withSqliteErrors(path, () => {
       db.exec('BEGIN IMMEDIATE')
       migrate(db, path)
       createIdentity({ db, clock, randomBytes: random })
       db.exec('COMMIT')
-      return new StoreCore({
-        db,
-        path,
-        clock,
-        hash64: (bytes) => hasher.h64Raw(bytes, 0n),
-        randomBytes: random,
-        onEvent: resolved.onEvent,
-        flushShard,
-        sliceRows,
-      })
     })
+    const hooks = withSqliteErrors(path, () => new CommitHooks(db, path))
+    const parts = {
+      db,
+      path,
+      clock,
+      hash64: (bytes: Uint8Array) => hasher.h64Raw(bytes, 0n),
+      randomBytes: random,
+      onEvent: resolved.onEvent,
+      flushShard,
+      hooks,
+      sliceRows,
+    }
+    const core = withSqliteErrors(path, () => new OpenFile(parts))
     const session = openSession(core, machine, hadLog)
     retryAfterUpgrade(core)
-    return new SQLiteVectorDB(core, resolved, session)
+    return new SQLiteVectorDB(core, hooks, resolved, session)
   } catch (error) {
     db.close()
     throw error
@@ -167,20 +165,25 @@ export async function createVectorDB(
 export class SQLiteVectorDB {
   /** The change feed and what peers sent, for `createVectorSync`. */
   readonly replica: ReplicaStore
-  readonly #core: StoreCore
+  readonly #core: OpenFile
   readonly #finder: Finder
   readonly #group: GroupCommit
   readonly #options: ResolvedVectorDBOptions
   readonly #session: Uint8Array
 
   /** @internal */
-  constructor(core: StoreCore, options: ResolvedVectorDBOptions, session: Uint8Array) {
+  constructor(
+    core: OpenFile,
+    hooks: CommitHooks,
+    options: ResolvedVectorDBOptions,
+    session: Uint8Array,
+  ) {
     this.#core = core
     this.#finder = new Finder(core, options)
     this.#group = new GroupCommit(core)
     this.#options = options
     this.#session = session
-    this.replica = new Replica(core)
+    this.replica = new Replica(core, hooks)
   }
 
   get path(): string {
@@ -510,7 +513,7 @@ export class SQLiteVectorDB {
         durability: this.#options.durability,
         identity,
         shards: shards.map(({ shardId }) =>
-          rowToState(shardRow(this.#core, shardId), identity.logId),
+          rowToShardState(shardRow(this.#core, shardId), identity.logId),
         ),
       }
     })
@@ -576,27 +579,7 @@ function realEnvironment(): VectorDBEnvironment {
   return {
     clock: systemClock,
     randomBytes: (count) => new Uint8Array(randomBytes(count)),
-    machine: { bootId: readBootId(), pid: process.pid, processAlive },
+    machine: thisMachine(),
     sliceRows: COMPARE_SLICE_ROWS,
-  }
-}
-
-function readBootId(): string | null {
-  if (process.platform !== 'linux') return null
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-  } catch {
-    // A sandbox without /proc: null is the careful answer, it never counts as the same boot.
-    return null
-  }
-}
-
-function processAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // EPERM: it lives and belongs to somebody else.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
   }
 }

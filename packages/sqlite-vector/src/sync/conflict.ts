@@ -7,6 +7,7 @@
  * A decision is a write that supersedes all siblings, and it replicates. Taking it back is a new write, too: it brings
  * back what was shown before the decision. It cannot bring the siblings back, because replicas may have forgotten them.
  */
+import { sameDot } from '../model/version-vector.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { objectGiven, shown } from '../options.ts'
 import type {
@@ -149,7 +150,7 @@ export class ConflictResolver {
   undo({ shardId, id, dot, before }: Resolution): boolean {
     const siblings = this.#db.conflictSiblings(shardId, id)
     const [only] = siblings
-    const isOurs = only?.dot.actor === dot.actor && only.dot.counter === dot.counter
+    const isOurs = only !== undefined && sameDot(only.dot, dot)
     if (siblings.length !== 1 || !isOurs) return false
     if (before === null) {
       if (only.value !== null) this.#db.delete(shardId, id)
@@ -187,9 +188,7 @@ export class ConflictResolver {
 }
 
 function chosen(siblings: readonly ConflictSibling[], id: string, dot: Dot): ConflictSibling {
-  const found = siblings.find(
-    (sibling) => sibling.dot.actor === dot.actor && sibling.dot.counter === dot.counter,
-  )
+  const found = siblings.find((sibling) => sameDot(sibling.dot, dot))
   if (found !== undefined) return found
   throw new SqliteVectorError(
     'STORE_CONFLICT_UNKNOWN',

@@ -38,7 +38,7 @@ import { FRAME_HEAD_BYTES, sealFrame } from './wire/frame.ts'
 import { binary, encodeArray } from './wire/messagepack.ts'
 import type { ActorId, Change, Dot, RecordValue, Sibling, VersionVector } from '../model/types.ts'
 import { VarintWriter } from './wire/varint.ts'
-import { vectorsEqual } from '../model/version-vector.ts'
+import { sameDot, vectorsEqual } from '../model/version-vector.ts'
 
 /** Changes of one shard in the order of the sender's feed. */
 export interface Delta {
@@ -254,10 +254,7 @@ function flagsOf(sibling: Sibling): number {
 function isOwn(value: RecordValue, sibling: Sibling): boolean {
   const { embeddingDot } = value
   const { dot } = sibling
-  return (
-    embeddingDot === dot ||
-    (embeddingDot.counter === dot.counter && embeddingDot.actor === dot.actor)
-  )
+  return embeddingDot === dot || sameDot(embeddingDot, dot)
 }
 
 /** The context when it says more than the siblings' dots, entered in `table`; else null. */

@@ -5,56 +5,46 @@
  * (actor key of this file, counter), in ascending order of keys. Not a wire format: keys are local.
  */
 import { assert } from '../../assert.ts'
+import { readVarint, VARINT_BYTES_MAX, writeVarint } from '../../varint.ts'
 import type { ActorId, RecordState, VersionVector } from '../../model/types.ts'
-import type { StoreCore } from '../file/transaction.ts'
+import type { OpenFile } from '../file/transaction.ts'
 
 const EXACTLY_THE_DOTS = new Uint8Array(0)
 
 /** Bytes of the context of `state`. */
-export function encodeContext(core: StoreCore, state: RecordState): Uint8Array {
+export function encodeContext(core: OpenFile, state: RecordState): Uint8Array {
   const { context, siblings } = state
   if (context === null) return EXACTLY_THE_DOTS
   const exact =
     context.size === siblings.length &&
     siblings.every(({ dot }) => context.get(dot.actor) === dot.counter)
   if (exact) return EXACTLY_THE_DOTS
-  const pairs = [...context].map(([actor, counter]) => [core.actorKey(actor), counter] as const)
+  const pairs = [...context].map(
+    ([actor, counter]) => [core.keys.actorKey(actor), counter] as const,
+  )
   pairs.sort(([a], [b]) => a - b)
-  const bytes: number[] = []
+  const bytes = new Uint8Array(pairs.length * 2 * VARINT_BYTES_MAX)
+  let length = 0
   for (const [key, counter] of pairs) {
-    pushVarint(bytes, key)
-    pushVarint(bytes, counter)
+    length = writeVarint(bytes, length, key)
+    length = writeVarint(bytes, length, counter)
   }
-  return Uint8Array.from(bytes)
+  return bytes.slice(0, length)
 }
 
 /** The context that {@link encodeContext} wrote; null for "exactly the dots of the siblings". */
-export function decodeContext(core: StoreCore, bytes: Uint8Array): VersionVector | null {
+export function decodeContext(core: OpenFile, bytes: Uint8Array): VersionVector | null {
   if (bytes.length === 0) return null
   const context = new Map<ActorId, number>()
-  let offset = 0
-  const varint = (): number => {
-    let value = 0
-    for (let scale = 1; ; scale *= 128) {
-      const byte = bytes[offset]
-      assert(byte !== undefined, 'a whole varint in a stored context')
-      offset += 1
-      value += (byte & 127) * scale
-      if (byte < 128) return value
-    }
+  const position = { at: 0 }
+  const next = (): number => {
+    const value = readVarint(bytes, position, bytes.length)
+    assert(value >= 0, 'a whole varint in a stored context')
+    return value
   }
-  while (offset < bytes.length) {
-    const actor = core.actorOf(varint())
-    context.set(actor, varint())
+  while (position.at < bytes.length) {
+    const actor = core.keys.actorOf(next())
+    context.set(actor, next())
   }
   return context
-}
-
-function pushVarint(bytes: number[], value: number): void {
-  let rest = value
-  while (rest >= 128) {
-    bytes.push((rest % 128) + 128)
-    rest = Math.floor(rest / 128)
-  }
-  bytes.push(rest)
 }

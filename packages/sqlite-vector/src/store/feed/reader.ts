@@ -17,21 +17,21 @@ import type {
 } from '../../model/types.ts'
 import { covers } from '../../model/version-vector.ts'
 import { decodeContext } from './context.ts'
-import type { StoreCore } from '../file/transaction.ts'
+import type { OpenFile } from '../file/transaction.ts'
 import {
   idOf,
   OPERATION,
   payloadToValue,
-  rowToState as rowToRecordState,
+  rowToRecordState,
   type StoredRecord,
   withPayload,
 } from './register.ts'
-import { rowToState, type ShardRow, shardRow } from './shards.ts'
+import { rowToShardState, type ShardRow, shardRow } from './shards.ts'
 import type { ChangelogRow, PayloadRow } from '../file/statements.ts'
 import { type DeltaQuery, type DeltaRead } from './types.ts'
 
 /** What the reader of `query` lacks, with the shard's state. Inside one read transaction. */
-export function readDelta(core: StoreCore, shardId: string, query: DeltaQuery): DeltaRead {
+export function readDelta(core: OpenFile, shardId: string, query: DeltaQuery): DeltaRead {
   const shard = shardRow(core, shardId)
   const { logId } = core.identity()
   const { after, bytesMax, known } = query
@@ -52,7 +52,7 @@ export function readDelta(core: StoreCore, shardId: string, query: DeltaQuery): 
   // Fewer rows than asked for, and all of them looked at: there are no more up to where we scanned.
   const isLast = through === (rows.at(-1)?.change_id ?? after)
   if (rows.length < countMax && isLast) through = Math.max(after, scanned)
-  return { changes, through, atHead: through >= shard.head, state: rowToState(shard, logId) }
+  return { changes, through, atHead: through >= shard.head, state: rowToShardState(shard, logId) }
 }
 
 /** Changes of the feed that one read passes at most: what a reader has is skipped fast, but not for ever. */
@@ -60,7 +60,7 @@ const SCAN_MAX = 16_384
 
 /** The next rows of the feed up to `through`, at most `countMax`; some that the reader has are left out. */
 function feedRows(
-  core: StoreCore,
+  core: OpenFile,
   { shard, dimension }: ShardRow,
   { after, bytesMax, known, ...query }: DeltaQuery,
   through: number,
@@ -95,21 +95,21 @@ function largest(vector: VersionVector): readonly [ActorId, number] {
 }
 
 /** True when `known` covers the dots of all siblings of the record. */
-function readerHas(core: StoreCore, row: ChangelogRow, known: VersionVector): boolean {
+function readerHas(core: OpenFile, row: ChangelogRow, known: VersionVector): boolean {
   if (known.size === 0) return false
-  if (!covers(known, { actor: core.actorOf(row.actor), counter: row.counter })) return false
+  if (!covers(known, { actor: core.keys.actorOf(row.actor), counter: row.counter })) return false
   if (row.operation !== OPERATION.conflict) return true
   return rowToRecordState(core, row).siblings.every(({ dot }) => covers(known, dot))
 }
 
 /** True when the record holds a write of the actor above the counter, or something that superseded one. */
-function concerns(core: StoreCore, row: ChangelogRow, above: Dot): boolean {
+function concerns(core: OpenFile, row: ChangelogRow, above: Dot): boolean {
   if (row.context.byteLength > 0) {
     const context = decodeContext(core, row.context)
     if ((context?.get(above.actor) ?? 0) > above.counter) return true
   }
   if (row.operation !== OPERATION.conflict) {
-    return core.actorOf(row.actor) === above.actor && row.counter > above.counter
+    return core.keys.actorOf(row.actor) === above.actor && row.counter > above.counter
   }
   const { siblings } = rowToRecordState(core, row)
   return siblings.some(({ dot }) => dot.actor === above.actor && dot.counter > above.counter)
@@ -137,13 +137,13 @@ function withoutKnownEmbeddings(change: Change, known: VersionVector): Change {
 /** A row of the feed; with its payload when that was read along. */
 type FeedRow = ChangelogRow & Partial<PayloadRow>
 
-function readChange(core: StoreCore, row: FeedRow): Change {
+function readChange(core: OpenFile, row: FeedRow): Change {
   const state = rowToRecordState(core, row)
   if (row.operation === OPERATION.put) return putChange(core, row, state)
   return { id: idOf(core, row.rowid), ...state }
 }
 
-function putChange(core: StoreCore, row: FeedRow, state: RecordState): Change {
+function putChange(core: OpenFile, row: FeedRow, state: RecordState): Change {
   const payload =
     row.vector_id === undefined
       ? must(core.sql.getPayload.get(row.rowid), 'the row of a visible record')
@@ -158,7 +158,7 @@ function putChange(core: StoreCore, row: FeedRow, state: RecordState): Change {
 
 /** A stored record as it travels, whole, and what its payload weighs. */
 export function changeOf(
-  core: StoreCore,
+  core: OpenFile,
   id: string,
   record: StoredRecord,
 ): { readonly change: Change; readonly bytes: number } {

@@ -14,9 +14,9 @@ import { must } from '../../assert.ts'
 import { bytesToFloat32, viewToBytes } from '../../bytes.ts'
 import { lastWrite } from '../../model/merge.ts'
 import type { Dot, RecordState, RecordValue, Sibling } from '../../model/types.ts'
-import { compareDots } from '../../model/version-vector.ts'
+import { compareDots, sameDot } from '../../model/version-vector.ts'
 import { decodeContext, encodeContext } from './context.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { exchange, recordHash } from './digest.ts'
 import type { ChangelogRow, ConflictRow, PayloadRow, Statements } from '../file/statements.ts'
 import { visibleValue } from './visible.ts'
@@ -41,31 +41,31 @@ export interface StoredRecord {
 }
 
 /** The record `id`, or null when the shard has none, not even a tombstone. */
-export function findRecord(core: StoreCore, shard: OpenShard, id: string): StoredRecord | null {
+export function findRecord(core: OpenFile, shard: OpenShard, id: string): StoredRecord | null {
   const visible = core.sql.findVisible.get(shard.shard, id)
   if (visible !== undefined) return stored(core, visible as unknown as ChangelogRow, true)
   return findHidden(core, shard, id)
 }
 
 /** The tombstone `id`, or null. Costs nothing where the shard has no tombstones. */
-export function findHidden(core: StoreCore, shard: OpenShard, id: string): StoredRecord | null {
+export function findHidden(core: OpenFile, shard: OpenShard, id: string): StoredRecord | null {
   return shard.tombstoneCount === 0 ? null : hiddenIn(core, shard.shard, id)
 }
 
 /** {@link findRecord} for a reader, who has no open shard. */
-export function findStored(core: StoreCore, shard: number, id: string): StoredRecord | null {
+export function findStored(core: OpenFile, shard: number, id: string): StoredRecord | null {
   const visible = core.sql.findVisible.get(shard, id)
   if (visible !== undefined) return stored(core, visible as unknown as ChangelogRow, true)
   return hiddenIn(core, shard, id)
 }
 
-function hiddenIn(core: StoreCore, shard: number, id: string): StoredRecord | null {
+function hiddenIn(core: OpenFile, shard: number, id: string): StoredRecord | null {
   const hidden = core.sql.findHidden.get(shard, id)
   return hidden === undefined ? null : stored(core, hidden as unknown as ChangelogRow, false)
 }
 
 /** The record with what its siblings wrote. */
-export function withPayload(core: StoreCore, record: StoredRecord): StoredRecord {
+export function withPayload(core: OpenFile, record: StoredRecord): StoredRecord {
   const [sibling] = record.state.siblings
   if (record.operation !== OPERATION.put || sibling === undefined) return record
   const payload = must(core.sql.getPayload.get(record.rowid), 'the row of a visible record')
@@ -77,18 +77,18 @@ export function withPayload(core: StoreCore, record: StoredRecord): StoredRecord
 }
 
 /** The replicated state that a changelog row stands for; see {@link StoredRecord.state}. */
-export function rowToState(core: StoreCore, row: ChangelogRow): RecordState {
+export function rowToRecordState(core: OpenFile, row: ChangelogRow): RecordState {
   const context = decodeContext(core, row.context)
   if (row.operation === OPERATION.conflict) {
     return { siblings: conflictSiblings(core, row.rowid), context }
   }
-  const dot = { actor: core.actorOf(row.actor), counter: row.counter }
+  const dot = { actor: core.keys.actorOf(row.actor), counter: row.counter }
   const value = row.operation === OPERATION.put ? unread(embeddingDotOf(core, row, dot)) : null
   return { siblings: [{ dot, stamp: { ms: row.ms, logical: row.logical }, value }], context }
 }
 
 /** The siblings of a record that has more than one, in the order of their dots. */
-export function conflictSiblings(core: StoreCore, rowid: number): readonly Sibling[] {
+export function conflictSiblings(core: OpenFile, rowid: number): readonly Sibling[] {
   const rows = core.sql.getConflicts.all(rowid) as unknown as ConflictRow[]
   return rows
     .map((conflict) => conflictToSibling(core, conflict))
@@ -220,14 +220,14 @@ export function removeRecord(
 }
 
 /** The id of any record, visible or not. */
-export function idOf(core: StoreCore, rowid: number): string {
+export function idOf(core: OpenFile, rowid: number): string {
   const row = core.sql.getVisibleId.get(rowid) ?? core.sql.getHiddenId.get(rowid)
   return String(must(row, 'an id for every changelog row')['vector_id'])
 }
 
 /** Notes that `state` covers more than the record's context said; its siblings are the same. */
 export function widenContext(
-  core: StoreCore,
+  core: OpenFile,
   shard: OpenShard,
   record: StoredRecord,
   state: RecordState,
@@ -275,9 +275,9 @@ function indexText(sql: Statements, rowid: number, text: string | null): void {
   if (text !== null) sql.addText.run(rowid, text)
 }
 
-function stored(core: StoreCore, row: ChangelogRow, visible: boolean): StoredRecord {
+function stored(core: OpenFile, row: ChangelogRow, visible: boolean): StoredRecord {
   const { rowid, change_id: changeId, operation } = row
-  return { rowid, changeId, visible, operation, state: rowToState(core, row) }
+  return { rowid, changeId, visible, operation, state: rowToRecordState(core, row) }
 }
 
 /** What the record shows: its only sibling, or the strategy's view of several. */
@@ -292,12 +292,12 @@ function visibleOf(
   return visibleValue(transaction, shard, id, state.siblings)
 }
 
-function writeConflicts(core: StoreCore, rowid: number, state: RecordState): void {
+function writeConflicts(core: OpenFile, rowid: number, state: RecordState): void {
   if (state.siblings.length < 2) return
   for (const { dot, stamp, value } of state.siblings) {
     core.sql.addConflict.run(
       rowid,
-      core.actorKey(dot.actor),
+      core.keys.actorKey(dot.actor),
       dot.counter,
       stamp.ms,
       stamp.logical,
@@ -321,7 +321,7 @@ type ChangelogColumns = [
   context: Uint8Array,
 ]
 
-function changelogColumns(core: StoreCore, state: RecordState): ChangelogColumns {
+function changelogColumns(core: OpenFile, state: RecordState): ChangelogColumns {
   const single = state.siblings.length === 1
   // The row of a conflict names its last write; its siblings stand in vector_conflicts.
   const { dot, stamp, value } = single
@@ -336,7 +336,7 @@ function changelogColumns(core: StoreCore, state: RecordState): ChangelogColumns
     operation,
     stamp.ms,
     stamp.logical,
-    core.actorKey(dot.actor),
+    core.keys.actorKey(dot.actor),
     dot.counter,
     ...embeddingColumns(core, dot, value),
     encodeContext(core, state),
@@ -344,27 +344,27 @@ function changelogColumns(core: StoreCore, state: RecordState): ChangelogColumns
 }
 
 function embeddingColumns(
-  core: StoreCore,
+  core: OpenFile,
   dot: Dot,
   value: RecordValue | null,
 ): [number | null, number | null] {
   if (value === null) return [null, null]
   const { embeddingDot } = value
-  if (embeddingDot.counter === dot.counter && embeddingDot.actor === dot.actor) return [null, null]
-  return [core.actorKey(embeddingDot.actor), embeddingDot.counter]
+  if (sameDot(embeddingDot, dot)) return [null, null]
+  return [core.keys.actorKey(embeddingDot.actor), embeddingDot.counter]
 }
 
 function embeddingDotOf(
-  core: StoreCore,
+  core: OpenFile,
   row: { readonly embedding_actor: number | null; readonly embedding_counter: number | null },
   dot: Dot,
 ): Dot {
   if (row.embedding_actor === null || row.embedding_counter === null) return dot
-  return { actor: core.actorOf(row.embedding_actor), counter: row.embedding_counter }
+  return { actor: core.keys.actorOf(row.embedding_actor), counter: row.embedding_counter }
 }
 
-function conflictToSibling(core: StoreCore, row: ConflictRow): Sibling {
-  const dot = { actor: core.actorOf(row.actor), counter: row.counter }
+function conflictToSibling(core: OpenFile, row: ConflictRow): Sibling {
+  const dot = { actor: core.keys.actorOf(row.actor), counter: row.counter }
   const stamp = { ms: row.ms, logical: row.logical }
   if (row.operation === OPERATION.delete) return { dot, stamp, value: null }
   const embedding = bytesToFloat32(must(row.embedding, 'the embedding of a put'))

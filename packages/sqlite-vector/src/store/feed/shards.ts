@@ -16,7 +16,7 @@ import {
   encodeVector,
   withDot,
 } from '../../model/version-vector.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { bytesToDigest, DIGEST_ZERO, digestToBytes, digestToHex } from './digest.ts'
 import { NOTHING_WRITTEN, type CommitNotice } from '../file/open-shard.ts'
 import { type Metric, type ShardInfo, type ShardState } from '../../model/records.ts'
@@ -45,14 +45,14 @@ export interface ShardRow {
 }
 
 /** The row of `shardId`. @throws SqliteVectorError `STORE_SHARD_UNKNOWN` */
-export function shardRow(core: StoreCore, shardId: string): ShardRow {
+export function shardRow(core: OpenFile, shardId: string): ShardRow {
   const row = findShardRow(core, shardId)
   if (row !== null) return row
   throw new SqliteVectorError('STORE_SHARD_UNKNOWN', `${core.path} has no shard ${shown(shardId)}`)
 }
 
 /** The row of `shardId`, or null. */
-export function findShardRow(core: StoreCore, shardId: string): ShardRow | null {
+export function findShardRow(core: OpenFile, shardId: string): ShardRow | null {
   if (typeof shardId !== 'string') {
     throw new TypeError(`shardId must be a string, got ${shown(shardId)}`)
   }
@@ -223,7 +223,7 @@ export function rowToInfo(row: ShardRow): ShardInfo {
 }
 
 /** What sync knows of the row. */
-export function rowToState(row: ShardRow, logId: string): ShardState {
+export function rowToShardState(row: ShardRow, logId: string): ShardState {
   return {
     ...rowToInfo(row),
     logId,

@@ -4,7 +4,7 @@
  *
  * Not here: the transaction (file/transaction.ts). Invariant: nothing is resolved before the commit that holds it.
  */
-import type { StoreCore } from './transaction.ts'
+import type { OpenFile } from './transaction.ts'
 
 interface Waiting {
   readonly run: () => unknown
@@ -16,10 +16,10 @@ type Outcome = { readonly value: unknown } | { readonly error: unknown }
 
 /** The calls of one open file that wait for the end of the turn. */
 export class GroupCommit {
-  readonly #core: StoreCore
+  readonly #core: OpenFile
   #waiting: Waiting[] = []
 
-  constructor(core: StoreCore) {
+  constructor(core: OpenFile) {
     this.#core = core
   }
 

@@ -3,16 +3,16 @@
  * of what they say. A write here is no change of a shard, so nobody is told of it.
  */
 import { must } from '../../assert.ts'
-import type { StoreCore } from './transaction.ts'
+import type { OpenFile } from './transaction.ts'
 
 /** The text under `key`, or null. */
-export function readSyncState(core: StoreCore, key: string): string | null {
+export function readSyncState(core: OpenFile, key: string): string | null {
   const row = core.db.prepare('SELECT value FROM sync_state WHERE key = ?').get(key)
   return row === undefined ? null : String(must(row['value'], 'a value'))
 }
 
 /** Keeps `value` under `key`; null removes it. */
-export function writeSyncState(core: StoreCore, key: string, value: string | null): void {
+export function writeSyncState(core: OpenFile, key: string, value: string | null): void {
   if (value === null) core.db.prepare('DELETE FROM sync_state WHERE key = ?').run(key)
   else {
     core.db

@@ -14,18 +14,29 @@
 import type { DatabaseSync } from 'node:sqlite'
 
 import { must } from '../../assert.ts'
-import { bytesToHex, hexToBytes } from '../../bytes.ts'
+import { bytesToHex } from '../../bytes.ts'
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import type { ActorId } from '../../model/types.ts'
+import { FileKeys } from './keys.ts'
 import { resultCodeOf, sqliteFailure } from './sqlite.ts'
 import { prepareStatements, type Statements } from './statements.ts'
 import type { ConflictFunction, StoreEvent } from '../types.ts'
 import { type CommitNotice, type OpenShard } from './open-shard.ts'
 import { type ReplicaIdentity } from '../../model/records.ts'
 
-/** What a core is made of. */
-export interface CoreParts {
+/** Called around every write transaction; given at construction. */
+export interface TransactionHooks {
+  /** Before the transaction begins. */
+  beforeBegin(): void
+  /** For every shard that it opened, before it commits and before the shard's row is written. */
+  beforeCommit(transaction: WriteTransaction, shard: OpenShard): void
+  /** Once it is committed, before listeners hear of it. */
+  afterCommit(transaction: WriteTransaction): void
+}
+
+/** The parts of an open file. */
+export interface OpenFileParts {
   readonly db: DatabaseSync
   readonly path: string
   readonly clock: Clock
@@ -34,13 +45,14 @@ export interface CoreParts {
   readonly onEvent: (event: StoreEvent) => void
   /** Writes a shard's row back at the end of a transaction (feed/shards.ts). */
   readonly flushShard: (transaction: WriteTransaction, shard: OpenShard) => CommitNotice | null
+  readonly hooks: TransactionHooks
   /** Rows that are hashed in one slice; see sliced.ts. */
   readonly sliceRows: number
 }
 
 /** What a write transaction knows until it ends. */
 export interface WriteTransaction {
-  readonly core: StoreCore
+  readonly core: OpenFile
   readonly shards: Map<string, OpenShard>
   /** Physical time of the transaction: one reading, so that its stamps rise one by one. */
   readonly nowMs: number
@@ -48,17 +60,10 @@ export interface WriteTransaction {
   logId: string
   /** The largest record key given out. */
   lastRowid: number
-  /** What to tell {@link CoreParts.onEvent} once the transaction stands. */
+  /** What to tell {@link OpenFileParts.onEvent} once the transaction stands. */
   events: StoreEvent[]
   /** Set when a write broke off half-way; the transaction can then only roll back. */
   failure: { readonly error: unknown } | null
-}
-
-/** How far a peer's feed was read, and when that was written down. */
-export interface PulledNote {
-  readonly logId: string
-  readonly cursor: number
-  readonly atMs: number
 }
 
 interface IdentityRow {
@@ -68,39 +73,33 @@ interface IdentityRow {
 }
 
 /** One open file. Owned by `SQLiteVectorDB`. */
-export class StoreCore {
+export class OpenFile {
   readonly db: DatabaseSync
   readonly sql: Statements
+  /** Small integers that stand for actors and peers in the tables. */
+  readonly keys: FileKeys
   readonly path: string
   readonly clock: Clock
   readonly hash64: Hash64
   readonly randomBytes: (count: number) => Uint8Array
   readonly onEvent: (event: StoreEvent) => void
   readonly sliceRows: number
-  readonly #flushShard: CoreParts['flushShard']
+  readonly #flushShard: OpenFileParts['flushShard']
+  readonly #hooks: TransactionHooks
   /** Strategies that are functions, by shard id. */
   readonly strategyFunctions: Map<string, ConflictFunction> = new Map()
   /** Shards whose new writes go out as soon as they are committed, and to how many sessions. */
   readonly exposed: Map<string, number> = new Map()
-  /** Called before a transaction that writes begins. */
-  beforeBegin: (() => void) | null = null
-  /** Called for every shard of a transaction before it commits. */
-  beforeCommit: ((transaction: WriteTransaction, shard: OpenShard) => void) | null = null
-  /** Called once it is committed, before anybody hears of it. */
-  afterCommit: ((transaction: WriteTransaction) => void) | null = null
   #transaction: WriteTransaction | null = null
   #reading = false
   #open = true
-  #actorByKey = new Map<number, ActorId>()
-  #keyByActor = new Map<ActorId, number>()
-  #keyByPeer = new Map<string, number>()
-  #pulledNoted = new Map<string, PulledNote>()
   readonly #listeners = new Set<(notice: CommitNotice) => void>()
   readonly #headsSeen = new Map<string, number>()
 
-  constructor(parts: CoreParts) {
+  constructor(parts: OpenFileParts) {
     this.db = parts.db
     this.sql = prepareStatements(parts.db)
+    this.keys = new FileKeys(this.sql)
     this.path = parts.path
     this.clock = parts.clock
     this.hash64 = parts.hash64
@@ -108,6 +107,7 @@ export class StoreCore {
     this.onEvent = parts.onEvent
     this.sliceRows = parts.sliceRows
     this.#flushShard = parts.flushShard
+    this.#hooks = parts.hooks
   }
 
   get open(): boolean {
@@ -126,19 +126,19 @@ export class StoreCore {
     const notices: CommitNotice[] = []
     let events: readonly StoreEvent[] = []
     const result = this.#translated(() => {
-      this.beforeBegin?.()
+      this.#hooks.beforeBegin()
       this.sql.begin.run()
       try {
         const transaction = this.#begin()
         const value = fn(transaction)
         if (transaction.failure !== null) throw transaction.failure.error
         for (const shard of transaction.shards.values()) {
-          this.beforeCommit?.(transaction, shard)
+          this.#hooks.beforeCommit(transaction, shard)
           const notice = this.#flushShard(transaction, shard)
           if (notice !== null) notices.push(notice)
         }
         this.sql.commit.run()
-        this.afterCommit?.(transaction)
+        this.#hooks.afterCommit(transaction)
         events = transaction.events
         return value
       } catch (error) {
@@ -192,7 +192,7 @@ export class StoreCore {
       transaction.lastRowid = before.lastRowid
       transaction.events = before.events.slice(0, before.eventCount)
       transaction.failure = null
-      this.#forgetKeys()
+      this.keys.forget()
       throw error
     }
   }
@@ -222,51 +222,6 @@ export class StoreCore {
   identity(): ReplicaIdentity {
     const row = this.#identityRow()
     return { actor: bytesToHex(row.actor_id), logId: bytesToHex(row.log_id) }
-  }
-
-  /** The small integer under which the file keeps `actor`; made when missing. Inside {@link write} only. */
-  actorKey(actor: ActorId): number {
-    const known = this.#keyByActor.get(actor)
-    if (known !== undefined) return known
-    const bytes = hexToBytes(actor)
-    const row = this.sql.findActor.get(bytes) ?? this.sql.addActor.get(bytes)
-    const key = Number(must(row, 'an actor row')['actor'])
-    this.#remember(key, actor)
-    return key
-  }
-
-  /** The actor that the file keeps under `key`. */
-  actorOf(key: number): ActorId {
-    const known = this.#actorByKey.get(key)
-    if (known !== undefined) return known
-    const row = must(this.sql.getActor.get(key), `actor ${key}`)
-    const actor = bytesToHex(row['actor_id'] as Uint8Array)
-    this.#remember(key, actor)
-    return actor
-  }
-
-  /** The small integer under which the file keeps a peer's fingerprint; made when missing. Inside {@link write} only. */
-  peerKey(fingerprint: string): number {
-    const known = this.#keyByPeer.get(fingerprint)
-    if (known !== undefined) return known
-    const key = Number(must(this.sql.addPeer.get(fingerprint), 'a row of peers')['peer'])
-    this.#keyByPeer.set(fingerprint, key)
-    return key
-  }
-
-  /** How far this connection last noted that it read the peer's feed of the shard, unless that was undone. */
-  pulledNote(peer: number, shard: number): PulledNote | undefined {
-    return this.#pulledNoted.get(`${peer} ${shard}`)
-  }
-
-  /** Remembers what the running transaction notes. */
-  notePulled(peer: number, shard: number, note: PulledNote): void {
-    this.#pulledNoted.set(`${peer} ${shard}`, note)
-  }
-
-  /** Cursors in the file may be others than were noted: under a new identity some begin anew. */
-  forgetPulled(): void {
-    this.#pulledNoted = new Map()
   }
 
   onCommit(listener: (notice: CommitNotice) => void): () => void {
@@ -324,7 +279,7 @@ export class StoreCore {
   }
 
   #abandon(error: unknown): void {
-    this.#forgetKeys()
+    this.keys.forget()
     if (!this.db.isTransaction) return
     try {
       this.sql.rollback.run()
@@ -345,19 +300,6 @@ export class StoreCore {
 
   #identityRow(): IdentityRow {
     return must(this.sql.database.get(), 'a row of database_metadata') as unknown as IdentityRow
-  }
-
-  #remember(key: number, actor: ActorId): void {
-    this.#actorByKey.set(key, actor)
-    this.#keyByActor.set(actor, key)
-  }
-
-  /** What was undone may have made them. */
-  #forgetKeys(): void {
-    this.#actorByKey = new Map()
-    this.#keyByActor = new Map()
-    this.#keyByPeer = new Map()
-    this.#pulledNoted = new Map()
   }
 
   #notify(notices: readonly CommitNotice[]): void {

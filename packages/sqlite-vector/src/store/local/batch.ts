@@ -9,7 +9,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { SqliteVectorError } from '../../errors.ts'
 import { BATCH_ATOMIC_RECORDS_MAX } from '../../limits.ts'
 import { shown } from '../../options.ts'
-import type { StoreCore } from '../file/transaction.ts'
+import type { OpenFile } from '../file/transaction.ts'
 import { insertRecords } from './bulk.ts'
 import { prepareRecordAt } from '../input.ts'
 import { resolveBatchOptions } from '../options.ts'
@@ -19,7 +19,7 @@ import { upsertRecord } from './writes.ts'
 
 /** Commits `records`; the number of them. */
 export async function insertBatch(
-  core: StoreCore,
+  core: OpenFile,
   shardId: string,
   records: readonly RecordInput[],
   options: BatchOptions,

@@ -67,7 +67,7 @@ function writeRun(
     firstRowid,
     firstStamp.ms,
     firstStamp.logical,
-    core.actorKey(actor),
+    core.keys.actorKey(actor),
     shard.ownCounter + 1,
     firstRowid + run.length - 1,
   )

@@ -4,11 +4,12 @@
  * Not here: how siblings come about (apply.ts) and what is shown of them (feed/visible.ts). A decision is a
  * write like any other: one new sibling that covers all, and it replicates.
  */
+import { sameDot } from '../../model/version-vector.ts'
 import { must } from '../../assert.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import { objectGiven, rejectUnknownKeys, shown } from '../../options.ts'
 import type { Dot, Sibling } from '../../model/types.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import type { ResolvedListOptions } from '../options.ts'
 import {
   findStored,
@@ -40,7 +41,7 @@ interface ConflictListRow {
 
 /** Records in conflict above the cursor, in the order of the bytes of their ids. */
 export function listConflicts(
-  core: StoreCore,
+  core: OpenFile,
   shard: ShardRow,
   { cursor, limit }: ResolvedListOptions,
 ): ConflictPage {
@@ -58,7 +59,7 @@ export function listConflicts(
 
 /** All siblings of a record in the order of their dots; none when there is no such record. */
 export function conflictSiblings(
-  core: StoreCore,
+  core: OpenFile,
   shard: ShardRow,
   id: string,
 ): readonly ConflictSibling[] {
@@ -127,7 +128,7 @@ export function setConflictStrategy(
 
 const PAGE_RECORDS = 1_000
 
-function shownValue(core: StoreCore, record: StoredRecord): ReturnType<typeof visibleValue> {
+function shownValue(core: OpenFile, record: StoredRecord): ReturnType<typeof visibleValue> {
   if (!record.visible) return null
   const row = must(core.sql.getPayload.get(record.rowid), 'the row of a visible record')
   return payloadToValue(row as unknown as PayloadRow, { actor: '', counter: 0 })
@@ -135,9 +136,7 @@ function shownValue(core: StoreCore, record: StoredRecord): ReturnType<typeof vi
 
 function chosenSibling(record: StoredRecord, id: string, choose: Dot): Sibling {
   objectGiven('choice.choose', choose)
-  const chosen = record.state.siblings.find(
-    ({ dot }) => dot.actor === choose.actor && dot.counter === choose.counter,
-  )
+  const chosen = record.state.siblings.find(({ dot }) => sameDot(dot, choose))
   if (chosen !== undefined) return chosen
   throw new SqliteVectorError(
     'STORE_CONFLICT_UNKNOWN',

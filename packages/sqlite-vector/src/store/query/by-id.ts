@@ -6,7 +6,7 @@
  */
 import { must } from '../../assert.ts'
 import { bytesToFloat32 } from '../../bytes.ts'
-import type { StoreCore } from '../file/transaction.ts'
+import type { OpenFile } from '../file/transaction.ts'
 import type { ResolvedListOptions } from '../options.ts'
 import type { ShardRow } from '../feed/shards.ts'
 import type { ListPage, VectorRecord } from '../types.ts'
@@ -20,14 +20,14 @@ interface RecordRow {
 }
 
 /** The visible record `id`, or null. */
-export function getRecord(core: StoreCore, shard: ShardRow, id: string): VectorRecord | null {
+export function getRecord(core: OpenFile, shard: ShardRow, id: string): VectorRecord | null {
   const row = core.sql.getRecord.get(shard.shard, id)
   return row === undefined ? null : rowToRecord(row as unknown as RecordRow)
 }
 
 /** Visible records above the cursor, in the order of the bytes of their ids. */
 export function listRecords(
-  core: StoreCore,
+  core: OpenFile,
   shard: ShardRow,
   options: ResolvedListOptions,
 ): ListPage {

@@ -8,7 +8,7 @@ import { SqliteVectorError } from '../../errors.ts'
 import { objectGiven, shown } from '../../options.ts'
 import { parseFilter, parsePath } from '../../search/filter.ts'
 import { indexExpression } from './filter-sql.ts'
-import type { StoreCore } from '../file/transaction.ts'
+import type { OpenFile } from '../file/transaction.ts'
 import { prepareVector } from '../input.ts'
 import type { ResolvedVectorDBOptions } from '../options.ts'
 import type { FindOptions } from './query-builder.ts'
@@ -35,13 +35,13 @@ import { type SearchOptions, type SearchResult } from './types.ts'
 import { type VectorInput } from '../../model/records.ts'
 
 export class Finder {
-  readonly #core: StoreCore
+  readonly #core: OpenFile
   readonly #statements: SearchStatements
   readonly #indexes: SearchIndexes
   readonly #searcher: Searcher
 
   constructor(
-    core: StoreCore,
+    core: OpenFile,
     options: Pick<ResolvedVectorDBOptions, 'searchMemoryBytes' | 'saveIndex'>,
   ) {
     this.#core = core

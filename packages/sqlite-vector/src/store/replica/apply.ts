@@ -22,7 +22,7 @@ import { shown } from '../../options.ts'
 import { allFinite, changeFault } from '../../model/change-rules.ts'
 import { mergeKnown } from '../../model/merge.ts'
 import type { ActorId, Change, RecordState, Sibling, VersionVector } from '../../model/types.ts'
-import { covers, dominates, joinVectors } from '../../model/version-vector.ts'
+import { covers, dominates, joinVectors, sameDot } from '../../model/version-vector.ts'
 import type { WriteTransaction } from '../file/transaction.ts'
 import { applyRun } from './bulk-apply.ts'
 import { floorOf, raiseFloor } from './tombstones.ts'
@@ -266,15 +266,10 @@ function withEmbeddings(
 function withEmbedding(sibling: Sibling, held: readonly Sibling[]): Sibling | null {
   const { dot, value } = sibling
   if (value === null || value.embedding !== null) return sibling
-  const own = held.find(
-    (other) => other.dot.counter === dot.counter && other.dot.actor === dot.actor,
-  )
+  const own = held.find((other) => sameDot(other.dot, dot))
   if (own !== undefined) return own
   const source = held.find(
-    (other) =>
-      other.value !== null &&
-      other.value.embeddingDot.counter === value.embeddingDot.counter &&
-      other.value.embeddingDot.actor === value.embeddingDot.actor,
+    (other) => other.value !== null && sameDot(other.value.embeddingDot, value.embeddingDot),
   )
   const embedding = source?.value?.embedding ?? null
   return embedding === null ? null : { ...sibling, value: { ...value, embedding } }
@@ -285,7 +280,7 @@ function sameSiblings(a: RecordState, b: RecordState): boolean {
     a.siblings.length === b.siblings.length &&
     a.siblings.every((sibling, index) => {
       const other = b.siblings[index]
-      return other?.dot.counter === sibling.dot.counter && other.dot.actor === sibling.dot.actor
+      return other !== undefined && sameDot(other.dot, sibling.dot)
     })
   )
 }

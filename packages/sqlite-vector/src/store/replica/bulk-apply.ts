@@ -7,6 +7,7 @@
  *
  * Invariant: either a change of the run is written as apply.ts would write it, or nothing of it is.
  */
+import { sameDot } from '../../model/version-vector.ts'
 import { must } from '../../assert.ts'
 import type { Change, RecordValue, Sibling } from '../../model/types.ts'
 import type { WriteTransaction } from '../file/transaction.ts'
@@ -54,7 +55,7 @@ export function applyRun(
     firstRowid,
     stamp.ms,
     stamp.logical,
-    core.actorKey(dot.actor),
+    core.keys.actorKey(dot.actor),
     dot.counter,
     firstRowid + count - 1,
   )
@@ -100,7 +101,7 @@ function newPut(change: Change | undefined): NewPut | null {
   const { dot, value } = sibling
   if (value === null || value.embedding === null) return null
   const { embeddingDot } = value
-  const isOwn = embeddingDot.counter === dot.counter && embeddingDot.actor === dot.actor
+  const isOwn = sameDot(embeddingDot, dot)
   return isOwn ? { id: change.id, sibling, value } : null
 }
 

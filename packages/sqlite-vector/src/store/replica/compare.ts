@@ -19,18 +19,11 @@ import { bytesEqual, viewToBytes } from '../../bytes.ts'
 import { CLOCK_DRIFT_MS_MAX, COMPARE_NEED_MAX } from '../../limits.ts'
 import { receiveHlc, skewMs } from '../../clock/hlc.ts'
 import { contextOf } from '../../model/merge.ts'
-import type {
-  Change,
-  Dot,
-  RecordState,
-  RecordValue,
-  VersionVector,
-  Sibling,
-} from '../../model/types.ts'
-import { covers, dominates, EMPTY_VECTOR } from '../../model/version-vector.ts'
+import type { Change, RecordState, RecordValue, VersionVector, Sibling } from '../../model/types.ts'
+import { covers, dominates, EMPTY_VECTOR, sameDot } from '../../model/version-vector.ts'
 import { applyWhole, type ApplyTally, emptyTally } from './apply.ts'
 import { raiseFloor } from './tombstones.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { exchange, DIGEST_ZERO, digestToHex } from '../feed/digest.ts'
 import { changeOf } from '../feed/reader.ts'
 import { HashScan } from './hash-scan.ts'
@@ -43,7 +36,7 @@ import {
   idOf,
   removeRecord,
   replaceRecord,
-  rowToState,
+  rowToRecordState,
   withPayload,
 } from '../feed/register.ts'
 import { loadShard, ownVector, shardRow } from '../feed/shards.ts'
@@ -69,7 +62,7 @@ const PAGE_ROWS = 1_000
  * record counts as it was at some time since the peer said what it holds, which is all that either rule needs.
  */
 export function* summarizeRanges(
-  core: StoreCore,
+  core: OpenFile,
   shardId: string,
   ranges: readonly IdRange[],
   payloads: boolean,
@@ -89,7 +82,7 @@ export function* summarizeRanges(
 
 /** Holds our rows against a peer's answers about `asked`, in slices like {@link summarizeRanges}. */
 export function* compareRanges(
-  core: StoreCore,
+  core: OpenFile,
   shardId: string,
   asked: readonly IdRange[],
   answers: readonly RangeAnswer[],
@@ -112,7 +105,7 @@ interface Found {
   extra: number
 }
 
-function scanOf(core: StoreCore, shardId: string, payloads: boolean): HashScan {
+function scanOf(core: OpenFile, shardId: string, payloads: boolean): HashScan {
   return new HashScan(core, core.read(() => shardRow(core, shardId)).shard, payloads)
 }
 
@@ -176,7 +169,7 @@ function* compareParts(
 
 /** Ids of `changes` of which a write is here, too, and wrote something else. */
 export function damagedAmong(
-  core: StoreCore,
+  core: OpenFile,
   shardId: string,
   changes: readonly Change[],
 ): readonly string[] {
@@ -190,10 +183,6 @@ export function damagedAmong(
     })
     return isDamaged ? [id] : []
   })
-}
-
-function sameDot(a: Dot, b: Dot): boolean {
-  return a.actor === b.actor && a.counter === b.counter
 }
 
 function sameValue(a: RecordValue | null, b: RecordValue | null): boolean {
@@ -233,7 +222,7 @@ export function doubtfulSince(
     const rows = core.sql.readFeed.all(shard.shard, after, PAGE_ROWS) as unknown as ChangelogRow[]
     for (const row of rows) {
       after = row.change_id
-      const { siblings } = rowToState(core, row)
+      const { siblings } = rowToRecordState(core, row)
       const isNews = ({ dot, value }: Sibling): boolean =>
         value !== null && covers(theirs, dot) && !covers(own, dot)
       if (siblings.some(isNews)) doubtful.push(idOf(core, row.rowid))
@@ -289,12 +278,7 @@ function repairRecord(
 /** True when we hold writes of the record that the peer's state of it does not. */
 function hasMore(transaction: WriteTransaction, shard: OpenShard, change: Change): boolean {
   const ours = findRecord(transaction.core, shard, change.id)?.state.siblings ?? []
-  return ours.some(
-    ({ dot }) =>
-      !change.siblings.some(
-        (other) => other.dot.actor === dot.actor && other.dot.counter === dot.counter,
-      ),
-  )
+  return ours.some(({ dot }) => !change.siblings.some((other) => sameDot(other.dot, dot)))
 }
 
 /**
@@ -325,11 +309,7 @@ function dropCovered(
   }
   const whole = withPayload(core, record)
   const siblings = whole.state.siblings.filter((sibling) =>
-    kept.some(
-      ({ dot }) =>
-        dot === sibling.dot ||
-        (dot.actor === sibling.dot.actor && dot.counter === sibling.dot.counter),
-    ),
+    kept.some(({ dot }) => sameDot(dot, sibling.dot)),
   )
   replaceRecord(transaction, shard, id, record, { siblings, context: contextOf(record.state) })
   noteMoved(transaction, shard, record.state)
@@ -344,7 +324,7 @@ function voidReaders(transaction: WriteTransaction, shard: OpenShard): void {
 
 /** Whole records by id, tombstones included, as many as fit `bytesMax`; at least one when there is any. */
 export function readRecords(
-  core: StoreCore,
+  core: OpenFile,
   shardId: string,
   ids: readonly string[],
   bytesMax: number,

@@ -8,7 +8,7 @@ import { must } from '../../assert.ts'
 import { bytesToHex, compareUtf8, hexToBytes } from '../../bytes.ts'
 import type { VersionVector } from '../../model/types.ts'
 import { dominates, EMPTY_VECTOR, encodeVector, meetVectors } from '../../model/version-vector.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { guardOwnWrites } from './own-writes.ts'
 import { loadShard, ownVector, storedVector } from '../feed/shards.ts'
 import { type OpenShard } from '../file/open-shard.ts'
@@ -35,12 +35,12 @@ export function movePulled(
 ): void {
   const { core, nowMs } = transaction
   const { logId, cursor } = source
-  const peer = core.peerKey(source.peer)
-  const last = core.pulledNote(peer, shard.shard)
+  const peer = core.keys.peerKey(source.peer)
+  const last = core.keys.pulledNote(peer, shard.shard)
   const isNoted = last !== undefined && last.logId === logId && last.cursor === cursor
   if (isNoted && nowMs >= last.atMs && nowMs - last.atMs < CONTACT_MS) return
   core.sql.setPulled.run(peer, shard.shard, hexToBytes(logId), cursor, nowMs)
-  core.notePulled(peer, shard.shard, { logId, cursor, atMs: nowMs })
+  core.keys.notePulled(peer, shard.shard, { logId, cursor, atMs: nowMs })
 }
 
 /** Notes what the peer says it durably holds; true when that gave this file a new identity. */
@@ -54,7 +54,7 @@ export function recordAck(
   const { core } = transaction
   const shard = loadShard(transaction, shardId)
   if (guardOwnWrites(transaction, shard, versionVector)) return true
-  const key = core.peerKey(peer)
+  const key = core.keys.peerKey(peer)
   core.sql.setAcked.run(key, shard.shard, encodeVector(versionVector), cursor, transaction.nowMs)
   noteStable(transaction, shard, key, versionVector)
   return false
@@ -68,7 +68,7 @@ export function noteReport(
   versionVector: VersionVector,
 ): void {
   const { core } = transaction
-  const key = core.peerKey(peer)
+  const key = core.keys.peerKey(peer)
   core.sql.setReport.run(key, shard.shard, encodeVector(versionVector), transaction.nowMs)
   noteStable(transaction, shard, key, versionVector)
 }
@@ -92,7 +92,7 @@ interface ReportRow {
 }
 
 /** Notes whether the peer has said that it does not come back; a peer that was never met is not noted. */
-export function notePeerLeft(core: StoreCore, peer: string, hasLeft: boolean): void {
+export function notePeerLeft(core: OpenFile, peer: string, hasLeft: boolean): void {
   const row = core.read(() => core.sql.hasLeft.get(peer))
   if (row === undefined || (row['has_left'] === 1) === hasLeft) return
   core.write((transaction) => transaction.core.sql.setLeft.run(hasLeft ? 1 : 0, peer))
@@ -125,13 +125,13 @@ function reportOf(row: ReportRow, own: VersionVector): VersionVector {
 }
 
 /** What is known of one peer and shard, or null before the first contact. */
-export function peerCursor(core: StoreCore, shardId: string, peer: string): PeerCursor | null {
+export function peerCursor(core: OpenFile, shardId: string, peer: string): PeerCursor | null {
   const row = core.sql.getCursor.get(peer, shardId)
   return row === undefined ? null : rowToCursor(row as unknown as CursorRow)
 }
 
 /** What is known of all peers, by fingerprint, then shard. */
-export function peerCursors(core: StoreCore): readonly PeerCursor[] {
+export function peerCursors(core: OpenFile): readonly PeerCursor[] {
   const { listCursors, listPeerNames, listShards } = core.sql
   listCursors.setReturnArrays(true)
   const peers = namesByKey(listPeerNames.all(), 'peer', 'fingerprint')

@@ -27,7 +27,7 @@ import { basename, dirname, join } from 'node:path'
 
 import { bytesToHex } from '../../bytes.ts'
 import { SqliteVectorError } from '../../errors.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { correctCounts } from './recount.ts'
 import type { ShardRow } from '../feed/shards.ts'
 
@@ -41,7 +41,7 @@ const COPIED = 'copied'
  * True when this is not the file that was open here last; it is from now on. Inside the transaction that notes the
  * open: opens of other processes wait for it.
  */
-export function exchangeMarks(core: StoreCore): boolean {
+export function exchangeMarks(core: OpenFile): boolean {
   const { db, path } = core
   if (path === ':memory:') return false
   const row = db.prepare('SELECT file_mark FROM database_metadata').get()
@@ -56,7 +56,7 @@ export function exchangeMarks(core: StoreCore): boolean {
 }
 
 /** The first token of a file whose folder was made after the file was opened. */
-export function keepToken(core: StoreCore): void {
+export function keepToken(core: OpenFile): void {
   const row = core.db.prepare('SELECT open_token FROM database_metadata').get()
   if (row?.['open_token'] === null) exchangeToken(core)
 }
@@ -85,7 +85,7 @@ export function checkMixture(transaction: WriteTransaction): void {
 }
 
 /** True when the token in the file and the one beside it do not belong together; both are new afterwards. */
-function exchangeToken(core: StoreCore): boolean {
+function exchangeToken(core: OpenFile): boolean {
   const { db, path } = core
   const row = db.prepare('SELECT open_token FROM database_metadata').get()
   const inFile = row?.['open_token'] === null ? null : bytesToHex(row?.['open_token'] as Uint8Array)

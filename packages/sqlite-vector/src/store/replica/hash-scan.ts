@@ -7,7 +7,7 @@
  * time of the reading, and exactly once: ids are read in their order, and no record changes its id.
  */
 import { must } from '../../assert.ts'
-import type { StoreCore } from '../file/transaction.ts'
+import type { OpenFile } from '../file/transaction.ts'
 import { payloadHash, putHash, recordHash } from '../feed/digest.ts'
 import { conflictSiblings, OPERATION, payloadToValue } from '../feed/register.ts'
 import type { PayloadRow } from '../file/statements.ts'
@@ -36,14 +36,14 @@ export type HashVisitor = (id: string, hash: bigint) => boolean
 
 /** Reads ranges of one shard; what a slice may cost is shared by ranges that follow one another. */
 export class HashScan {
-  readonly #core: StoreCore
+  readonly #core: OpenFile
   readonly #shard: number
   readonly #payloads: boolean
   readonly #rowsMax: number
   #left: number
 
   /** With `payloads` the hashes cover what was written, else only the names of the writes. */
-  constructor(core: StoreCore, shard: number, payloads = false) {
+  constructor(core: OpenFile, shard: number, payloads = false) {
     this.#core = core
     this.#shard = shard
     this.#payloads = payloads
@@ -99,15 +99,16 @@ export class HashScan {
 }
 
 /** Null for a record that has no put. */
-function hashOf(core: StoreCore, row: RangeRow): bigint | null {
+function hashOf(core: OpenFile, row: RangeRow): bigint | null {
   const { vector_id: id, rowid, operation, actor, counter } = row
-  if (operation === OPERATION.put) return putHash(core.hash64, id, core.actorOf(actor), counter)
+  if (operation === OPERATION.put)
+    return putHash(core.hash64, id, core.keys.actorOf(actor), counter)
   const siblings = conflictSiblings(core, rowid)
   return siblings.some(({ value }) => value !== null) ? recordHash(core.hash64, id, siblings) : null
 }
 
 /** The same with what was written. */
-function wholeHashOf(core: StoreCore, row: RangeRow): bigint | null {
+function wholeHashOf(core: OpenFile, row: RangeRow): bigint | null {
   const names = hashOf(core, row)
   if (names === null) return null
   if (row.operation === OPERATION.put) {

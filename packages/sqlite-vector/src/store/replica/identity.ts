@@ -15,21 +15,14 @@
  * `open_sessions` holds one row per open; a clean close takes it away.
  */
 import { bytesToHex, hexToBytes } from '../../bytes.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
+import type { Machine } from './machine.ts'
 import { checkMixture, exchangeMarks } from './file-mark.ts'
 import { flushShard } from '../feed/shards.ts'
 import type { StoreEvent } from '../types.ts'
 import { type ReplicaIdentity } from '../../model/records.ts'
 
 const IDENTITY_BYTES = 16
-
-/** Which boot this is, and whether a process of it is alive. */
-export interface Machine {
-  /** The same for every process until the machine restarts; null where the system does not say. */
-  readonly bootId: string | null
-  readonly pid: number
-  readonly processAlive: (pid: number) => boolean
-}
 
 export type RenewalReason = Extract<StoreEvent, { type: 'identity-renewed' }>['reason']
 
@@ -40,7 +33,7 @@ interface SessionRow {
 }
 
 /** Gives a new file its identity. Inside the transaction that created the tables. */
-export function createIdentity(core: Pick<StoreCore, 'db' | 'clock' | 'randomBytes'>): void {
+export function createIdentity(core: Pick<OpenFile, 'db' | 'clock' | 'randomBytes'>): void {
   const { db, clock, randomBytes } = core
   if (db.prepare('SELECT 1 FROM database_metadata').get() !== undefined) return
   const row = db
@@ -55,7 +48,7 @@ export function createIdentity(core: Pick<StoreCore, 'db' | 'clock' | 'randomByt
  * Notes that the file is open, and renews the identity when the last open did not end well. `hadLog`: there was a
  * log beside the file. @throws SqliteVectorError `STORE_CORRUPT` where that was another file's
  */
-export function openSession(core: StoreCore, machine: Machine, hadLog: boolean): Uint8Array {
+export function openSession(core: OpenFile, machine: Machine, hadLog: boolean): Uint8Array {
   const session = core.randomBytes(IDENTITY_BYTES)
   core.write((transaction) => {
     const rows = core.db.prepare('SELECT session, pid, boot_id FROM open_sessions').all()
@@ -79,7 +72,7 @@ export function openSession(core: StoreCore, machine: Machine, hadLog: boolean):
 }
 
 /** Notes that the file was closed well. */
-export function closeSession(core: StoreCore, session: Uint8Array): void {
+export function closeSession(core: OpenFile, session: Uint8Array): void {
   core.write(() => {
     core.db.prepare('DELETE FROM open_sessions WHERE session = ?').run(session)
   })
@@ -94,9 +87,9 @@ export function renewIdentity(
   for (const shard of transaction.shards.values()) flushShard(transaction, shard)
   const actor = bytesToHex(core.randomBytes(IDENTITY_BYTES))
   const logId = bytesToHex(core.randomBytes(IDENTITY_BYTES))
-  core.sql.setIdentity.run(core.actorKey(actor), hexToBytes(logId))
+  core.sql.setIdentity.run(core.keys.actorKey(actor), hexToBytes(logId))
   core.sql.resetAcks.run()
-  core.forgetPulled()
+  core.keys.forgetPulled()
   transaction.actor = actor
   transaction.logId = logId
   for (const shard of transaction.shards.values()) {

@@ -19,15 +19,15 @@
 import type { ActorId, Change, Dot, RecordState, VersionVector } from '../../model/types.ts'
 import { bytesToHex } from '../../bytes.ts'
 import { contextOf } from '../../model/merge.ts'
-import { covers } from '../../model/version-vector.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import { compareDots, covers, sameDot } from '../../model/version-vector.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { renewIdentity, type RenewalReason } from './identity.ts'
 import {
   findRecord,
   idOf,
   OPERATION,
   replaceRecord,
-  rowToState,
+  rowToRecordState,
   type StoredRecord,
   withPayload,
 } from '../feed/register.ts'
@@ -46,14 +46,14 @@ interface OwnActor {
 const PAGE_ROWS = 1_000
 
 /** True when a read for peers must go through {@link confirmOwnWrites} first. */
-export function hasUnconfirmed(core: StoreCore, shard: number, vector: VersionVector): boolean {
+export function hasUnconfirmed(core: OpenFile, shard: number, vector: VersionVector): boolean {
   return ownActors(core, shard, core.identity().actor).some(
     ({ actor, confirmed, claimed }) => (vector.get(actor) ?? 0) > Math.max(confirmed, claimed),
   )
 }
 
 /** True when `vector` says nothing of our own writes that is not noted yet. */
-export function claimsNothing(core: StoreCore, shard: number, vector: VersionVector): boolean {
+export function claimsNothing(core: OpenFile, shard: number, vector: VersionVector): boolean {
   return ownActors(core, shard, core.identity().actor).every(
     ({ actor, confirmed, claimed }) => (vector.get(actor) ?? 0) <= Math.max(confirmed, claimed),
   )
@@ -75,7 +75,7 @@ export function confirmOwnWrites(transaction: WriteTransaction, shard: OpenShard
 
 /** `vector` without writes of ours that somebody else may have made, too: what we may claim to hold. */
 export function claimable(
-  core: StoreCore,
+  core: OpenFile,
   shard: number,
   vector: VersionVector,
   actor: ActorId,
@@ -197,7 +197,7 @@ function isOurs(
   if (record === null) return false
   if ((contextOf(record.state).get(dot.actor) ?? 0) < dot.counter) return false
   const stampIn = ({ siblings }: RecordState): string | null => {
-    const sibling = siblings.find((each) => isSame(each.dot, dot))
+    const sibling = siblings.find((each) => sameDot(each.dot, dot))
     return sibling === undefined ? null : `${sibling.stamp.ms}.${sibling.stamp.logical}`
   }
   const ours = stampIn(record.state)
@@ -243,7 +243,7 @@ function reissue(
     for (const row of rows) {
       after = row.change_id
       if (after > end) return
-      const state = rowToState(core, row)
+      const state = rowToRecordState(core, row)
       if ((contextOf(state).get(actor) ?? 0) <= base) continue
       const id = idOf(core, row.rowid)
       const record = findRecord(core, shard, id)
@@ -272,14 +272,12 @@ function reissueRecord(
     if (value === null || !isVoid(value.embeddingDot)) return { ...sibling, dot }
     return { ...sibling, dot, value: { ...value, embeddingDot: dot } }
   })
-  siblings.sort((a, b) =>
-    a.dot.actor < b.dot.actor ? -1 : a.dot.actor > b.dot.actor ? 1 : a.dot.counter - b.dot.counter,
-  )
+  siblings.sort((a, b) => compareDots(a.dot, b.dot))
   replaceRecord(transaction, shard, id, record, { siblings, context })
 }
 
 /** The identities of this file in the shard, the present one among them. */
-function ownActors(core: StoreCore, shard: number, actor: ActorId): OwnActor[] {
+function ownActors(core: OpenFile, shard: number, actor: ActorId): OwnActor[] {
   return toOwnActors(core.sql.ownWrites.all(shard) as unknown as OwnWritesRow[], actor)
 }
 
@@ -300,10 +298,6 @@ function toOwnActors(rows: readonly OwnWritesRow[], actor: ActorId): OwnActor[] 
   return [...owns, { key: -1, actor, confirmed: 0, claimed: 0 }]
 }
 
-function keyOf(core: StoreCore, own: OwnActor): number {
-  return own.key === -1 ? core.actorKey(own.actor) : own.key
-}
-
-function isSame(a: Dot, b: Dot): boolean {
-  return a.counter === b.counter && a.actor === b.actor
+function keyOf(core: OpenFile, own: OwnActor): number {
+  return own.key === -1 ? core.keys.actorKey(own.actor) : own.key
 }

@@ -8,7 +8,7 @@ import { compareSiblings, contextOf } from '../../model/merge.ts'
 import type { Sibling } from '../../model/types.ts'
 import { compareDots, covers, joinVectors, withDot } from '../../model/version-vector.ts'
 import { applyWhole, emptyTally } from './apply.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { isQuarantined, quarantined, releaseCovered, takeOut } from './quarantine.ts'
 import { addRecord, findRecord, replaceRecord, withPayload } from '../feed/register.ts'
 import { SCHEMA_VERSION } from '../file/schema.ts'
@@ -69,7 +69,7 @@ export function discardEntry(transaction: WriteTransaction, shard: OpenShard, en
 }
 
 /** Applies everything in quarantine again when the file was last open under another release. */
-export function retryAfterUpgrade(core: StoreCore): void {
+export function retryAfterUpgrade(core: OpenFile): void {
   const release = `${SCHEMA_VERSION}.${RULES_VERSION}`
   const before = core.db.prepare('SELECT release FROM database_metadata').get()?.['release']
   if (before === release) return
@@ -96,7 +96,7 @@ export function retryShard(
   return { applied, left: shard.quarantineCount }
 }
 
-function allEntries(core: StoreCore, shard: number): number[] {
+function allEntries(core: OpenFile, shard: number): number[] {
   const entries: number[] = []
   for (;;) {
     const page = quarantined(core, shard, entries.at(-1) ?? 0, PAGE_ROWS)

@@ -15,7 +15,7 @@ import { SqliteVectorError } from '../../errors.ts'
 import type { ActorId, Change, RecordValue, Sibling, VersionVector } from '../../model/types.ts'
 import { contextOf } from '../../model/merge.ts'
 import { dominates, encodeVector } from '../../model/version-vector.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { ownVector, storedVector } from '../feed/shards.ts'
 import { type OpenShard } from '../file/open-shard.ts'
 
@@ -30,7 +30,7 @@ export function putAside(
   const { core } = transaction
   const added = core.sql.addQuarantine.run(
     shard.shard,
-    core.peerKey(peer),
+    core.keys.peerKey(peer),
     change.id,
     reason,
     encodeVector(contextOf(change)),
@@ -123,7 +123,7 @@ export interface QuarantineRow {
 
 /** Entries of the shard above `after`, in the order in which they were put aside. */
 export function quarantined(
-  core: StoreCore,
+  core: OpenFile,
   shard: number,
   after: number,
   limit: number,
@@ -138,7 +138,7 @@ export function quarantined(
 }
 
 /** Whether there is such an entry still. */
-export function isQuarantined(core: StoreCore, shard: OpenShard, entry: number): boolean {
+export function isQuarantined(core: OpenFile, shard: OpenShard, entry: number): boolean {
   return quarantined(core, shard.shard, entry - 1, 1)[0]?.entry === entry
 }
 

@@ -11,7 +11,7 @@ import { bytesEqual } from '../../bytes.ts'
 import { RECOUNT_ATTEMPTS_MAX } from '../../limits.ts'
 import type { ActorId, VersionVector } from '../../model/types.ts'
 import { beyond, covers, vectorsEqual } from '../../model/version-vector.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { bytesToDigest, exchange, digestToHex, DIGEST_ZERO } from '../feed/digest.ts'
 import { HashScan, WHOLE_RANGE } from './hash-scan.ts'
 import { loadShard, type ShardRow, shardRow, storedVector } from '../feed/shards.ts'
@@ -33,7 +33,7 @@ interface Found {
 }
 
 /** Counts in one transaction. O(records). */
-export function recount(core: StoreCore, shardId: string): Recount {
+export function recount(core: OpenFile, shardId: string): Recount {
   const [row, found] = core.read(() => countNow(core, shardId))
   if (isKept(row, found)) return judged(row, found)
   return core.write((transaction) => correctCounts(transaction, shardId))
@@ -47,17 +47,17 @@ export function correctCounts(transaction: WriteTransaction, shardId: string): R
 }
 
 /** Sixteen hexadecimal digits. O(records). */
-export function recomputeDigest(core: StoreCore, shardId: string): string {
+export function recomputeDigest(core: OpenFile, shardId: string): string {
   return core.read(() => digestToHex(countNow(core, shardId)[1].sum))
 }
 
-function countNow(core: StoreCore, shardId: string): readonly [ShardRow, Found] {
+function countNow(core: OpenFile, shardId: string): readonly [ShardRow, Found] {
   const row = shardRow(core, shardId)
   return [row, inOneGo(countRows(core, row.shard))]
 }
 
 /** The same in slices. Null when the shard did not stand still for as long as that takes: nothing is known then. */
-export function* recountInSlices(core: StoreCore, shardId: string): Sliced<Recount | null> {
+export function* recountInSlices(core: OpenFile, shardId: string): Sliced<Recount | null> {
   for (let attempt = 1; attempt <= RECOUNT_ATTEMPTS_MAX; attempt += 1) {
     const before = core.read(() => shardRow(core, shardId))
     const found = yield* countRows(core, before.shard)
@@ -68,7 +68,7 @@ export function* recountInSlices(core: StoreCore, shardId: string): Sliced<Recou
 }
 
 /** What was counted, kept from now on where something else was; null when the shard moved meanwhile. */
-function settle(core: StoreCore, before: ShardRow, found: Found): Recount | null {
+function settle(core: OpenFile, before: ShardRow, found: Found): Recount | null {
   const { shard_id: shardId } = before
   const row = core.read(() => shardRow(core, shardId))
   if (!isSame(before, row)) return null
@@ -93,7 +93,7 @@ function isSame(before: ShardRow, now: ShardRow): boolean {
   )
 }
 
-function* countRows(core: StoreCore, shard: number): Sliced<Found> {
+function* countRows(core: OpenFile, shard: number): Sliced<Found> {
   let sum = DIGEST_ZERO
   yield* new HashScan(core, shard).each(WHOLE_RANGE, (_, hash) => {
     sum = exchange(sum, 0n, hash)
@@ -107,7 +107,7 @@ function* countRows(core: StoreCore, shard: number): Sliced<Found> {
 
 /** The changelog: conflicts, and whose writes are held up to where. */
 function* readChanges(
-  core: StoreCore,
+  core: OpenFile,
   shard: number,
 ): Sliced<Pick<Found, 'held' | 'conflictCount'>> {
   const pageRows = core.sliceRows * COUNTED_PER_HASHED
@@ -117,7 +117,10 @@ function* readChanges(
     const { rows, last } = core.read(() => {
       const page = core.sql.changesPage.get(shard, after, pageRows) as Record<string, number | null>
       for (const row of core.sql.maxCounters.all(shard, after, page['last'] ?? after)) {
-        const dot = { actor: core.actorOf(Number(row['actor'])), counter: Number(row['counter']) }
+        const dot = {
+          actor: core.keys.actorOf(Number(row['actor'])),
+          counter: Number(row['counter']),
+        }
         if (!covers(held, dot)) held.set(dot.actor, dot.counter)
       }
       conflictCount += page['conflicts'] ?? 0
@@ -130,7 +133,7 @@ function* readChanges(
 }
 
 function* countIds(
-  core: StoreCore,
+  core: OpenFile,
   shard: number,
   statement: 'visibleIds' | 'hiddenIds',
 ): Sliced<number> {

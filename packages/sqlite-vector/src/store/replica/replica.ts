@@ -20,8 +20,9 @@ import {
   repairRecords,
   summarizeRanges,
 } from './compare.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
-import { DeferredFlush } from '../file/flush.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
+import type { DeferredFlush } from '../file/flush.ts'
+import type { CommitHooks } from './commit-hooks.ts'
 import { renewIdentity } from './identity.ts'
 import {
   claimable,
@@ -35,12 +36,12 @@ import {
 import { notePeerLeft, peerCursor, peerCursors, recordAck } from './cursors.ts'
 import { recomputeDigest, recount, recountInSlices } from './recount.ts'
 import { keepToken } from './file-mark.ts'
-import { RecentWrites } from '../feed/recent-writes.ts'
+import type { RecentWrites } from '../feed/recent-writes.ts'
 import {
   ensureShard,
   loadShard,
   rowToInfo,
-  rowToState,
+  rowToShardState,
   type ShardRow,
   shardRow,
   storedVector,
@@ -68,27 +69,19 @@ import { type Sliced } from '../file/sliced.ts'
 
 /** The `ReplicaStore` of one open file. */
 export class Replica implements ReplicaStore {
-  readonly #core: StoreCore
+  readonly #core: OpenFile
   readonly #reportListeners = new Set<(shardId: string, peer: string) => void>()
   readonly #recent: RecentWrites
   readonly #flush: DeferredFlush
+  readonly #readDataVersion: () => number
   #dataVersion: number
 
-  constructor(core: StoreCore) {
+  constructor(core: OpenFile, { recent, flush, dataVersion }: CommitHooks) {
     this.#core = core
-    // One transaction, and one flush to disk, for a write and for the note that it is about to be sent.
-    core.beforeCommit = (transaction, shard) => {
-      if (core.exposed.has(shard.shardId)) confirmOwnWrites(transaction, shard)
-    }
-    core.beforeBegin = () => this.#flush.beginning()
-    core.afterCommit = (transaction) => {
-      if (core.exposed.size > 0) this.#recent.committed(transaction)
-      // Without a change there was nothing to write, nor to flush.
-      this.#flush.committed([...transaction.shards.values()].some(({ notice }) => notice))
-    }
-    this.#dataVersion = this.#readDataVersion()
-    this.#recent = new RecentWrites(() => this.#readDataVersion())
-    this.#flush = new DeferredFlush(core.db, core.path, () => this.#readDataVersion())
+    this.#recent = recent
+    this.#flush = flush
+    this.#readDataVersion = dataVersion
+    this.#dataVersion = dataVersion()
   }
 
   get path(): string {
@@ -106,7 +99,7 @@ export class Replica implements ReplicaStore {
   shardStates(): readonly ShardState[] {
     return this.#core.read(() => {
       const { logId } = this.#core.identity()
-      return this.#rows().map((row) => rowToState(row, logId))
+      return this.#rows().map((row) => rowToShardState(row, logId))
     })
   }
 
@@ -418,15 +411,11 @@ export class Replica implements ReplicaStore {
   }
 
   #state(shardId: string): ShardState {
-    return rowToState(shardRow(this.#core, shardId), this.#core.identity().logId)
+    return rowToShardState(shardRow(this.#core, shardId), this.#core.identity().logId)
   }
 
   #rows(): ShardRow[] {
     return this.#core.sql.listShards.all() as unknown as ShardRow[]
-  }
-
-  #readDataVersion(): number {
-    return Number(this.#core.sql.dataVersion.get()?.['data_version'])
   }
 }
 

@@ -14,9 +14,9 @@
 import { contextOf } from '../../model/merge.ts'
 import type { VersionVector } from '../../model/types.ts'
 import { dominates, EMPTY_VECTOR, encodeVector, joinVectors } from '../../model/version-vector.ts'
-import type { StoreCore, WriteTransaction } from '../file/transaction.ts'
+import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { stableCut } from './cursors.ts'
-import { idOf, removeRecord, rowToState } from '../feed/register.ts'
+import { idOf, removeRecord, rowToRecordState } from '../feed/register.ts'
 import { loadShard, storedVector } from '../feed/shards.ts'
 import type { ChangelogRow } from '../file/statements.ts'
 import { type OpenShard } from '../file/open-shard.ts'
@@ -25,7 +25,7 @@ import { type OpenShard } from '../file/open-shard.ts'
 const PAGE_ROWS = 10_000
 
 /** Forgets what may be forgotten of the shard; how many tombstones went. */
-export function collectTombstones(core: StoreCore, shardId: string, retentionMs: number): number {
+export function collectTombstones(core: OpenFile, shardId: string, retentionMs: number): number {
   let collected = 0
   let after = 0
   for (;;) {
@@ -50,7 +50,7 @@ function collectPage(
   let through = 0
   let collected = 0
   for (const row of rows as unknown as ChangelogRow[]) {
-    const state = rowToState(core, row)
+    const state = rowToRecordState(core, row)
     const context = contextOf(state)
     if (!dominates(cut, context)) continue
     const { rowid, change_id: changeId, operation } = row
@@ -79,12 +79,12 @@ export function raiseFloor(
 }
 
 /** What the shard has forgotten the deletes of. */
-export function floorOf(core: StoreCore, shard: Pick<OpenShard, 'shard'>): VersionVector {
+export function floorOf(core: OpenFile, shard: Pick<OpenShard, 'shard'>): VersionVector {
   return storedVector(core.sql.getFloor.get(shard.shard)?.['gc_floor'] as Uint8Array)
 }
 
 /** Gives free pages back to the file system; how many bytes. */
-export function vacuum(core: StoreCore): number {
+export function vacuum(core: OpenFile): number {
   const free = (): number =>
     Number(core.db.prepare('PRAGMA freelist_count').get()?.['freelist_count']) *
     Number(core.db.prepare('PRAGMA page_size').get()?.['page_size'])

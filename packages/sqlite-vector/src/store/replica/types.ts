@@ -22,7 +22,7 @@ export interface DeltaSource {
    */
   readonly reader?: ActorId
   /**
-   * True when the sender was told no more than {@link ReplicaStore.claimedVector} before it sent this: then what
+   * True when the sender was told no more than {@link FeedReader.claimedVector} before it sent this: then what
    * it holds under our name has all been held against ours. @defaultValue false
    */
   readonly verified?: boolean
@@ -121,33 +121,48 @@ export interface Doubtful {
   readonly head: number
 }
 
-/**
- * What sync needs of the store. `SQLiteVectorDB.replica` implements it; nothing else in sync/ knows
- * SQLite. Each method is one transaction.
- */
-export interface ReplicaStore {
-  readonly path: string
-  identity(): ReplicaIdentity
+/** The feed and the state of shards, read. */
+export interface FeedReader {
   shards(): readonly ShardInfo[]
   /** @throws SqliteVectorError `STORE_SHARD_UNKNOWN` */
   shardState(shardId: string): ShardState
   /** Of all shards, as one consistent read. */
   shardStates(): readonly ShardState[]
-  /** Creates the shard as a peer describes it, or checks that ours is the same. @throws `STORE_SHARD_MISMATCH` */
-  ensureShard(info: ShardInfo): void
   readDelta(shardId: string, query: DeltaQuery): DeltaRead
-  /**
-   * From now on what peers send is committed without waiting for the disk; the result ends that. Whoever tells a peer
-   * anything of this file awaits {@link whenDurable} before.
-   */
-  deferFlush(): () => Promise<void>
-  /** Resolves once everything committed so far, also by other processes, would survive power loss. @throws `STORE_IO` */
-  whenDurable(): Promise<void>
+  /** Whole records, as many as fit, at least one of those there are; in the order of `ids`. */
+  readRecords(shardId: string, ids: readonly string[], bytesMax: number): RecordsRead
   /**
    * From now on every write of the shard is noted as sent in its own transaction, because a session sends it at
    * once; the result ends that. Only after a read that exposed the whole feed: what was written before must have been noted.
    */
   expose(shardId: string): () => void
+  /** What we may say to a peer that we hold: without own writes that somebody else may have made, too. */
+  claimedVector(shardId: string): VersionVector
+  /** Writes that we hold and the version vector does not cover yet: a transfer has not come to its end. */
+  uncoveredVector(shardId: string): VersionVector
+  /**
+   * Calls `listener` after every commit that moved a feed or a version vector, local or applied;
+   * returns the unsubscriber. Commits of other processes are heard of by {@link poll}.
+   */
+  onCommit(listener: (notice: CommitNotice) => void): () => void
+  /** Looks for commits of other processes, tells listeners, and returns how many shards moved. */
+  poll(): number
+}
+
+/** Writes that peers send, merged into the feed. */
+export interface FeedReceiver {
+  /** Creates the shard as a peer describes it, or checks that ours is the same. @throws `STORE_SHARD_MISMATCH` */
+  ensureShard(info: ShardInfo): void
+  /**
+   * A peer introduces itself: its writing identity, what it says it holds, and what it holds beyond that. Draws
+   * a new identity for this file when they show that it was restored or cloned; true then.
+   */
+  meet(
+    shardId: string,
+    actor: ActorId,
+    versionVector: VersionVector,
+    uncovered: VersionVector,
+  ): boolean
   /**
    * Merges `changes` and moves the cursor, in one transaction. The version vector is joined with
    * `join` only: what the sender vouches for once these changes are in.
@@ -185,6 +200,10 @@ export interface ReplicaStore {
    * before its vector is joined. False when `digest` shows that the rows are equal.
    */
   behindFloor(shardId: string, gcFloor: VersionVector, digest: string | null): boolean
+}
+
+/** Rows compared with a peer's, repaired, and counted again. */
+export interface RowComparison {
   /** What we hold of these ranges, for a peer that compares: names of writes, with `payloads` what they wrote as well. */
   summarizeRanges(
     shardId: string,
@@ -198,8 +217,8 @@ export interface ReplicaStore {
     answers: readonly RangeAnswer[],
     mode: CompareMode,
   ): Sliced<Comparison>
-  /** Whole records, as many as fit, at least one of those there are; in the order of `ids`. */
-  readRecords(shardId: string, ids: readonly string[], bytesMax: number): RecordsRead
+  /** Ids of `changes` of which a write is here as well, and is another one by what it wrote: one of the two is damaged. */
+  comparePayloads(shardId: string, changes: readonly Change[]): readonly string[]
   /**
    * Merges records that a comparison asked for; `gone` are those that the peer has no trace of: in mode
    * `floor`, what its vector `theirs` covers of them is dropped. In mode `equal`, what was lost is restored, unless our
@@ -214,8 +233,6 @@ export interface ReplicaStore {
     peer: string,
     floor: VersionVector,
   ): RepairResult
-  /** Ids of `changes` of which a write is here as well, and is another one by what it wrote: one of the two is damaged. */
-  comparePayloads(shardId: string, changes: readonly Change[]): readonly string[]
   /** Counts the shard anew from its rows and puts right what was kept wrongly. */
   recount(shardId: string): Recount
   /** The same in slices; null when the shard was written to for as long as they took, several times over. */
@@ -225,58 +242,61 @@ export interface ReplicaStore {
    * reason of `signal`.
    */
   recountInTurns(shardId: string, signal?: AbortSignal): Promise<Recount>
-  /** What we may say to a peer that we hold: without own writes that somebody else may have made, too. */
-  claimedVector(shardId: string): VersionVector
-  /** Writes that we hold and the version vector does not cover yet: a transfer has not come to its end. */
-  uncoveredVector(shardId: string): VersionVector
-  /**
-   * A peer introduces itself: its writing identity, what it says it holds, and what it holds beyond that. Draws
-   * a new identity for this file when they show that it was restored or cloned; true then.
-   */
-  meet(
-    shardId: string,
-    actor: ActorId,
-    versionVector: VersionVector,
-    uncovered: VersionVector,
-  ): boolean
-  /** Notes what a peer calls itself, for {@link nodeOf}. */
+  /** The digest counted anew from the rows; differs from the kept one only by a fault. O(records). */
+  recomputeDigest(shardId: string): string
+}
+
+/** Durable notes about peers, and the tombstones that they let go. */
+export interface PeerLedger {
+  /** Notes what a peer calls itself, for {@link PeerLedger.nodeOf}. */
   nameActor(actor: ActorId, nodeId: string): void
   /** What the node that wrote as `actor` last called itself to us; null when it never did. */
   nodeOf(actor: ActorId): string | null
-  /**
-   * Notes in the file and in the folder beside it, once there is one, that they belong together: see
-   * {@link StoreEvent}, `file-replaced`.
-   */
-  keepToken(): void
-  /** Forgets deletes that every known replica has; how many. */
-  collectTombstones(shardId: string, replicaRetentionMs: number): number
+  peerCursor(shardId: string, peer: string): PeerCursor | null
+  peerCursors(): readonly PeerCursor[]
+  /** A peer says what it durably holds. */
+  recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void
   /**
    * Calls `listener` when a peer said what it durably holds of a shard, in this process; returns the
    * unsubscriber. What another process heard is in {@link peerCursors}.
    */
   onReport(listener: (shardId: string, peer: string) => void): () => void
-  /** A peer says what it durably holds. */
-  recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void
   /**
    * The peer has said that it does not come back, or that it is here again. While it has left, deletes are forgotten without
    * waiting for it; when it comes back all the same, it compares rows.
    */
   notePeerLeft(peer: string, hasLeft: boolean): void
-  peerCursor(shardId: string, peer: string): PeerCursor | null
-  peerCursors(): readonly PeerCursor[]
-  /**
-   * Calls `listener` after every commit that moved a feed or a version vector, local or applied;
-   * returns the unsubscriber. Commits of other processes are heard of by {@link poll}.
-   */
-  onCommit(listener: (notice: CommitNotice) => void): () => void
-  /** Looks for commits of other processes, tells listeners, and returns how many shards moved. */
-  poll(): number
-  /** The digest counted anew from the rows; differs from the kept one only by a fault. O(records). */
-  recomputeDigest(shardId: string): string
-  /** Draws a new actor and a new log together, as a restored or cloned file needs. */
-  renewIdentity(): ReplicaIdentity
+  /** Forgets deletes that every known replica has; how many. */
+  collectTombstones(shardId: string, replicaRetentionMs: number): number
   /** What sync keeps under `key` across restarts; null when there is nothing. */
   syncState(key: string): string | null
   /** Keeps `value` under `key`; null removes it. */
   saveSyncState(key: string, value: string | null): void
 }
+
+/** The identity of the file, and when its commits survive power loss. */
+export interface Durability {
+  readonly path: string
+  identity(): ReplicaIdentity
+  /** Draws a new actor and a new log together, as a restored or cloned file needs. */
+  renewIdentity(): ReplicaIdentity
+  /**
+   * Notes in the file and in the folder beside it, once there is one, that they belong together: see
+   * {@link StoreEvent}, `file-replaced`.
+   */
+  keepToken(): void
+  /**
+   * From now on what peers send is committed without waiting for the disk; the result ends that. Whoever tells a peer
+   * anything of this file awaits {@link Durability.whenDurable} before.
+   */
+  deferFlush(): () => Promise<void>
+  /** Resolves once everything committed so far, also by other processes, would survive power loss. @throws `STORE_IO` */
+  whenDurable(): Promise<void>
+}
+
+/**
+ * What sync needs of the store. `SQLiteVectorDB.replica` implements it; nothing else in sync/ knows
+ * SQLite. Each method is one transaction.
+ */
+export interface ReplicaStore
+  extends FeedReader, FeedReceiver, RowComparison, PeerLedger, Durability {}

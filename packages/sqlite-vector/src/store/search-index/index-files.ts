@@ -35,7 +35,7 @@ import {
   savedBytes,
   type SavedCodes,
 } from '../../search/saved-codes.ts'
-import type { StoreCore } from '../file/transaction.ts'
+import type { OpenFile } from '../file/transaction.ts'
 import type { ShardIndex } from './shard-index.ts'
 import type { ShardRow } from '../feed/shards.ts'
 import type { StoreEvent } from '../types.ts'
@@ -49,10 +49,10 @@ interface SavedRow {
 
 /** The saved codes of one database. */
 export class IndexFiles {
-  readonly #core: StoreCore
+  readonly #core: OpenFile
   readonly #folder: string
 
-  constructor(core: StoreCore) {
+  constructor(core: OpenFile) {
     this.#core = core
     this.#folder = resolve(`${core.path}-index`)
   }

@@ -22,7 +22,7 @@ import { calibrate, rowsOfArena, sampleRecords } from '../../search/calibrate.ts
 import { type ArenaRows, fittingRows, memoryLayout } from '../../search/memory-layout.ts'
 import { EXACT_COMPONENTS_MAX } from '../../search/planner.ts'
 import { type Quantizer, TRAINING_ROWS_MAX, trainQuantizer } from '../../search/quantizer.ts'
-import type { StoreCore } from '../file/transaction.ts'
+import type { OpenFile } from '../file/transaction.ts'
 import { IndexFiles } from './index-files.ts'
 import type { SearchStatements } from './statements.ts'
 import { type IndexBasis, ShardIndex } from './shard-index.ts'
@@ -62,7 +62,7 @@ interface Entry {
 }
 
 export class SearchIndexes {
-  readonly #core: StoreCore
+  readonly #core: OpenFile
   readonly #statements: SearchStatements
   readonly #memoryBytesMax: number
   /** Null where codes are not kept. */
@@ -72,7 +72,7 @@ export class SearchIndexes {
   #closed = false
 
   constructor(
-    core: StoreCore,
+    core: OpenFile,
     statements: SearchStatements,
     options: { readonly searchMemoryBytes: number; readonly saveIndex: boolean },
   ) {

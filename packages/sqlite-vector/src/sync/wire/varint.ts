@@ -5,10 +5,8 @@
  * bounded by the bytes at hand, and what is no canonical varint (too long, too large, padded with
  * zero groups) is refused with `SYNC_FRAME_CORRUPT`.
  */
+import { readVarint, VARINT_BYTES_MAX, VARINT_FAULT, writeVarint } from '../../varint.ts'
 import { corrupt } from './frame.ts'
-
-/** Bytes that the largest safe integer takes. */
-export const VARINT_BYTES_MAX = 8
 
 /** An append-only run of bytes that keeps its memory between uses. */
 export class VarintWriter {
@@ -18,22 +16,7 @@ export class VarintWriter {
   /** Appends a non-negative safe integer. */
   put(value: number): void {
     if (this.length + VARINT_BYTES_MAX > this.bytes.length) this.#grow()
-    const bytes = this.bytes
-    let at = this.length
-    let rest = value
-    // Bitwise arithmetic is several times faster, and nearly every value is small.
-    while (rest > 0x7fffffff) {
-      bytes[at] = (rest % 128) | 128
-      at += 1
-      rest = Math.floor(rest / 128)
-    }
-    while (rest >= 128) {
-      bytes[at] = (rest & 127) | 128
-      at += 1
-      rest >>>= 7
-    }
-    bytes[at] = rest
-    this.length = at + 1
+    this.length = writeVarint(this.bytes, this.length, value)
   }
 
   #grow(): void {
@@ -68,20 +51,11 @@ export class VarintReader {
   }
 
   #long(max: number, what: string): number {
-    let value = 0
-    let scale = 1
-    for (let index = 0; index < VARINT_BYTES_MAX; index += 1) {
-      const byte = this.bytes[this.at]
-      if (this.at >= this.end || byte === undefined) throw corrupt(`${what} is cut off`)
-      this.at += 1
-      value += (byte & 127) * scale
-      if (byte < 128) {
-        if (byte === 0 && index > 0) throw corrupt(`${what} is padded`)
-        if (value > max) throw corrupt(`${what} is ${value}, above ${max}`)
-        return value
-      }
-      scale *= 128
-    }
-    throw corrupt(`${what} is longer than ${VARINT_BYTES_MAX} bytes`)
+    const value = readVarint(this.bytes, this, this.end)
+    if (value === VARINT_FAULT.cut) throw corrupt(`${what} is cut off`)
+    if (value === VARINT_FAULT.padded) throw corrupt(`${what} is padded`)
+    if (value < 0) throw corrupt(`${what} is longer than ${VARINT_BYTES_MAX} bytes`)
+    if (value > max) throw corrupt(`${what} is ${value}, above ${max}`)
+    return value
   }
 }

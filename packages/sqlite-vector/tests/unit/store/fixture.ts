@@ -8,7 +8,7 @@ import { join } from 'node:path'
 
 import { utf8ToBytes } from '../../../src/bytes.ts'
 import type { Clock } from '../../../src/clock/types.ts'
-import type { Machine } from '../../../src/store/replica/identity.ts'
+import type { Machine } from '../../../src/store/replica/machine.ts'
 import type { RecordInput, StoreEvent } from '../../../src/store/types.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../../src/store/vector-db.ts'
 import { type ApplyResult } from '../../../src/store/replica/types.ts'

@@ -10,7 +10,8 @@ import { describe, expect, test } from 'vitest'
 import xxhash from 'xxhash-wasm'
 
 import { insertBatch } from '../../../src/store/local/batch.ts'
-import { StoreCore } from '../../../src/store/file/transaction.ts'
+import { CommitHooks } from '../../../src/store/replica/commit-hooks.ts'
+import { OpenFile } from '../../../src/store/file/transaction.ts'
 import { prepareRecord } from '../../../src/store/input.ts'
 import { APPLICATION_ID, SCHEMA_VERSION, STEPS } from '../../../src/store/file/schema.ts'
 import { loadShard, type ShardRow, shardRow } from '../../../src/store/feed/shards.ts'
@@ -299,11 +300,13 @@ function writeFirstRelease(path: string): void {
 }
 
 /** The store's inside, for what only its own connection can be told. */
-async function coreOf(path: string): Promise<StoreCore> {
+async function coreOf(path: string): Promise<OpenFile> {
   const hasher = await xxhash()
-  return new StoreCore({
+  const db = openSqlite({ path, durability: 'normal', busyTimeoutMs: 0 })
+  return new OpenFile({
     flushShard,
-    db: openSqlite({ path, durability: 'normal', busyTimeoutMs: 0 }),
+    hooks: new CommitHooks(db, path),
+    db,
     path,
     clock: new TestClock(),
     hash64: (bytes) => hasher.h64Raw(bytes, 0n),

@@ -3,7 +3,7 @@
  */
 import { describe, expect, test } from 'vitest'
 
-import type { Machine } from '../../../../src/store/replica/identity.ts'
+import type { Machine } from '../../../../src/store/replica/machine.ts'
 import { folder, open, record } from '../fixture.ts'
 
 function machine(bootId: string | null, alive = false): Machine {
