@@ -35,6 +35,10 @@ export const ERRORS = {
     retryable: false,
     hint: 'Give a vector with as many components as the shard has.',
   },
+  STORE_QUERY_TOO_COSTLY: {
+    retryable: false,
+    hint: 'Ask for fewer records, without vectors, or in several calls; see docs/reference/limits.md.',
+  },
   STORE_RECORD_EXISTS: { retryable: false, hint: 'Use upsert() to replace a record.' },
   STORE_RECORD_UNKNOWN: { retryable: false, hint: 'Use insert() or upsert() for a new record.' },
   STORE_QUARANTINE_UNKNOWN: {

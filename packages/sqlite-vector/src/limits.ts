@@ -35,8 +35,44 @@ export const K_MAX = 10_000
 /** Deepest nesting of a filter, its operands included: bounds the statement it becomes. */
 export const FILTER_DEPTH_MAX = 32
 
-/** Most conditions in one filter; a list of `$in` counts once. */
+/** Most conditions in one filter; a list counts once, each segment of digits in a path doubles. */
 export const FILTER_CONDITIONS_MAX = 500
+
+/** Most segments of digits in a path of a filter: each may be a key or an index, so 16 places. */
+export const FILTER_DIGIT_SEGMENTS_MAX = 4
+
+/** Most bytes of a filter's operands, about: 100,000 ids of 36 characters fit a `$in`. */
+export const FILTER_OPERANDS_BYTES_MAX = 4_194_304
+
+/** Longest string that `$contains` looks for, in characters: its length multiplies the work. */
+export const FILTER_NEEDLE_CHARACTERS_MAX = 1_024
+
+/** Most regular expressions in one filter: compiling one takes some milliseconds. */
+export const FILTER_REGEXES_MAX = 16
+
+/** Longest regular expression of a filter, in characters. */
+export const FILTER_REGEX_CHARACTERS_MAX = 1_024
+
+/** Most steps of a compiled regular expression: each character of a text costs at most so many. */
+export const FILTER_REGEX_PROGRAM_MAX = 1_000
+
+/** Most vectors of one `searchBatch()`. */
+export const BATCH_QUERIES_MAX = 1_000
+
+/** Most records in the answers of one `searchBatch()` together. */
+export const BATCH_RESULTS_MAX = 20_000
+
+/** Most bytes of vectors in one answer: they are held in memory at once. */
+export const ANSWER_VECTOR_BYTES_MAX = 134_217_728
+
+/** Most components that MMR compares, `k` times candidates times dimension: a third of a second. */
+export const MMR_COMPONENTS_MAX = 268_435_456
+
+/** Longest text of a query, in UTF-8 bytes: a page of questions. */
+export const QUERY_TEXT_BYTES_MAX = 65_536
+
+/** Most distinct words of a query that are looked for; of a longer text, the first so many. */
+export const QUERY_WORDS_MAX = 128
 
 /** Most declared indexes on metadata: each makes every write of a record dearer. */
 export const METADATA_INDEXES_MAX = 32

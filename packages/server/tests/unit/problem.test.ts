@@ -9,6 +9,7 @@ import { problemOf } from '../../src/http/problem.ts'
 test.each([
   ['STORE_SHARD_UNKNOWN', 404],
   ['STORE_RECORD_EXISTS', 409],
+  ['STORE_QUERY_TOO_COSTLY', 400],
   ['STORE_BUSY', 503],
   ['STORE_FULL', 507],
   ['STORE_CORRUPT', 500],

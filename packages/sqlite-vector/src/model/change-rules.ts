@@ -5,7 +5,8 @@
  * takes a zero vector). The store, which every change goes through, holds changes against these rules; one that
  * breaks a rule is put aside with its reason, and the rest of its delta goes on.
  */
-import { ID_BYTES_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX } from '../limits.ts'
+import { ID_BYTES_MAX, METADATA_BYTES_MAX, METADATA_DEPTH_MAX, TEXT_BYTES_MAX } from '../limits.ts'
+import { jsonDepth } from './json-depth.ts'
 import type { Change, RecordValue, Sibling } from './types.ts'
 import { compareDots, covers } from './version-vector.ts'
 
@@ -63,6 +64,10 @@ function valueFault(sibling: Sibling, value: RecordValue): string | null {
     return `the metadata is longer than ${METADATA_BYTES_MAX} bytes`
   }
   if (!isJsonObject(value.metadata)) return 'the metadata is no JSON object'
+  // Deeper, SQLite would refuse every filter over the shard.
+  if (jsonDepth(value.metadata) > METADATA_DEPTH_MAX) {
+    return `the metadata is nested deeper than ${METADATA_DEPTH_MAX}`
+  }
   if (value.text !== null && longerThan(value.text, TEXT_BYTES_MAX)) {
     return `the text is longer than ${TEXT_BYTES_MAX} bytes`
   }

@@ -22,15 +22,28 @@
  *   - $contains: an element of an array equal to the operand, or a substring of a string. $all: an
  *     array that has an element equal to each operand. $elemMatch: an array of which one element
  *     meets the conditions.
- *   - $regex: a JavaScript regular expression that matches somewhere in a string; `$options` are
- *     its flags i, m, s, u.
+ *   - $regex: a regular expression that matches somewhere in a string, in time linear in the
+ *     string (regex.ts); `$options` are its flags i, m, s, u.
  *   - $and of nothing matches everything, $or and $in of nothing match nothing.
+ *
+ * Cost: a condition is at most a few SQL expressions, however long its operand. Depth, conditions,
+ * bytes of operands, segments of digits and regular expressions are bounded (limits.ts) before a
+ * statement is made.
  *
  * Differs from MongoDB: an array is a value like any other; equality and comparison do not look
  * into it (say $contains or $elemMatch). `$not` may also stand beside keys, before a whole filter.
  */
-import { FILTER_CONDITIONS_MAX, FILTER_DEPTH_MAX } from '../limits.ts'
+import {
+  FILTER_CONDITIONS_MAX,
+  FILTER_DEPTH_MAX,
+  FILTER_DIGIT_SEGMENTS_MAX,
+  FILTER_NEEDLE_CHARACTERS_MAX,
+  FILTER_OPERANDS_BYTES_MAX,
+  FILTER_REGEXES_MAX,
+  METADATA_DEPTH_MAX,
+} from '../limits.ts'
 import { nearestName, shown } from '../options.ts'
+import { regexFault } from './regex.ts'
 import { type JsonValue } from '../model/records.ts'
 
 /** Conditions on one path. All that are given must hold. */
@@ -96,14 +109,18 @@ const OPERATORS: readonly string[] =
 
 const COMBINATIONS = ['$and', '$or', '$not']
 
-/** How much of a filter was read: bounds the statement it becomes. */
+/** Cost of the part of a filter read so far: bounds the statement and its work for each record. */
 interface Budget {
+  /** Paths that the statement looks up. */
   conditions: number
+  /** Bytes of the operands, about. */
+  bytes: number
+  regexes: number
 }
 
 /** Checks a filter. @throws TypeError or RangeError that names the place and the rule */
 export function parseFilter(filter: unknown): Condition {
-  return parseCombination(filter, 'filter', 0, { conditions: 0 })
+  return parseCombination(filter, 'filter', 0, { conditions: 0, bytes: 0, regexes: 0 })
 }
 
 function parseCombination(filter: unknown, at: string, depth: number, budget: Budget): Condition {
@@ -122,7 +139,8 @@ function parseCombination(filter: unknown, at: string, depth: number, budget: Bu
       return { type: 'not', part: parseCombination(value, here, depth + 1, budget) }
     }
     if (key.startsWith('$')) throw unknownOperator(here, key, COMBINATIONS)
-    return parseField(parsePath(key), value, here, depth + 1, budget)
+    refuseBareCombination(key, value, here)
+    return parseField(pathGiven(key, here), value, here, depth + 1, budget)
   })
   return both(parts)
 }
@@ -134,7 +152,11 @@ function parseField(
   depth: number,
   budget: Budget,
 ): Condition {
-  if (!isOperators(given)) return equals(path, jsonGiven(at, given), budget)
+  if (!isOperators(given)) {
+    refuseBareOperators(given, at)
+    spend(at, budget, path)
+    return { type: 'in', path, values: [jsonGiven(at, given, budget)] }
+  }
   descend(at, depth)
   if (given['$options'] !== undefined && given['$regex'] === undefined) {
     throw new TypeError(`${at}.$options needs $regex beside it`)
@@ -163,20 +185,20 @@ function parseOperator(
   at: string,
   budget: Budget,
 ): Condition {
-  spend(at, budget, 1)
+  spend(at, budget, path)
   switch (operator) {
     case '$eq':
-      return { type: 'in', path, values: [jsonGiven(at, operand)] }
+      return { type: 'in', path, values: [jsonGiven(at, operand, budget)] }
     case '$ne':
-      return { type: 'not', part: { type: 'in', path, values: [jsonGiven(at, operand)] } }
+      return { type: 'not', part: { type: 'in', path, values: [jsonGiven(at, operand, budget)] } }
     case '$in':
-      return { type: 'in', path, values: valuesGiven(at, operand) }
+      return { type: 'in', path, values: valuesGiven(at, operand, budget) }
     case '$nin':
-      return { type: 'not', part: { type: 'in', path, values: valuesGiven(at, operand) } }
+      return { type: 'not', part: { type: 'in', path, values: valuesGiven(at, operand, budget) } }
     case '$all':
-      return { type: 'all', path, values: valuesGiven(at, operand) }
+      return { type: 'all', path, values: valuesGiven(at, operand, budget) }
     case '$contains':
-      return { type: 'contains', path, value: jsonGiven(at, operand) }
+      return { type: 'contains', path, value: needleGiven(at, operand, budget) }
     case '$exists': {
       if (typeof operand !== 'boolean') {
         throw new TypeError(`${at} must be true or false, got ${shown(operand)}`)
@@ -188,7 +210,7 @@ function parseOperator(
     case '$gte':
     case '$lt':
     case '$lte': {
-      const value = jsonGiven(at, operand)
+      const value = jsonGiven(at, operand, budget)
       if (typeof value !== 'number' && typeof value !== 'string') {
         throw new TypeError(`${at} must be a number or a string, got ${shown(operand)}`)
       }
@@ -206,7 +228,7 @@ function parseElement(
   depth: number,
   budget: Budget,
 ): Condition {
-  spend(at, budget, 1)
+  spend(at, budget, path)
   const part = isAboutItself(operand)
     ? parseField([], operand, at, depth + 1, budget)
     : parseCombination(operand, at, depth + 1, budget)
@@ -220,22 +242,22 @@ function parseRegex(
   at: string,
   budget: Budget,
 ): Condition {
-  spend(at, budget, 1)
-  if (operand instanceof RegExp) {
-    if (options !== undefined)
-      throw new TypeError(`${at}.$options: the RegExp has flags of its own`)
-    return { type: 'regex', path, pattern: operand.source, flags: flagsGiven(at, operand.flags) }
+  spend(at, budget, path)
+  if (operand instanceof RegExp && options !== undefined) {
+    throw new TypeError(`${at}.$options: the RegExp has flags of its own`)
   }
-  if (typeof operand !== 'string') {
+  const pattern = operand instanceof RegExp ? operand.source : operand
+  if (typeof pattern !== 'string') {
     throw new TypeError(`${at}.$regex must be a string or a RegExp, got ${shown(operand)}`)
   }
-  const flags = flagsGiven(at, options ?? '')
-  try {
-    void new RegExp(operand, flags)
-  } catch (cause) {
-    throw new TypeError(`${at}.$regex is not a regular expression: ${shown(operand)}`, { cause })
+  budget.regexes += 1
+  if (budget.regexes > FILTER_REGEXES_MAX) {
+    throw new RangeError(`${at}: a filter has at most ${FILTER_REGEXES_MAX} regular expressions`)
   }
-  return { type: 'regex', path, pattern: operand, flags }
+  const flags = flagsGiven(at, operand instanceof RegExp ? operand.flags : (options ?? ''))
+  const fault = regexFault(pattern, flags)
+  if (fault !== null) throw new RangeError(`${at}.$regex ${fault}, got ${shown(pattern)}`)
+  return { type: 'regex', path, pattern, flags }
 }
 
 function flagsGiven(at: string, flags: unknown): string {
@@ -268,9 +290,28 @@ export function parsePath(key: string): FilterPath {
   return [...segments, segment]
 }
 
-function equals(path: FilterPath, value: JsonValue, budget: Budget): Condition {
-  spend('filter', budget, 1)
-  return { type: 'in', path, values: [value] }
+/** The path of a key. @throws RangeError when it leads nowhere, or to too many places */
+function pathGiven(key: string, at: string): FilterPath {
+  if (!key.isWellFormed()) throw new RangeError(`${at}: a path must be well-formed Unicode`)
+  const path = parsePath(key)
+  if (path.length > METADATA_DEPTH_MAX) {
+    throw new RangeError(
+      `${at}: a path has at most ${METADATA_DEPTH_MAX} segments, as metadata is nested no deeper, ` +
+        `got ${path.length}`,
+    )
+  }
+  const digits = path.filter(isIndex).length
+  if (digits > FILTER_DIGIT_SEGMENTS_MAX) {
+    throw new RangeError(
+      `${at}: a path has at most ${FILTER_DIGIT_SEGMENTS_MAX} segments of digits, got ${digits}`,
+    )
+  }
+  return path
+}
+
+/** A segment that is an index where it is applied to an array. */
+export function isIndex(segment: string): boolean {
+  return /^(0|[1-9]\d{0,8})$/.test(segment)
 }
 
 function both(parts: readonly Condition[]): Condition {
@@ -278,8 +319,38 @@ function both(parts: readonly Condition[]): Condition {
   return only !== undefined && parts.length === 1 ? only : { type: 'and', parts }
 }
 
-function valuesGiven(at: string, operand: unknown): JsonValue[] {
-  return listGiven(at, operand).map((value, i) => jsonGiven(`${at}[${i}]`, value))
+function valuesGiven(at: string, operand: unknown, budget: Budget): JsonValue[] {
+  return elementsGiven(at, listGiven(at, operand), budget, 0)
+}
+
+function elementsGiven(
+  at: string,
+  values: readonly unknown[],
+  budget: Budget,
+  depth: number,
+): JsonValue[] {
+  // Refused by its length before anything of a long list is read.
+  spendBytes(at, budget, 2 * values.length)
+  return Array.from(values, (value, i) => jsonGiven(`${at}[${i}]`, value, budget, depth))
+}
+
+function spendBytes(at: string, budget: Budget, bytes: number): void {
+  budget.bytes += bytes
+  if (budget.bytes > FILTER_OPERANDS_BYTES_MAX) {
+    throw new RangeError(
+      `${at}: the operands of a filter take at most ${FILTER_OPERANDS_BYTES_MAX} bytes`,
+    )
+  }
+}
+
+/** The operand of `$contains`: looking for a long text in a long text takes their product. */
+function needleGiven(at: string, operand: unknown, budget: Budget): JsonValue {
+  if (typeof operand === 'string' && operand.length > FILTER_NEEDLE_CHARACTERS_MAX) {
+    throw new RangeError(
+      `${at} must have at most ${FILTER_NEEDLE_CHARACTERS_MAX} characters, got ${operand.length}`,
+    )
+  }
+  return jsonGiven(at, operand, budget)
 }
 
 function listGiven(at: string, value: unknown): readonly unknown[] {
@@ -290,7 +361,8 @@ function listGiven(at: string, value: unknown): readonly unknown[] {
 /**
  * Checks that an operand is a JSON value: `undefined` or NaN in a filter is a mistake, not a wish.
  */
-function jsonGiven(at: string, value: unknown, depth = 0): JsonValue {
+function jsonGiven(at: string, value: unknown, budget: Budget, depth = 0): JsonValue {
+  spendBytes(at, budget, typeof value === 'string' ? value.length + 3 : 8)
   if (value === null || typeof value === 'boolean') return value
   if (typeof value === 'string') {
     if (!value.isWellFormed()) throw new RangeError(`${at} must be well-formed Unicode`)
@@ -298,11 +370,14 @@ function jsonGiven(at: string, value: unknown, depth = 0): JsonValue {
   }
   if (typeof value === 'number' && Number.isFinite(value)) return value
   descend(at, depth)
-  if (Array.isArray(value)) return value.map((each, i) => jsonGiven(`${at}[${i}]`, each, depth + 1))
+  if (Array.isArray(value)) return elementsGiven(at, value, budget, depth + 1)
   if (isPlainObject(value)) {
     const entries = Object.entries(value)
     return Object.fromEntries(
-      entries.map(([key, each]) => [key, jsonGiven(`${at}.${key}`, each, depth + 1)]),
+      entries.map(([key, each]) => {
+        budget.bytes += key.length + 3
+        return [key, jsonGiven(`${at}.${key}`, each, budget, depth + 1)]
+      }),
     )
   }
   throw new TypeError(`${at} must be a JSON value, got ${shown(value)}`)
@@ -343,11 +418,36 @@ function descend(at: string, depth: number): void {
   }
 }
 
-function spend(at: string, budget: Budget, conditions: number): void {
-  budget.conditions += conditions
+/** A segment of digits may be a key or an index, so each doubles the places that are looked up. */
+function spend(at: string, budget: Budget, path: FilterPath): void {
+  budget.conditions += 2 ** path.filter(isIndex).length
   if (budget.conditions > FILTER_CONDITIONS_MAX) {
-    throw new RangeError(`${at}: a filter has at most ${FILTER_CONDITIONS_MAX} conditions`)
+    throw new RangeError(
+      `${at}: a filter has at most ${FILTER_CONDITIONS_MAX} conditions ` +
+        '(each segment of digits in a path doubles its count)',
+    )
   }
+}
+
+/** `{ year: { gt: 2000 } }` would be equality with an object, and match nothing in silence. */
+function refuseBareOperators(value: unknown, at: string): void {
+  if (!isPlainObject(value)) return
+  const keys = Object.keys(value)
+  if (keys.length === 0 || !keys.every((key) => OPERATORS.includes(`$${key}`))) return
+  throw new TypeError(
+    `${at}: operators begin with $. Did you mean ${keys.map((key) => `$${key}`).join(', ')}? ` +
+      `For equality with an object of such keys, write { $eq: … }.`,
+  )
+}
+
+/** The same for `{ or: [{ … }, { … }] }` and `{ not: { … } }`. */
+function refuseBareCombination(key: string, value: unknown, at: string): void {
+  const isList = (key === 'and' || key === 'or') && Array.isArray(value) && value.length > 0
+  if (!isList || !value.every(isPlainObject)) return
+  throw new TypeError(
+    `${at}: operators begin with $. Did you mean $${key}? ` +
+      `For equality with an array, write { $eq: … }.`,
+  )
 }
 
 function unknownOperator(at: string, operator: string, known: readonly string[]): TypeError {

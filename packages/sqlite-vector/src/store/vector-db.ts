@@ -39,6 +39,7 @@ import {
   resolveVectorDBOptions,
 } from './options.ts'
 import { getRecord, listRecords } from './query/by-id.ts'
+import { refuseCostlyVectors } from './query/cost.ts'
 import { type FindOptions, VectorQuery } from './query/query-builder.ts'
 import { createMetadataIndex, dropMetadataIndex, metadataIndexes } from './query/metadata-index.ts'
 import { quarantined } from './replica/quarantine.ts'
@@ -271,6 +272,7 @@ export class SQLiteVectorDB {
     for (const [index, id] of ids.entries()) nameGiven(`ids[${index}]`, id, ID_BYTES_MAX)
     return this.#core.read(() => {
       const shard = shardRow(this.#core, shardId)
+      refuseCostlyVectors(shard.dimension, ids.length)
       return ids.map((id) => getRecord(this.#core, shard, id))
     })
   }

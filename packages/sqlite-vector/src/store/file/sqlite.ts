@@ -131,6 +131,3 @@ function enterWal(db: DatabaseSync, settings: SqliteSettings): void {
 function journalMode(db: DatabaseSync, sql: string): string {
   return String(db.prepare(sql).get()?.['journal_mode'])
 }
-
-/** The SQL function that `$regex` becomes: (pattern, flags, text) → 1 or 0. */
-export const REGEX_FUNCTION = 'sqlite_vector_regex'

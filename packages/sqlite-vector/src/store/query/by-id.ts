@@ -5,6 +5,7 @@
  * inside one read transaction of its caller, so its answer is one state of the file.
  */
 import { must } from '../../assert.ts'
+import { vectorsInAnswer } from './cost.ts'
 import { bytesToFloat32 } from '../../bytes.ts'
 import type { OpenFile } from '../file/transaction.ts'
 import type { ResolvedListOptions } from '../options.ts'
@@ -31,7 +32,10 @@ export function listRecords(
   shard: ShardRow,
   options: ResolvedListOptions,
 ): ListPage {
-  const { cursor, limit, includeVectors } = options
+  const { cursor, includeVectors } = options
+  const limit = includeVectors
+    ? Math.min(options.limit, vectorsInAnswer(shard.dimension))
+    : options.limit
   const statement = includeVectors ? core.sql.listRecordsWithVectors : core.sql.listRecords
   // One more than asked for tells whether a page follows.
   const rows = statement.all(shard.shard, cursor ?? '', limit + 1) as unknown as RecordRow[]

@@ -12,12 +12,13 @@
  * with a fraction are read by SQLite from the same decimal text on both sides, so that its rounding
  * cannot make them differ.
  *
- * `$regex` calls the SQL function {@link REGEX_FUNCTION}(pattern, flags, text), which the store
- * registers.
+ * `$regex`, and equality with arrays and objects, call functions of sql-functions.ts. A statement
+ * grows with the number of conditions, never with the length of an operand, and AND and OR are
+ * nested as balanced trees: SQLite bounds the depth of an expression.
  */
-import { REGEX_FUNCTION } from '../file/sqlite.ts'
 import { unreachable } from '../../assert.ts'
-import type { Condition, FilterPath } from '../../search/filter.ts'
+import { type Condition, type FilterPath, isIndex } from '../../search/filter.ts'
+import { CANONICAL_FUNCTION, canonicalJson, REGEX_FUNCTION } from './sql-functions.ts'
 import { type JsonValue } from '../../model/records.ts'
 
 /** A condition to stand behind WHERE, with the values of its question marks in order. */
@@ -76,7 +77,7 @@ function compile(condition: Condition, scope: Scope): string {
     case 'or': {
       const parts = condition.parts.map((part) => compile(part, scope))
       if (parts.length === 0) return condition.type === 'and' ? '1' : '0'
-      return `(${parts.join(condition.type === 'and' ? ' AND ' : ' OR ')})`
+      return joined(parts, condition.type === 'and' ? 'AND' : 'OR')
     }
     case 'not':
       return `(${compile(condition.part, scope)} IS NOT TRUE)`
@@ -88,11 +89,8 @@ function compile(condition: Condition, scope: Scope): string {
       return `(${place(condition.path, scope).type} IS NOT NULL)`
     case 'contains':
       return compileContains(place(condition.path, scope), condition.value, scope)
-    case 'all': {
-      const at = place(condition.path, scope)
-      const each = condition.values.map((value) => ` AND ${someElement(at, value, scope)}`)
-      return `(${at.type} = 'array'${each.join('')})`
-    }
+    case 'all':
+      return compileAll(place(condition.path, scope), condition.values, scope)
     case 'regex': {
       const at = place(condition.path, scope)
       scope.params.push(condition.pattern, condition.flags)
@@ -116,28 +114,95 @@ function compileComparison(
 ): string {
   const at = place(condition.path, scope)
   const { operator, value } = condition
-  const types = typeof value === 'number' ? `IN ('integer', 'real')` : `= 'text'`
+  const types = typeof value === 'number' ? NUMBER : `= 'text'`
   return `(${at.value} ${operator} ${operand(value, scope)} AND ${at.type} ${types})`
 }
 
-/** One of several values: strings and numbers by a list each, the others one by one. */
+/** One of several values. Strings, numbers and compound values are a list each. */
 function compileIn(at: Place, values: readonly JsonValue[], scope: Scope): string {
-  const strings = values.filter((value) => typeof value === 'string')
-  const numbers = values.filter((value) => typeof value === 'number')
-  const others = values.filter((value) => typeof value !== 'string' && typeof value !== 'number')
-  const choices = [strings, numbers].flatMap((list) => {
-    const [first] = list
-    if (first === undefined) return []
-    if (list.length === 1) return [equal(at, first, scope)]
-    const types = typeof first === 'string' ? `= 'text'` : `IN ('integer', 'real')`
-    scope.params.push(JSON.stringify(list))
-    return [`(${at.value} IN (SELECT value FROM json_each(?)) AND ${at.type} ${types})`]
-  })
-  for (const value of others) {
-    choices.push(value === null ? `(IFNULL(${at.type}, 'null') = 'null')` : equal(at, value, scope))
+  const { strings, numbers, compounds, words } = byKind(values)
+  const choices: string[] = []
+  const [string, number] = [strings[0], numbers[0]]
+  if (strings.length === 1 && string !== undefined) choices.push(equal(at, string, scope))
+  else if (strings.length > 1) {
+    choices.push(`(${at.value} IN ${listed(strings, scope)} AND ${at.type} = 'text')`)
   }
-  if (choices.length === 0) return '0'
-  return choices.length === 1 ? (choices[0] ?? '0') : `(${choices.join(' OR ')})`
+  if (numbers.length === 1 && number !== undefined) choices.push(equal(at, number, scope))
+  else if (numbers.length > 1) {
+    choices.push(`(${at.value} IN ${listed(numbers, scope)} AND ${at.type} ${NUMBER})`)
+  }
+  if (compounds.length > 0) {
+    const found = canonicalAt(at)
+    choices.push(`(${at.type} ${COMPOUND} AND ${found} IN ${listed(compounds, scope)})`)
+  }
+  for (const word of words) {
+    choices.push(word === null ? `(IFNULL(${at.type}, 'null') = 'null')` : equal(at, word, scope))
+  }
+  return choices.length === 0 ? '0' : joined(choices, 'OR')
+}
+
+/** An array with an element equal to each value: as many distinct elements as distinct values. */
+function compileAll(at: Place, values: readonly JsonValue[], scope: Scope): string {
+  const { strings, numbers, compounds, words } = byKind(values)
+  const parts = [`(${at.type} = 'array')`]
+  const counted = (
+    list: readonly (string | number)[],
+    types: string,
+    valueOf: (element: Place) => string,
+  ): void => {
+    if (list.length === 0) return
+    const { from, element } = elementOf(at, scope)
+    const value = valueOf(element)
+    const where = `${element.type} ${types} AND ${value} IN ${listed(list, scope)}`
+    parts.push(`((SELECT count(DISTINCT ${value}) FROM ${from} WHERE ${where}) = ${list.length})`)
+  }
+  counted(strings, `= 'text'`, ({ value }) => value)
+  counted(numbers, NUMBER, ({ value }) => value)
+  counted(compounds, COMPOUND, ({ value }) => `${CANONICAL_FUNCTION}(${value})`)
+  for (const word of words) parts.push(someElement(at, word, scope))
+  return joined(parts, 'AND')
+}
+
+const NUMBER = `IN ('integer', 'real')`
+const COMPOUND = `IN ('array', 'object')`
+
+/** The distinct values of each kind; compound ones in their canonical form. */
+function byKind(values: readonly JsonValue[]): {
+  readonly strings: readonly string[]
+  readonly numbers: readonly number[]
+  readonly compounds: readonly string[]
+  readonly words: readonly (boolean | null)[]
+} {
+  const strings = new Set<string>()
+  const numbers = new Set<number>()
+  const compounds = new Set<string>()
+  const words = new Set<boolean | null>()
+  for (const value of values) {
+    if (typeof value === 'string') strings.add(value)
+    else if (typeof value === 'number') numbers.add(value)
+    else if (value === null || typeof value === 'boolean') words.add(value)
+    else compounds.add(canonicalJson(value))
+  }
+  return {
+    strings: [...strings],
+    numbers: [...numbers],
+    compounds: [...compounds],
+    words: [...words],
+  }
+}
+
+/** A list as one parameter. */
+function listed(values: readonly (string | number)[], { params }: Scope): string {
+  params.push(JSON.stringify(values))
+  return '(SELECT value FROM json_each(?))'
+}
+
+/** Conditions combined as a balanced tree. */
+function joined(parts: readonly string[], operator: 'AND' | 'OR'): string {
+  const [only] = parts
+  if (only !== undefined && parts.length === 1) return only
+  const half = Math.ceil(parts.length / 2)
+  return `(${joined(parts.slice(0, half), operator)} ${operator} ${joined(parts.slice(half), operator)})`
 }
 
 function compileContains(at: Place, value: JsonValue, scope: Scope): string {
@@ -170,25 +235,15 @@ function equal(at: Place, value: JsonValue, scope: Scope): string {
     return `(${at.value} = ${operand(value, scope)} AND ${at.type} = 'text')`
   }
   if (typeof value === 'number') {
-    return `(${at.value} = ${operand(value, scope)} AND ${at.type} IN ('integer', 'real'))`
+    return `(${at.value} = ${operand(value, scope)} AND ${at.type} ${NUMBER})`
   }
-  // The operator -> gives JSON of any value, where json_extract() would give a string as bare text.
-  const inside = { ...scope, document: `(${at.document} -> ${at.path})`, self: null }
-  if (isList(value)) {
-    const length = `json_array_length(${at.document}, ${at.path}) = ${value.length}`
-    const each = value.map((part, i) => equal(placeAt(`$[${i}]`, inside), part, inside))
-    return `(${[`${at.type} = 'array'`, length, ...each].join(' AND ')})`
-  }
-  const entries = Object.entries(value)
-  const count = `(SELECT count(*) FROM json_each(${at.document}, ${at.path})) = ${entries.length}`
-  const each = entries.map(([key, part]) => {
-    return equal(placeAt(`$.${label(key)}`, inside), part, inside)
-  })
-  return `(${[`${at.type} = 'object'`, count, ...each].join(' AND ')})`
+  scope.params.push(canonicalJson(value))
+  return `(${at.type} ${COMPOUND} AND ${canonicalAt(at)} = ?)`
 }
 
-function isList(value: JsonValue): value is readonly JsonValue[] {
-  return Array.isArray(value)
+/** The array or object at a place in its canonical form: the operator -> gives its JSON. */
+function canonicalAt(at: Place): string {
+  return `${CANONICAL_FUNCTION}(${at.document} -> ${at.path})`
 }
 
 function operand(value: string | number, scope: Scope): string {
@@ -239,7 +294,7 @@ function jsonPaths(path: FilterPath): string[] {
   return path.reduce<string[]>(
     (prefixes, segment) => {
       const keyed = prefixes.map((prefix) => `${prefix}.${label(segment)}`)
-      if (!/^(0|[1-9]\d{0,8})$/.test(segment)) return keyed
+      if (!isIndex(segment)) return keyed
       return [...keyed, ...prefixes.map((prefix) => `${prefix}[${segment}]`)]
     },
     ['$'],

@@ -5,6 +5,7 @@
  * Not here: reads by id (query/by-id.ts) and anything that writes records.
  */
 import { SqliteVectorError } from '../../errors.ts'
+import { BATCH_QUERIES_MAX } from '../../limits.ts'
 import { objectGiven, shown } from '../../options.ts'
 import { parseFilter, parsePath } from '../../search/filter.ts'
 import { indexExpression } from './filter-sql.ts'
@@ -13,8 +14,16 @@ import { prepareVector } from '../input.ts'
 import type { ResolvedVectorDBOptions } from '../options.ts'
 import type { FindOptions } from './query-builder.ts'
 import { compileShardFilter, countMatching, matchingIds } from './record-filter.ts'
+import { registerSqlFunctions } from './sql-functions.ts'
 import { SearchIndexes } from '../search-index/indexes.ts'
-import { resolveHybrid, resolveRecall, resolveSearch, resolveTextSearch } from './search-options.ts'
+import {
+  queryTextGiven,
+  resolveHybrid,
+  resolveRecall,
+  resolveSearch,
+  resolveTextSearch,
+} from './search-options.ts'
+import { refuseCostlySearch } from './cost.ts'
 import { SearchStatements } from '../search-index/statements.ts'
 import type {
   Embedder,
@@ -45,6 +54,7 @@ export class Finder {
     options: Pick<ResolvedVectorDBOptions, 'searchMemoryBytes' | 'saveIndex'>,
   ) {
     this.#core = core
+    registerSqlFunctions(core.db)
     this.#statements = new SearchStatements(core.db)
     this.#indexes = new SearchIndexes(core, this.#statements, options)
     this.#searcher = new Searcher(this.#statements, this.#indexes)
@@ -54,6 +64,7 @@ export class Finder {
     const resolved = resolveSearch(options)
     return this.#read(shardId, (shard) => {
       const query = queryOf(shard, vector, 'vector')
+      refuseCostlySearch(shard, resolved, 1)
       return this.#searcher.search(shard, [query], resolved)[0] ?? []
     })
   }
@@ -65,13 +76,15 @@ export class Finder {
   ): readonly (readonly SearchResult[])[] {
     const resolved = resolveSearch(options, 'searchBatch')
     return this.#read(shardId, (shard) => {
-      return this.#searcher.search(shard, queriesOf(shard, vectors, 'vectors'), resolved)
+      const queries = queriesOf(shard, vectors, 'vectors')
+      refuseCostlySearch(shard, resolved, queries.length)
+      return this.#searcher.search(shard, queries, resolved)
     })
   }
 
   searchText(shardId: string, text: string, options: TextSearchOptions): readonly TextResult[] {
     const { k, condition } = resolveTextSearch(options)
-    if (typeof text !== 'string') throw new TypeError(`text must be a string, got ${shown(text)}`)
+    queryTextGiven(text)
     const filter = condition === null ? null : compileShardFilter(condition)
     return this.#read(shardId, (shard) => this.#searcher.searchText(shard, text, k, filter))
   }
@@ -80,6 +93,7 @@ export class Finder {
     const resolved = resolveHybrid(options)
     return this.#read(shardId, (shard) => {
       const query = queryOf(shard, resolved.vector, 'vector')
+      refuseCostlySearch(shard, { ...resolved.search, k: resolved.k }, 1)
       return this.#searcher.hybrid(shard, query, resolved)
     })
   }
@@ -170,6 +184,11 @@ function queryOf(shard: ShardRow, vector: unknown, name: string): Float32Array {
 function queriesOf(shard: ShardRow, vectors: unknown, name: string): Float32Array[] {
   if (!Array.isArray(vectors)) {
     throw new TypeError(`${name} must be an array of vectors, got ${shown(vectors)}`)
+  }
+  if (vectors.length > BATCH_QUERIES_MAX) {
+    throw new RangeError(
+      `${name} must be at most ${BATCH_QUERIES_MAX} vectors, got ${vectors.length}; search in parts`,
+    )
   }
   return vectors.map((vector, i) => queryOf(shard, vector, `${name}[${i}]`))
 }

@@ -1,7 +1,8 @@
 /**
  * Options of searches: the only place where defaults meet a caller's options.
  */
-import { K_MAX } from '../../limits.ts'
+import { K_MAX, QUERY_TEXT_BYTES_MAX } from '../../limits.ts'
+import { utf8ByteLength } from '../../bytes.ts'
 import { booleanGiven, integerIn, numberIn, objectGiven, rejectUnknownKeys } from '../../options.ts'
 import { shown } from '../../options.ts'
 import { type Condition, parseFilter } from '../../search/filter.ts'
@@ -67,7 +68,7 @@ export function resolveHybrid(given: HybridOptions): ResolvedHybrid {
   const keys = ['text', 'vector', 'k', 'weights', 'depth', 'includeVectors', 'filter', 'exact']
   rejectUnknownKeys('hybrid', given, [...keys, 'rescore'])
   const { text, vector, k = 10, weights = {}, depth, ...search } = given
-  if (typeof text !== 'string') throw new TypeError(`text must be a string, got ${shown(text)}`)
+  queryTextGiven(text)
   integerIn('k', k, 1, K_MAX)
   const deep = depth ?? Math.min(K_MAX, Math.max(4 * k, 100))
   integerIn('depth', deep, k, K_MAX)
@@ -84,6 +85,17 @@ export function resolveHybrid(given: HybridOptions): ResolvedHybrid {
     weights: { text: textWeight, vector: vectorWeight },
     search: resolveSearch({ ...search, k: deep }, 'hybrid'),
   })
+}
+
+/** Checks the text of a query. @throws TypeError, RangeError */
+export function queryTextGiven(text: unknown): asserts text is string {
+  if (typeof text !== 'string') throw new TypeError(`text must be a string, got ${shown(text)}`)
+  const bytes = text.length * 3 <= QUERY_TEXT_BYTES_MAX ? 0 : utf8ByteLength(text)
+  if (bytes > QUERY_TEXT_BYTES_MAX) {
+    throw new RangeError(
+      `text must be at most ${QUERY_TEXT_BYTES_MAX} UTF-8 bytes, got ${bytes}; search for a part of it`,
+    )
+  }
 }
 
 /** Checks the options of `searchText()`. */

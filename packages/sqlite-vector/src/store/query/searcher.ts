@@ -112,9 +112,11 @@ export class Searcher {
       { ids: vectorIds, weight: weights.vector },
       { ids: textIds, weight: weights.text },
     ])
+    const vectorAt = new Map(vectorIds.map((id, index) => [id, index]))
+    const textAt = new Map(textIds.map((id, index) => [id, index]))
     return fused.slice(0, options.k).map(({ id, score }) => {
-      const vectorIndex = vectorIds.indexOf(id)
-      const textIndex = textIds.indexOf(id)
+      const vectorIndex = vectorAt.get(id) ?? -1
+      const textIndex = textAt.get(id) ?? -1
       return {
         ...this.read(must(ids.get(id), 'a fused record'), search.includeVectors),
         score,

@@ -8,6 +8,7 @@
  * shards of a file, so that BM25 weighs a word by how rare it is in the file. Reference:
  * https://www.sqlite.org/fts5.html, external content tables.
  */
+import { QUERY_WORDS_MAX } from '../../limits.ts'
 import type { SearchStatements } from '../search-index/statements.ts'
 import type { ShardFilter } from './record-filter.ts'
 import type { ShardRow } from '../feed/shards.ts'
@@ -48,5 +49,8 @@ export function searchText(
 export function textToQuery(text: string): string | null {
   const words = text.match(/[\p{L}\p{N}\p{M}]+/gu)
   if (words === null) return null
-  return [...new Set(words)].map((word) => `"${word}"`).join(' OR ')
+  return [...new Set(words)]
+    .slice(0, QUERY_WORDS_MAX)
+    .map((word) => `"${word}"`)
+    .join(' OR ')
 }

@@ -5,7 +5,6 @@
  * Not here: statements that write (statements.ts).
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { REGEX_FUNCTION } from '../file/sqlite.ts'
 
 const SQL = {
   // By position (shard << 44 | change_id), the changelog's key: shard and change_id are derived
@@ -26,9 +25,6 @@ const SQL = {
 
 /** Statements that filters made, at most; the least recently used gives way. */
 const FILTER_STATEMENTS_MAX = 64
-
-/** Regular expressions kept compiled, at most. */
-const REGEXES_MAX = 64
 
 /** The prepared statements of search on one open file. */
 export class SearchStatements {
@@ -53,7 +49,6 @@ export class SearchStatements {
     this.record = db.prepare(SQL.record)
     // A search runs it for each result.
     this.record.setReturnArrays(true)
-    db.function(REGEX_FUNCTION, { deterministic: true }, matchesRegex(new Map()))
   }
 
   /** A statement made from a filter, prepared now or kept from an earlier search. */
@@ -68,25 +63,5 @@ export class SearchStatements {
       this.#filters.delete(oldest)
     }
     return statement
-  }
-}
-
-type SqlValue = null | number | bigint | string | Uint8Array
-
-/**
- * The SQL function behind `$regex`. A new one starts to fill `compiled`; it is emptied when full.
- */
-function matchesRegex(compiled: Map<string, RegExp>): (...values: SqlValue[]) => number {
-  return (pattern, flags, text) => {
-    if (typeof pattern !== 'string' || typeof flags !== 'string' || typeof text !== 'string')
-      return 0
-    const key = `${flags}/${pattern}`
-    let regex = compiled.get(key)
-    if (regex === undefined) {
-      if (compiled.size >= REGEXES_MAX) compiled.clear()
-      regex = new RegExp(pattern, flags)
-      compiled.set(key, regex)
-    }
-    return regex.test(text) ? 1 : 0
   }
 }

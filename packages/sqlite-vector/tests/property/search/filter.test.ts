@@ -9,14 +9,12 @@ import { describe, expect, test } from 'vitest'
 import { type Filter, parseFilter } from '../../../src/search/filter.ts'
 import { filterToSql } from '../../../src/store/query/filter-sql.ts'
 import { matches } from '../../unit/search/filter-reference.ts'
-import { REGEX_FUNCTION } from '../../../src/store/file/sqlite.ts'
+import { registerSqlFunctions } from '../../../src/store/query/sql-functions.ts'
 import { type JsonValue, type Metadata } from '../../../src/model/records.ts'
 
 function table(rows: readonly Metadata[]): DatabaseSync {
   const database = new DatabaseSync(':memory:')
-  database.function(REGEX_FUNCTION, (pattern, flags, text) =>
-    new RegExp(String(pattern), String(flags)).test(String(text)) ? 1 : 0,
-  )
+  registerSqlFunctions(database)
   database.exec('CREATE TABLE vectors (record INTEGER PRIMARY KEY, metadata TEXT NOT NULL) STRICT')
   const insert = database.prepare('INSERT INTO vectors (record, metadata) VALUES (?, ?)')
   for (const [record, metadata] of rows.entries()) insert.run(record, JSON.stringify(metadata))

@@ -51,7 +51,7 @@ describe('refused filters', () => {
     [
       'a broken expression',
       { a: { $regex: '(' } },
-      'filter.a.$regex is not a regular expression: "("',
+      'filter.a.$regex is not a regular expression, got "("',
     ],
     [
       'an unknown flag',
