@@ -18,10 +18,15 @@ const HOMES = [
   },
   {
     names: ['node:sqlite'],
-    message: 'only platform/node and the files of store/ name SQLite',
-    home: `${LIBRARY}/store/**`,
+    message: 'only platform/node names SQLite; the store takes it from #platform',
+    home: `${LIBRARY}/platform/node/**`,
   },
 ] as const
+
+/** Rooms that run on any platform: they take what differs from `#platform`. */
+const CORE = ['*.ts', 'clock', 'model', 'search', 'store', 'sync', 'sealed'].map(
+  (name) => `${LIBRARY}/${name}`,
+)
 
 interface Room {
   /** Globs of the room's files. */
@@ -58,6 +63,16 @@ const ROOMS: readonly Room[] = [
     ['*.ts', 'clock/**'],
     within('model', 'search', 'store', 'sync', 'transport', 'sealed', 'testing'),
     'the ground imports nothing above it',
+  ),
+  room(
+    'platform/**',
+    within('model', 'search', 'store', 'sync', 'transport', 'sealed', 'testing'),
+    'a platform knows nothing of the library',
+  ),
+  room(
+    'platform/node/**',
+    within('model', 'search', 'store', 'sync', 'transport', 'sealed', 'testing'),
+    'a platform knows nothing of the library',
   ),
   room('index.ts', within('sync', 'transport', 'sealed'), 'the package root loads no network code'),
   room(
@@ -154,6 +169,12 @@ const ROOMS: readonly Room[] = [
 
 type Pattern = { readonly group: readonly string[]; readonly message: string }
 
+/** Modules of Node, which the core must not name. */
+const NODE_MODULES: Pattern = {
+  group: ['node:*'],
+  message: 'the core is platform-neutral: import from #platform, or add to platform/types.ts',
+}
+
 /** An override replaces the whole value of a rule, so each room repeats the bans that hold everywhere. */
 function restrictions(files: readonly string[], own: readonly Pattern[]): ['error', object] {
   const homes = HOMES.filter(
@@ -162,7 +183,11 @@ function restrictions(files: readonly string[], own: readonly Pattern[]): ['erro
   return [
     'error',
     {
-      patterns: [...homes.map(({ names, message }) => ({ group: [...names], message })), ...own],
+      patterns: [
+        ...homes.map(({ names, message }) => ({ group: [...names], message })),
+        ...(files.some((glob) => CORE.some((core) => glob.startsWith(core))) ? [NODE_MODULES] : []),
+        ...own,
+      ],
     },
   ]
 }

@@ -44,6 +44,11 @@ const HOMES: readonly Home[] = [
     name: 'timers',
     homes: /src\/clock\/system-clock\.ts$|^packages\/dashboard\/src\//,
   },
+  {
+    pattern: /\bBuffer\b|\bprocess\.(?!env|std|exit)/,
+    name: "a global of Node (take it from '#platform')",
+    homes: /^packages\/(?!sqlite-vector\/)|src\/(?:platform\/node|transport|testing)\//,
+  },
   { pattern: /\bMath\.random\(/, name: 'Math.random', homes: /^$/ },
   { pattern: /\bconsole\./, name: 'console', homes: /^packages\/dashboard\/src\// },
   { pattern: /\bprocess\.env\b/, name: 'the environment', homes: PROGRAMS },

@@ -4,35 +4,27 @@
  * Writing is atomic: a temporary file in the same folder, flushed, then renamed or linked into place.
  * A secret file that group or others may read is refused, never repaired in silence.
  */
-import { randomBytes } from 'node:crypto'
-import {
-  chmodSync,
-  closeSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { files, machine, random } from '#platform'
+
+import { bytesToHex, utf8ToBytes } from './bytes.ts'
 import { SqliteVectorError } from './errors.ts'
 
 /** Writes a whole file or nothing: a temporary file beside it, flushed, then renamed. */
 export function writeFileAtomic(path: string, content: string | Uint8Array, mode: number): void {
   const temporary = writeTemporary(path, content, mode)
   try {
-    renameSync(temporary, path)
+    files.rename(temporary, path)
   } catch (error) {
-    rmSync(temporary, { force: true })
+    files.remove(temporary)
     throw error
   }
 }
 
 /** Refuses a secret file that group or others may read. Windows has no such modes. */
 export function checkPrivateFile(path: string): void {
-  if (process.platform === 'win32') return
-  const mode = statSync(path).mode & 0o777
+  const facts = files.facts(path)
+  if (!machine.hasFileModes || facts === null) return
+  const mode = facts.mode & 0o777
   if ((mode & 0o077) === 0) return
   throw new SqliteVectorError(
     'TRANSPORT_IDENTITY_INVALID',
@@ -42,34 +34,35 @@ export function checkPrivateFile(path: string): void {
 }
 
 export function fileExists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined
+  return files.exists(path)
 }
 
 /** Creates `path` unless it exists; where two try at once, one file wins whole. */
 export function publishOnce(path: string, content: string, mode: number): void {
   const temporary = writeTemporary(path, content, mode)
   try {
-    linkSync(temporary, path)
+    files.link(temporary, path)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    if (!isExisting(error)) throw error
   } finally {
-    rmSync(temporary, { force: true })
+    files.remove(temporary)
   }
 }
 
 function writeTemporary(path: string, content: string | Uint8Array, mode: number): string {
-  const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`
-  const descriptor = openSync(temporary, 'wx', mode)
+  const temporary = `${path}.${bytesToHex(random.bytes(8))}.tmp`
+  const file = files.open(temporary, 'create', mode)
   try {
-    const bytes = typeof content === 'string' ? Buffer.from(content) : content
-    for (let written = 0; written < bytes.length;) {
-      written += writeSync(descriptor, bytes, written)
-    }
+    files.write(file, typeof content === 'string' ? utf8ToBytes(content) : content)
     // The umask can only have taken permissions away; say what we mean.
-    chmodSync(temporary, mode)
-    fsyncSync(descriptor)
+    files.chmod(temporary, mode)
+    files.flush(file)
   } finally {
-    closeSync(descriptor)
+    files.close(file)
   }
   return temporary
+}
+
+function isExisting(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EEXIST'
 }

@@ -5,6 +5,7 @@
  * takes a zero vector). The store, which every change goes through, holds changes against these rules; one that
  * breaks a rule is put aside with its reason, and the rest of its delta goes on.
  */
+import { utf8ByteLength } from '../bytes.ts'
 import { ID_BYTES_MAX, METADATA_BYTES_MAX, METADATA_DEPTH_MAX, TEXT_BYTES_MAX } from '../limits.ts'
 import { jsonDepth } from './json-depth.ts'
 import type { Change, RecordValue, Sibling } from './types.ts'
@@ -75,7 +76,7 @@ function valueFault(sibling: Sibling, value: RecordValue): string | null {
 }
 
 function longerThan(text: string, bytesMax: number): boolean {
-  return text.length * 3 > bytesMax && Buffer.byteLength(text, 'utf8') > bytesMax
+  return text.length * 3 > bytesMax && utf8ByteLength(text) > bytesMax
 }
 
 /** True when `text` is a JSON object without space around it. */

@@ -13,6 +13,7 @@
  * | 1–8   | counter | varint (unsigned LEB128), from 1          |
  */
 import { assert } from '../assert.ts'
+import { hexAt, writeHex } from '../bytes.ts'
 import { COUNTER_MAX, VERSION_VECTOR_ACTORS_MAX } from '../limits.ts'
 import { readVarint, writeVarint } from '../varint.ts'
 import type { ActorId, Change, Dot, VersionVector } from './types.ts'
@@ -109,13 +110,14 @@ export function encodeVector(vector: VersionVector): Uint8Array {
   const entries = [...vector].filter(([, counter]) => counter > 0)
   assert(entries.length <= VERSION_VECTOR_ACTORS_MAX, 'a version vector within its limit')
   entries.sort(([a], [b]) => (a < b ? -1 : 1))
-  const bytes = Buffer.alloc(5 + entries.length * (ACTOR_BYTES + 8))
+  const bytes = new Uint8Array(5 + entries.length * (ACTOR_BYTES + 8))
   let offset = writeVarint(bytes, 0, entries.length)
   for (const [actor, counter] of entries) {
-    offset += bytes.write(actor, offset, ACTOR_BYTES, 'hex')
+    writeHex(bytes, offset, actor)
+    offset += ACTOR_BYTES
     offset = writeVarint(bytes, offset, counter)
   }
-  return new Uint8Array(bytes.subarray(0, offset))
+  return bytes.slice(0, offset)
 }
 
 /**
@@ -123,20 +125,19 @@ export function encodeVector(vector: VersionVector): Uint8Array {
  * input. Costs no more than the bytes' own length.
  */
 export function decodeVector(bytes: Uint8Array): VersionVector | null {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const position = { at: 0 }
-  const count = readVarint(buffer, position, buffer.length)
+  const count = readVarint(bytes, position, bytes.length)
   if (count < 0 || count > VERSION_VECTOR_ACTORS_MAX) return null
   const vector = new Map<ActorId, number>()
   let previous = ''
   for (let index = 0; index < count; index += 1) {
-    if (position.at + ACTOR_BYTES > buffer.length) return null
-    const actor = buffer.toString('hex', position.at, position.at + ACTOR_BYTES)
+    if (position.at + ACTOR_BYTES > bytes.length) return null
+    const actor = hexAt(bytes, position.at, position.at + ACTOR_BYTES)
     position.at += ACTOR_BYTES
-    const counter = readVarint(buffer, position, buffer.length)
+    const counter = readVarint(bytes, position, bytes.length)
     if (counter < 1 || counter > COUNTER_MAX || actor <= previous) return null
     vector.set(actor, counter)
     previous = actor
   }
-  return position.at === buffer.length ? vector : null
+  return position.at === bytes.length ? vector : null
 }

@@ -20,19 +20,24 @@
  * | …     | sealed  | MessagePack array: metadata (JSON), text or nil, vector |
  * | 16    | tag     |                                                         |
  */
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { crypto, random } from '#platform'
 
 import { aessiv } from '@noble/ciphers/aes.js'
 
-import { bytesToFloat32, viewToBytes } from '../bytes.ts'
-import { ID_BYTES_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX } from '../limits.ts'
 import {
-  binary,
-  bytesField,
-  decodeArray,
-  encodeArray,
-  textField,
-} from '../sync/wire/messagepack.ts'
+  base64ToBytes,
+  bytesToBase64,
+  bytesToBase64Url,
+  bytesToFloat32,
+  bytesToUtf8,
+  concatBytes,
+  hexAt,
+  hexToBytes,
+  utf8ToBytes,
+  viewToBytes,
+} from '../bytes.ts'
+import { ID_BYTES_MAX, METADATA_BYTES_MAX, TEXT_BYTES_MAX } from '../limits.ts'
+import { bytesField, decodeArray, encodeArray, textField } from '../sync/wire/messagepack.ts'
 import type { Dot } from '../model/types.ts'
 import { SqliteVectorError } from '../errors.ts'
 import type { ShardKeys } from './shard-keys.ts'
@@ -69,20 +74,20 @@ export class Sealer {
 
   constructor(shardId: string, keys: ShardKeys) {
     this.keys = keys
-    this.#shard = Buffer.from(`sqlite-vector sealed shard 1\0${shardId}\0`, 'utf8')
+    this.#shard = utf8ToBytes(`sqlite-vector sealed shard 1\0${shardId}\0`)
   }
 
   /** The id that relays see: 22 characters and more, in proportion to the id's length. */
   idToToken(id: string): string {
-    const sealed = aessiv(this.keys.idKey, this.#shard).encrypt(Buffer.from(id, 'utf8'))
-    return Buffer.from(sealed).toString('base64url')
+    const sealed = aessiv(this.keys.idKey, this.#shard).encrypt(utf8ToBytes(id))
+    return bytesToBase64Url(sealed)
   }
 
   /** The id behind a token; null when no member made it. */
   tokenToId(token: string): string | null {
     try {
-      const opened = aessiv(this.keys.idKey, this.#shard).decrypt(Buffer.from(token, 'base64url'))
-      return Buffer.from(opened).toString('utf8')
+      const opened = aessiv(this.keys.idKey, this.#shard).decrypt(base64ToBytes(token))
+      return bytesToUtf8(opened)
     } catch {
       // The library throws for whatever does not authenticate; there is nothing else to know.
       return null
@@ -93,7 +98,7 @@ export class Sealer {
    * The content as a record's metadata, for the write `dot`. @throws RangeError when it is too long
    */
   seal(token: string, dot: Dot, { embedding, metadata, text }: SealedContent): string {
-    const plain = encodeArray([metadata, text, binary(viewToBytes(embedding))])
+    const plain = encodeArray([metadata, text, viewToBytes(embedding)])
     if (plain.byteLength > SEALED_BYTES_MAX) {
       throw new RangeError(
         `record must take at most ${SEALED_BYTES_MAX} bytes with its vector, metadata and text to be sealed, ` +
@@ -101,18 +106,14 @@ export class Sealer {
       )
     }
     const { currentId } = this.keys
-    const nonce = randomBytes(NONCE_BYTES)
-    const cipher = createCipheriv('aes-256-gcm', this.#key(currentId), nonce)
-    cipher.setAAD(this.#associated(token, dot))
-    const sealed = Buffer.concat([
-      Buffer.of(VERSION),
-      Buffer.from(currentId, 'hex'),
+    const nonce = random.bytes(NONCE_BYTES)
+    const sealed = concatBytes([
+      Uint8Array.of(VERSION),
+      hexToBytes(currentId),
       nonce,
-      cipher.update(plain),
-      cipher.final(),
-      cipher.getAuthTag(),
+      crypto.sealGcm(this.#key(currentId), nonce, this.#associated(token, dot), plain),
     ])
-    return JSON.stringify({ sealed: sealed.toString('base64') })
+    return JSON.stringify({ sealed: bytesToBase64(sealed) })
   }
 
   /**
@@ -122,24 +123,13 @@ export class Sealer {
   open(token: string, dot: Dot, metadata: string): Opened {
     const sealed = envelopeOf(metadata)
     if (sealed === null || sealed[0] !== VERSION) return { fault: 'not sealed by this format' }
-    const keyId = sealed.subarray(1, 1 + KEY_ID_BYTES).toString('hex')
+    const keyId = hexAt(sealed, 1, 1 + KEY_ID_BYTES)
     const key = this.keys.find(keyId)
     if (key === null) return { fault: `sealed by key ${keyId}, which we do not have` }
-    const decipher = createDecipheriv(
-      'aes-256-gcm',
-      key,
-      sealed.subarray(1 + KEY_ID_BYTES, SEALED_AT),
-      { authTagLength: TAG_BYTES },
-    )
-    decipher.setAAD(this.#associated(token, dot))
-    decipher.setAuthTag(sealed.subarray(-TAG_BYTES))
-    let plain: Buffer
-    try {
-      plain = Buffer.concat([
-        decipher.update(sealed.subarray(SEALED_AT, -TAG_BYTES)),
-        decipher.final(),
-      ])
-    } catch {
+    const nonce = sealed.subarray(1 + KEY_ID_BYTES, SEALED_AT)
+    const associated = this.#associated(token, dot)
+    const plain = crypto.openGcm(key, nonce, associated, sealed.subarray(SEALED_AT))
+    if (plain === null) {
       return {
         fault: `does not open with key ${keyId}: it was changed, or moved from another record or write`,
       }
@@ -149,15 +139,12 @@ export class Sealer {
 
   /** Name of the key that sealed this metadata; null when nothing did. */
   keyIdOf(metadata: string): string | null {
-    return (
-      envelopeOf(metadata)
-        ?.subarray(1, 1 + KEY_ID_BYTES)
-        .toString('hex') ?? null
-    )
+    const sealed = envelopeOf(metadata)
+    return sealed === null ? null : hexAt(sealed, 1, 1 + KEY_ID_BYTES)
   }
 
   #associated(token: string, { actor, counter }: Dot): Uint8Array {
-    return Buffer.concat([this.#shard, Buffer.from(`${token}\0${actor}\0${counter}`, 'utf8')])
+    return concatBytes([this.#shard, utf8ToBytes(`${token}\0${actor}\0${counter}`)])
   }
 
   #key(keyId: string): Uint8Array {
@@ -167,15 +154,15 @@ export class Sealer {
   }
 }
 
-function envelopeOf(metadata: string): Buffer | null {
+function envelopeOf(metadata: string): Uint8Array | null {
   const text = (JSON.parse(metadata) as Record<string, unknown>)['sealed']
   if (typeof text !== 'string') return null
-  const bytes = Buffer.from(text, 'base64')
+  const bytes = base64ToBytes(text)
   return bytes.byteLength >= SEALED_AT + TAG_BYTES ? bytes : null
 }
 
 /** A member sealed it; still, a member of a later release may have sealed something else. */
-function contentOf(plain: Buffer): Opened {
+function contentOf(plain: Uint8Array): Opened {
   try {
     const { values } = decodeArray(plain, 0, 3)
     const [metadata, text, embedding] = values

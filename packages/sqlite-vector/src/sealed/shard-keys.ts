@@ -6,9 +6,9 @@
  * ShardKeys.write}, into a file of mode 0600; it is never part of a message, and printing the
  * object does not show it.
  */
-import { createHash, randomBytes } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { crypto, files, machine, random } from '#platform'
 
+import { base64ToBytes, bytesToBase64, hexAt } from '../bytes.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { writeFileAtomic } from '../private-files.ts'
 
@@ -42,9 +42,9 @@ export class ShardKeys {
 
   /** New keys from the system's source of randomness. */
   static create(): ShardKeys {
-    const key = randomBytes(KEY_BYTES)
+    const key = random.bytes(KEY_BYTES)
     const id = keyIdOf(key)
-    return new ShardKeys(randomBytes(ID_KEY_BYTES), new Map([[id, key]]), id)
+    return new ShardKeys(random.bytes(ID_KEY_BYTES), new Map([[id, key]]), id)
   }
 
   /**
@@ -55,7 +55,7 @@ export class ShardKeys {
     checkMode(path)
     let parsed: unknown
     try {
-      parsed = JSON.parse(readFileSync(path, 'utf8'))
+      parsed = JSON.parse(files.readText(path))
     } catch (cause) {
       throw invalid(path, 'it is not JSON', { cause })
     }
@@ -102,7 +102,7 @@ export class ShardKeys {
    * opened.
    */
   rotate(): ShardKeys {
-    const key = randomBytes(KEY_BYTES)
+    const key = random.bytes(KEY_BYTES)
     const id = keyIdOf(key)
     return new ShardKeys(this.#idKey, new Map([...this.#keys, [id, key]]), id)
   }
@@ -125,8 +125,8 @@ export class ShardKeys {
   write(path: string): void {
     const content = {
       format: FORMAT,
-      idKey: Buffer.from(this.#idKey).toString('base64'),
-      keys: [...this.#keys.values()].map((key) => Buffer.from(key).toString('base64')),
+      idKey: bytesToBase64(this.#idKey),
+      keys: [...this.#keys.values()].map((key) => bytesToBase64(key)),
       current: this.currentId,
     }
     writeFileAtomic(path, `${JSON.stringify(content, null, 2)}\n`, 0o600)
@@ -134,13 +134,15 @@ export class ShardKeys {
 }
 
 function keyIdOf(key: Uint8Array): string {
-  return createHash('sha256').update(key).digest().subarray(0, KEY_ID_BYTES).toString('hex')
+  return hexAt(crypto.sha256(key), 0, KEY_ID_BYTES)
 }
 
 /** Windows has no such modes. */
 function checkMode(path: string): void {
-  const mode = statSync(path).mode & 0o777
-  if (process.platform === 'win32' || (mode & 0o077) === 0) return
+  const facts = files.facts(path)
+  if (facts === null) throw invalid(path, 'there is no such file')
+  const mode = facts.mode & 0o777
+  if (!machine.hasFileModes || (mode & 0o077) === 0) return
   throw invalid(
     path,
     `other users may read it (mode ${mode.toString(8).padStart(4, '0')}, want 0600): if no other user can have copied it, run chmod 600 on it`,
@@ -148,7 +150,7 @@ function checkMode(path: string): void {
 }
 
 function keyGiven(path: string, name: string, text: unknown, bytes: number): Uint8Array {
-  const key = Buffer.from(typeof text === 'string' ? text : '', 'base64')
+  const key = base64ToBytes(typeof text === 'string' ? text : '')
   if (key.byteLength !== bytes) throw invalid(path, `${name} must hold ${bytes} bytes as base64`)
   return key
 }

@@ -15,6 +15,7 @@
  * Views over the memory are void after {@link Arena.set}: growing detaches the buffer.
  */
 import { assert } from '../assert.ts'
+import { concatBytes } from '../bytes.ts'
 import { type Kernels, type WasmMemory } from './kernels/kernels.ts'
 import { createMemory, instantiateKernels } from './kernels/kernels.ts'
 import { type ArenaRows, type MemoryLayout, memoryLayout, slotsMax } from './memory-layout.ts'
@@ -217,7 +218,7 @@ export class Arena {
       const from = this.address(region, slot, rowBytes)
       return this.#bytes.subarray(from, from + rowBytes)
     })
-    return Buffer.concat(pieces)
+    return concatBytes(pieces)
   }
 
   /** Address of the row of `slot` in a region of the layout. */

@@ -16,7 +16,7 @@
  * Invariant: the length follows from `about` to the byte, so that nothing is allocated for more
  * than there is.
  */
-import { crc32 } from 'node:zlib'
+import { crypto } from '#platform'
 
 import { must } from '../assert.ts'
 import { Arena } from './arena.ts'
@@ -74,7 +74,7 @@ export function* savedBytes(
   const { thresholds, centre, step } = must(arena.quantizer, 'codes are filled')
   let checksum = 0
   const summed = (bytes: Uint8Array): Uint8Array => {
-    checksum = crc32(bytes, checksum)
+    checksum = crypto.crc32(bytes, checksum)
     return bytes
   }
   yield summed(prefixed(about))
@@ -103,7 +103,7 @@ export function readSavedCodes(
   let checksum = 0
   const take = (into: Uint8Array): boolean => {
     if (!source(into)) return false
-    checksum = crc32(into, checksum)
+    checksum = crypto.crc32(into, checksum)
     return true
   }
   const about = readAbout(length, take)

@@ -8,10 +8,9 @@
  *
  * The copy appears under its name only when it is whole and was checked.
  */
-import { randomBytes } from 'node:crypto'
-import { existsSync, renameSync, rmSync } from 'node:fs'
-import { backup, DatabaseSync } from 'node:sqlite'
+import { files, random, sqlite } from '#platform'
 
+import { bytesToHex } from '../bytes.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { confirmOwnWrites } from './replica/own-writes.ts'
 import type { OpenFile } from './file/transaction.ts'
@@ -35,23 +34,23 @@ export async function snapshot(
 ): Promise<number> {
   core.assertOpen()
   signal?.throwIfAborted()
-  if (existsSync(path)) throw new SqliteVectorError('STORE_IO', `${path} exists`)
+  if (files.exists(path)) throw new SqliteVectorError('STORE_IO', `${path} exists`)
   // Whoever opens the copy will pass our writes on: they are ours alone no longer.
   core.write((transaction) => {
     for (const row of core.sql.listShards.all() as unknown as ShardRow[]) {
       confirmOwnWrites(transaction, loadShard(transaction, row.shard_id))
     }
   })
-  const partial = `${path}.${randomBytes(4).toString('hex')}.partial`
+  const partial = `${path}.${bytesToHex(random.bytes(4))}.partial`
   try {
     if (core.path === ':memory:') core.db.prepare('VACUUM INTO ?').run(partial)
     else await copyPages(core.path, partial, signal)
     signal?.throwIfAborted()
     const bytes = withSqliteErrors(partial, () => finish(partial))
-    renameSync(partial, path)
+    files.rename(partial, path)
     return bytes
   } finally {
-    for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(partial + suffix, { force: true })
+    for (const suffix of ['', '-wal', '-shm', '-journal']) files.remove(partial + suffix)
   }
 }
 
@@ -61,19 +60,19 @@ async function copyPages(
   partial: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  using source = new DatabaseSync(path, { readOnly: true })
+  using source = sqlite.open(path, { readOnly: true })
   source.exec('BEGIN')
   // A transaction begins with its first read.
   source.prepare('SELECT log_id FROM database_metadata').get()
-  await backup(source, partial, {
-    rate: PAGES_PER_TURN,
-    progress: () => signal?.throwIfAborted(),
+  await sqlite.backup(source, partial, {
+    pagesPerTurn: PAGES_PER_TURN,
+    onProgress: () => signal?.throwIfAborted(),
   })
 }
 
 /** Marks the copy as one, and checks it. */
 function finish(path: string): number {
-  using db = new DatabaseSync(path)
+  using db = sqlite.open(path)
   const value = (pragma: string): unknown =>
     Object.values(db.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]
   if (value('application_id') !== APPLICATION_ID || value('integrity_check') !== 'ok') {
@@ -82,6 +81,6 @@ function finish(path: string): number {
   // One file that can be moved as it is; the first open goes back to write-ahead logging.
   db.exec('PRAGMA journal_mode = DELETE')
   db.exec('DELETE FROM open_sessions')
-  db.prepare('UPDATE database_metadata SET open_token = ?').run(randomBytes(TOKEN_BYTES))
+  db.prepare('UPDATE database_metadata SET open_token = ?').run(random.bytes(TOKEN_BYTES))
   return Number(value('page_count')) * Number(value('page_size'))
 }

@@ -7,7 +7,7 @@
  *
  * Every method is synchronous and safe to `await`; `insertBatch` and `group` are promises.
  */
-import { randomBytes } from 'node:crypto'
+import { random as systemRandom } from '#platform'
 
 import xxhash from 'xxhash-wasm'
 
@@ -580,7 +580,7 @@ function prepareUpdate(shard: ShardInfo, update: RecordUpdate): PreparedUpdate {
 function realEnvironment(): VectorDBEnvironment {
   return {
     clock: systemClock,
-    randomBytes: (count) => new Uint8Array(randomBytes(count)),
+    randomBytes: systemRandom.bytes,
     machine: thisMachine(),
     sliceRows: COMPARE_SLICE_ROWS,
   }

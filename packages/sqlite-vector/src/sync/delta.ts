@@ -31,11 +31,12 @@
  * give changes or `SYNC_FRAME_CORRUPT`, and it allocates no more than in proportion to the frame's length. Embeddings
  * are views of the frame.
  */
+import { utf8ByteLength, writeHex, writeUtf8 } from '../bytes.ts'
 import { assert } from '../assert.ts'
 import { HLC_MS_MAX } from '../clock/hlc.ts'
 import { contextOf } from '../model/merge.ts'
 import { FRAME_HEAD_BYTES, sealFrame } from './wire/frame.ts'
-import { binary, encodeArray } from './wire/messagepack.ts'
+import { encodeArray } from './wire/messagepack.ts'
 import type { ActorId, Change, Dot, RecordValue, Sibling, VersionVector } from '../model/types.ts'
 import { VarintWriter } from './wire/varint.ts'
 import { sameDot, vectorsEqual } from '../model/version-vector.ts'
@@ -89,10 +90,11 @@ class ActorTable {
   }
 
   toBytes(): Uint8Array {
-    const bytes = Buffer.allocUnsafe(this.actors.length * ACTOR_BYTES)
+    const bytes = new Uint8Array(this.actors.length * ACTOR_BYTES)
     for (let index = 0; index < this.actors.length; index += 1) {
-      const written = bytes.write(this.actors[index] ?? '', index * ACTOR_BYTES, 'hex')
-      assert(written === ACTOR_BYTES, 'an actor is 32 hexadecimal digits')
+      const actor = this.actors[index] ?? ''
+      assert(actor.length === ACTOR_BYTES * 2, 'an actor is 32 hexadecimal digits')
+      writeHex(bytes, index * ACTOR_BYTES, actor)
     }
     return bytes
   }
@@ -132,7 +134,7 @@ export function encodeDelta(
   putSiblingColumns(siblings, table, msBase)
   putDotColumns(siblings, contexts, table)
   const strings = collectStrings(changes, siblings)
-  const sizes = strings.map((text) => Buffer.byteLength(text, 'utf8'))
+  const sizes = strings.map((text) => utf8ByteLength(text))
   const header = encodeArray([
     delta.through,
     dimension,
@@ -142,7 +144,7 @@ export function encodeDelta(
     embeddings.length,
     msBase,
     ...sizes,
-    binary(table.toBytes()),
+    table.toBytes(),
   ])
   return sealFrame(type, assemble(header, strings, sizes, embeddings, dimension))
 }
@@ -158,20 +160,19 @@ function assemble(
   const columnsAt = FRAME_HEAD_BYTES + header.byteLength
   const embeddingsFrom = columnsAt + columns.length + stringBytes
   const embeddingsAt = alignedTo8(embeddingsFrom)
-  const frame = Buffer.allocUnsafeSlow(embeddingsAt + embeddings.length * dimension * 4)
+  const frame = new Uint8Array(embeddingsAt + embeddings.length * dimension * 4)
   frame.set(header, FRAME_HEAD_BYTES)
   frame.set(columns.bytes.subarray(0, columns.length), columnsAt)
   let at = columnsAt + columns.length
-  for (const text of strings) at += frame.write(text, at, 'utf8')
+  for (const text of strings) at += writeUtf8(frame, at, text)
   assert(at === embeddingsFrom, 'strings take the bytes they were measured to take')
-  frame.fill(0, embeddingsFrom, embeddingsAt)
   const floats = new Float32Array(frame.buffer, embeddingsAt, embeddings.length * dimension)
   for (let index = 0; index < embeddings.length; index += 1) {
     const embedding = embeddings[index] as Float32Array
     assert(embedding.length === dimension, 'an embedding has the dimension of its shard')
     floats.set(embedding, index * dimension)
   }
-  return new Uint8Array(frame.buffer)
+  return frame
 }
 
 function putChangeColumns(

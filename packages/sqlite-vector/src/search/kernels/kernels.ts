@@ -5,6 +5,7 @@
  * the only caller. Each function has a plain TypeScript reference in
  * tests/unit/search/kernel-reference.ts.
  */
+import { base64ToBytes } from '../../bytes.ts'
 import { KERNELS_BASE64 } from './kernels.wasm.ts'
 
 /** An address in the memory, in bytes. */
@@ -133,6 +134,6 @@ export function createMemory(initial: number, maximum: number): WasmMemory {
 
 /** The kernels over `memory`. Compiles the module (3 KB) at the first call of the process. */
 export function instantiateKernels(memory: WasmMemory): Kernels {
-  compiled ??= new wasm.Module(Buffer.from(KERNELS_BASE64, 'base64'))
+  compiled ??= new wasm.Module(base64ToBytes(KERNELS_BASE64))
   return new wasm.Instance(compiled, { env: { memory } }).exports as Kernels
 }

@@ -16,7 +16,7 @@
  * | …     | id       | UTF-8, to the end                       |
  */
 import { assert } from '../../assert.ts'
-import { hexToBytes, utf8ToBytes, viewToBytes } from '../../bytes.ts'
+import { concatBytes, hexToBytes, utf8ToBytes, viewToBytes, writeUtf8 } from '../../bytes.ts'
 import { ID_BYTES_MAX, VERSION_VECTOR_ACTORS_MAX } from '../../limits.ts'
 import type { ActorId, RecordValue, Sibling } from '../../model/types.ts'
 import { type Hash64 } from '../file/transaction.ts'
@@ -31,7 +31,8 @@ const DOT_BYTES = ACTOR_BYTES + 8
 // Most records in a row are of one actor.
 let lastActor = ''
 let lastActorBytes: Uint8Array = new Uint8Array(ACTOR_BYTES)
-let scratch = Buffer.alloc(4 + 4 * DOT_BYTES + ID_BYTES_MAX)
+let scratch: Uint8Array = new Uint8Array(4 + 4 * DOT_BYTES + ID_BYTES_MAX)
+let scratchView: DataView = new DataView(scratch.buffer)
 
 /** What the record adds to its shard's digest; 0 when it has no put. */
 export function recordHash(hash: Hash64, id: string, siblings: readonly Sibling[]): bigint {
@@ -68,8 +69,8 @@ export function payloadHash(
   names: bigint,
   values: readonly (RecordValue | null)[],
 ): bigint {
-  const head = Buffer.alloc(8)
-  head.writeBigUInt64LE(names)
+  const head = new Uint8Array(8)
+  new DataView(head.buffer).setBigUint64(0, names, true)
   const parts: Uint8Array[] = [head]
   for (const value of values) {
     if (value === null) {
@@ -86,30 +87,34 @@ export function payloadHash(
     const text = utf8ToBytes(value.text)
     parts.push(lengthOf(text.length), text)
   }
-  return hash(Buffer.concat(parts))
+  return hash(concatBytes(parts))
 }
 
 function lengthOf(length: number): Uint8Array {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(length)
+  const bytes = new Uint8Array(4)
+  new DataView(bytes.buffer).setUint32(0, length, true)
   return bytes
 }
 
 function startHash(siblingCount: number, id: string): number {
   assert(siblingCount <= VERSION_VECTOR_ACTORS_MAX, 'at most one sibling per actor')
   const bytesMax = 4 + siblingCount * DOT_BYTES + id.length * 3
-  if (scratch.length < bytesMax) scratch = Buffer.alloc(bytesMax)
-  return scratch.writeUInt32LE(siblingCount, 0)
+  if (scratch.length < bytesMax) {
+    scratch = new Uint8Array(bytesMax)
+    scratchView = new DataView(scratch.buffer)
+  }
+  scratchView.setUint32(0, siblingCount, true)
+  return 4
 }
 
 function writeDot(offset: number, actor: ActorId, counter: number): void {
   scratch.set(actorBytes(actor), offset)
-  scratch.writeUInt32LE(counter % 0x1_0000_0000, offset + ACTOR_BYTES)
-  scratch.writeUInt32LE(Math.floor(counter / 0x1_0000_0000), offset + ACTOR_BYTES + 4)
+  scratchView.setUint32(offset + ACTOR_BYTES, counter % 0x1_0000_0000, true)
+  scratchView.setUint32(offset + ACTOR_BYTES + 4, Math.floor(counter / 0x1_0000_0000), true)
 }
 
 function finishHash(hash: Hash64, offset: number, id: string): bigint {
-  return hash(scratch.subarray(0, offset + scratch.write(id, offset, 'utf8')))
+  return hash(scratch.subarray(0, offset + writeUtf8(scratch, offset, id)))
 }
 
 function actorBytes(actor: ActorId): Uint8Array {

@@ -11,8 +11,7 @@
  * everything committed before the call was in the log; after a flush that failed it never resolves again, because the kernel
  * forgets which pages it could not write. Reference: https://www.sqlite.org/pragma.html#pragma_synchronous
  */
-import type { DatabaseSync } from 'node:sqlite'
-import { type FileHandle, open } from 'node:fs/promises'
+import { files, type FlushableFile, type SqliteDatabase } from '#platform'
 
 import { SqliteVectorError } from '../../errors.ts'
 
@@ -20,7 +19,7 @@ const SYNCHRONOUS_FULL = 2
 
 /** The deferred commits of one open file. */
 export class DeferredFlush {
-  readonly #db: DatabaseSync
+  readonly #db: SqliteDatabase
   readonly #path: string
   /** Whether commits wait for the disk at all: not in memory, not where the options say so. */
   readonly #isWanted: boolean
@@ -29,14 +28,14 @@ export class DeferredFlush {
   /** While what runs need not wait, until it is committed. */
   #isDeferring = false
   #level: 'FULL' | 'NORMAL' = 'FULL'
-  #log: Promise<FileHandle> | null = null
+  #log: Promise<FlushableFile> | null = null
   #committed = 0
   #flushed = 0
   #running: Promise<void> | null = null
   #failure: SqliteVectorError | null = null
   #versionSeen: number
 
-  constructor(db: DatabaseSync, path: string, dataVersion: () => number) {
+  constructor(db: SqliteDatabase, path: string, dataVersion: () => number) {
     this.#db = db
     this.#path = path
     this.#dataVersion = dataVersion
@@ -121,8 +120,8 @@ export class DeferredFlush {
   async #flush(): Promise<void> {
     const upTo = this.#committed
     try {
-      this.#log ??= open(`${this.#path}-wal`, 'r+')
-      await (await this.#log).datasync()
+      this.#log ??= files.openFlushable(`${this.#path}-wal`)
+      await (await this.#log).flush()
       this.#flushed = Math.max(this.#flushed, upTo)
     } catch (cause) {
       const message = `${this.#path}: what peers sent could not be flushed to disk`

@@ -4,6 +4,8 @@
  *
  * Not here: the transaction (file/transaction.ts). Invariant: nothing is resolved before the commit that holds it.
  */
+import { turns } from '#platform'
+
 import type { OpenFile } from './transaction.ts'
 
 interface Waiting {
@@ -26,7 +28,7 @@ export class GroupCommit {
   /** Runs `fn` at the end of this turn, in a transaction shared with the others. */
   add<T>(fn: () => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (this.#waiting.length === 0) setImmediate(() => this.flush())
+      if (this.#waiting.length === 0) turns.soon(() => this.flush())
       this.#waiting.push({ run: fn, resolve, reject })
     })
   }

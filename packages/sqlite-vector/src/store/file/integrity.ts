@@ -5,8 +5,8 @@
  * Not here: whether counts and digests are those of the rows (`recount()`), and whether the rows are those of peers
  * (`verify()` of the sync).
  */
-import { existsSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
+import { files, sqlite } from '#platform'
+
 import { SqliteVectorError } from '../../errors.ts'
 import { withSqliteErrors } from './sqlite.ts'
 
@@ -18,9 +18,9 @@ const COMPLAINTS_MAX = 20
  * @throws SqliteVectorError `STORE_CORRUPT` when it is no database, `STORE_IO` when it cannot be read
  */
 export function checkIntegrity(path: string): readonly string[] {
-  if (!existsSync(path)) throw new SqliteVectorError('STORE_IO', `there is no file ${path}`)
+  if (!files.exists(path)) throw new SqliteVectorError('STORE_IO', `there is no file ${path}`)
   return withSqliteErrors(path, () => {
-    using db = new DatabaseSync(path, { readOnly: true })
+    using db = sqlite.open(path, { readOnly: true })
     const rows = db.prepare(`PRAGMA integrity_check(${COMPLAINTS_MAX})`).all()
     const lines = rows.map((row) => String(Object.values(row)[0]))
     return lines.length === 1 && lines[0] === 'ok' ? [] : lines

@@ -23,7 +23,7 @@
  *
  * A step is never edited once released; a new one is appended.
  */
-import type { DatabaseSync } from 'node:sqlite'
+import type { SqliteDatabase } from '#platform'
 
 import { SqliteVectorError } from '../../errors.ts'
 
@@ -128,7 +128,7 @@ export const SCHEMA_VERSION: number = STEPS.length
  * Brings the file to {@link SCHEMA_VERSION}, in the transaction that the caller opened.
  * @throws SqliteVectorError `STORE_SCHEMA_TOO_NEW`, or `STORE_CORRUPT` for another program's file
  */
-export function migrate(db: DatabaseSync, path: string): void {
+export function migrate(db: SqliteDatabase, path: string): void {
   const version = pragma(db, 'user_version')
   assertOurs(db, path, version)
   if (version > SCHEMA_VERSION) {
@@ -143,7 +143,7 @@ export function migrate(db: DatabaseSync, path: string): void {
   db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`)
 }
 
-function assertOurs(db: DatabaseSync, path: string, version: number): void {
+function assertOurs(db: SqliteDatabase, path: string, version: number): void {
   const applicationId = pragma(db, 'application_id')
   if (applicationId === APPLICATION_ID) return
   const tables = Number(
@@ -156,6 +156,6 @@ function assertOurs(db: DatabaseSync, path: string, version: number): void {
   )
 }
 
-function pragma(db: DatabaseSync, name: string): number {
+function pragma(db: SqliteDatabase, name: string): number {
   return Number(db.prepare(`PRAGMA ${name}`).get()?.[name])
 }

@@ -5,7 +5,7 @@
  * then means. Not here: the rows (replica/hash-scan.ts, recount.ts, compare.ts). Sessions drive it with their effects
  * (sync/session/driver.ts).
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { turns } from '#platform'
 
 /** All of it at once. Inside a transaction, over one state of the file. */
 export function inOneGo<T>(work: Sliced<T>): T {
@@ -21,7 +21,7 @@ export async function inTurns<T>(work: Sliced<T>, signal?: AbortSignal): Promise
     signal?.throwIfAborted()
     const step = work.next()
     if (step.done === true) return step.value
-    await nextTurn()
+    await turns.next()
   }
 }
 

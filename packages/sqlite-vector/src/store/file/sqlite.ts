@@ -8,9 +8,7 @@
  * commit that power loss can undo must never have been sent to a peer; pages of 8 KiB, because rows
  * carry embeddings. Result codes: https://www.sqlite.org/rescode.html
  */
-import { existsSync, statSync } from 'node:fs'
-import { endianness } from 'node:os'
-import { DatabaseSync } from 'node:sqlite'
+import { files, sqlite, type SqliteDatabase } from '#platform'
 
 import { assert } from '../../assert.ts'
 import { SqliteVectorError, type ErrorCode } from '../../errors.ts'
@@ -29,10 +27,13 @@ export interface SqliteSettings {
 const SQLITE_VERSION_MIN = [3, 51, 3] as const
 
 /** Opens `path`, creating it when missing, with the settings of this module. */
-export function openSqlite(settings: SqliteSettings): DatabaseSync {
-  assert(endianness() === 'LE', 'embeddings are little-endian on disk and in memory')
+export function openSqlite(settings: SqliteSettings): SqliteDatabase {
+  assert(
+    new Uint8Array(Uint16Array.of(1).buffer)[0] === 1,
+    'embeddings are little-endian on disk and in memory',
+  )
   return withSqliteErrors(settings.path, () => {
-    const db = new DatabaseSync(settings.path, { timeout: settings.busyTimeoutMs })
+    const db = sqlite.open(settings.path, { busyTimeoutMs: settings.busyTimeoutMs })
     try {
       assertSqliteVersion(db)
       assertWhole(db, settings.path)
@@ -85,7 +86,7 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
   [26, 'STORE_CORRUPT'],
 ])
 
-function assertSqliteVersion(db: DatabaseSync): void {
+function assertSqliteVersion(db: SqliteDatabase): void {
   const row = db.prepare('SELECT sqlite_version() AS version').get()
   const version = String(row?.['version'])
   const parts = version.split('.').map(Number)
@@ -98,25 +99,26 @@ function assertSqliteVersion(db: DatabaseSync): void {
 
 /** True when pages of the database may lie in a log beside it. */
 export function hasLog(path: string): boolean {
-  return existsSync(`${path}-wal`) && statSync(`${path}-wal`).size > 0
+  return (files.facts(`${path}-wal`)?.bytes ?? 0) > 0
 }
 
 /** SQLite reads what was cut off as zeros, and would find out late. */
-function assertWhole(db: DatabaseSync, path: string): void {
-  if (!existsSync(path)) return
+function assertWhole(db: SqliteDatabase, path: string): void {
+  const facts = files.facts(path)
+  if (facts === null) return
   // Pages may still lie in the log; without one, the file holds them all.
   if (hasLog(path)) return
   const pragma = (name: string): number => Number(db.prepare(`PRAGMA ${name}`).get()?.[name])
   const wanted = pragma('page_count') * pragma('page_size')
-  const { size } = statSync(path)
-  if (size >= wanted) return
+  const { bytes } = facts
+  if (bytes >= wanted) return
   throw new SqliteVectorError(
     'STORE_CORRUPT',
-    `${path} was cut off: ${size} bytes of at least ${wanted}`,
+    `${path} was cut off: ${bytes} bytes of at least ${wanted}`,
   )
 }
 
-function enterWal(db: DatabaseSync, settings: SqliteSettings): void {
+function enterWal(db: SqliteDatabase, settings: SqliteSettings): void {
   // Read first: changing the mode needs the file for itself, and nearly every open finds it changed.
   if (journalMode(db, 'PRAGMA journal_mode') === 'wal') return
   const mode = journalMode(db, 'PRAGMA journal_mode = WAL')
@@ -128,6 +130,6 @@ function enterWal(db: DatabaseSync, settings: SqliteSettings): void {
   )
 }
 
-function journalMode(db: DatabaseSync, sql: string): string {
+function journalMode(db: SqliteDatabase, sql: string): string {
   return String(db.prepare(sql).get()?.['journal_mode'])
 }

@@ -7,7 +7,7 @@
  * Stamps are written as `(?ms << 16) | ?logical` and read back as two numbers, so that no 64-bit
  * integer has to become a BigInt.
  */
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { SqliteDatabase, SqliteStatement } from '#platform'
 
 /** A row of `vector_changelog`, as {@link Statements.findVisible} and its like give it. */
 export interface ChangelogRow {
@@ -248,10 +248,10 @@ const SQL = {
 } as const
 
 /** The prepared statements of one open file. */
-export type Statements = { readonly [name in keyof typeof SQL]: StatementSync }
+export type Statements = { readonly [name in keyof typeof SQL]: SqliteStatement }
 
 /** Prepares them all. */
-export function prepareStatements(db: DatabaseSync): Statements {
+export function prepareStatements(db: SqliteDatabase): Statements {
   const entries = Object.entries(SQL).map(
     ([name, sql]) => [name, db.prepare(expanded(sql))] as const,
   )

@@ -11,7 +11,7 @@
  *       process may have written since the last one.
  *   I3  Listeners hear of a commit after it, never of one that failed.
  */
-import type { DatabaseSync } from 'node:sqlite'
+import type { SqliteDatabase } from '#platform'
 
 import { must } from '../../assert.ts'
 import { bytesToHex } from '../../bytes.ts'
@@ -37,7 +37,7 @@ export interface TransactionHooks {
 
 /** The parts of an open file. */
 export interface OpenFileParts {
-  readonly db: DatabaseSync
+  readonly db: SqliteDatabase
   readonly path: string
   readonly clock: Clock
   readonly hash64: Hash64
@@ -74,7 +74,7 @@ interface IdentityRow {
 
 /** One open file. Owned by `SQLiteVectorDB`. */
 export class OpenFile {
-  readonly db: DatabaseSync
+  readonly db: SqliteDatabase
   readonly sql: Statements
   /** Small integers that stand for actors and peers in the tables. */
   readonly keys: FileKeys

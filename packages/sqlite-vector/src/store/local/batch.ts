@@ -4,7 +4,7 @@
  *
  * A transaction is all or nothing. What an error or an abort leaves is the whole transactions before.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { turns } from '#platform'
 
 import { SqliteVectorError } from '../../errors.ts'
 import { BATCH_ATOMIC_RECORDS_MAX } from '../../limits.ts'
@@ -51,7 +51,7 @@ export async function insertBatch(
     }
     done = end
     onProgress?.({ done, total })
-    if (done < total) await nextTurn()
+    if (done < total) await turns.next()
   } while (done < total)
   return done
 }

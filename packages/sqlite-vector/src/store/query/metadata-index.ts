@@ -4,7 +4,7 @@
  * An index covers all shards of the file and holds, per record, what filters compare: the value and
  * its JSON type. It is local to the file: it does not replicate, and no answer depends on it.
  */
-import type { DatabaseSync } from 'node:sqlite'
+import type { SqliteDatabase } from '#platform'
 
 import { METADATA_INDEXES_MAX } from '../../limits.ts'
 import { shown } from '../../options.ts'
@@ -14,7 +14,7 @@ import { indexExpressions } from './filter-sql.ts'
 const PREFIX = 'metadata:'
 
 /** Creates the index on `path` when it is missing; true when it was. Inside a write transaction. */
-export function createMetadataIndex(db: DatabaseSync, path: string): boolean {
+export function createMetadataIndex(db: SqliteDatabase, path: string): boolean {
   const present = metadataIndexes(db)
   if (present.includes(checkedPath(path))) return false
   if (present.length >= METADATA_INDEXES_MAX) {
@@ -26,14 +26,14 @@ export function createMetadataIndex(db: DatabaseSync, path: string): boolean {
 }
 
 /** Drops the index on `path`; false when there was none. Inside a write transaction. */
-export function dropMetadataIndex(db: DatabaseSync, path: string): boolean {
+export function dropMetadataIndex(db: SqliteDatabase, path: string): boolean {
   if (!metadataIndexes(db).includes(checkedPath(path))) return false
   db.exec(`DROP INDEX ${identifier(path)}`)
   return true
 }
 
 /** Paths that have an index, by their bytes. */
-export function metadataIndexes(db: DatabaseSync): readonly string[] {
+export function metadataIndexes(db: SqliteDatabase): readonly string[] {
   const rows = db
     .prepare(`SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'vectors'
       AND name GLOB 'metadata:*' ORDER BY name`)

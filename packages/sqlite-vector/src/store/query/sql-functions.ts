@@ -4,7 +4,7 @@
  * Both are deterministic and total: they give NULL or 0 for values they are not made for, and never
  * throw inside a statement.
  */
-import type { DatabaseSync } from 'node:sqlite'
+import type { SqliteDatabase } from '#platform'
 
 import { METADATA_DEPTH_MAX } from '../../limits.ts'
 import { jsonDepth } from '../../model/json-depth.ts'
@@ -18,7 +18,7 @@ export const REGEX_FUNCTION = 'sqlite_vector_regex'
 export const CANONICAL_FUNCTION = 'sqlite_vector_canonical'
 
 /** Registers the functions on an open connection. */
-export function registerSqlFunctions(db: DatabaseSync): void {
+export function registerSqlFunctions(db: SqliteDatabase): void {
   db.function(REGEX_FUNCTION, { deterministic: true }, (pattern, flags, text) => {
     if (typeof pattern !== 'string' || typeof flags !== 'string') return 0
     return typeof text === 'string' && linearRegex(pattern, flags).test(text) ? 1 : 0

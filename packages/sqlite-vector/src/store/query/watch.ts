@@ -6,8 +6,7 @@
  * yields equals the query's answer at that moment. A slow reader misses results in between, never
  * the newest. Holds two results at most.
  */
-import { isDeepStrictEqual } from 'node:util'
-
+import { bytesEqual, viewToBytes } from '../../bytes.ts'
 import { systemClock } from '../../clock/system-clock.ts'
 import type { Clock } from '../../clock/types.ts'
 import { FOREIGN_POLL_IDLE_MS, K_MAX } from '../../limits.ts'
@@ -65,7 +64,7 @@ export async function* watch(
       // Before the query runs: a commit during it makes another round.
       changes.isPending = false
       const result = run()
-      if (last === null || !isDeepStrictEqual(result, last)) {
+      if (last === null || !isSameResult(result, last)) {
         last = result
         yield result
       }
@@ -159,4 +158,27 @@ class Changes {
       if (this.#waiting !== null) this.#pollSoon(reject)
     })
   }
+}
+
+/** True when two results hold the same values: JSON, and vectors component by component. */
+function isSameResult(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
+  if (a instanceof Float32Array || b instanceof Float32Array) {
+    return (
+      a instanceof Float32Array &&
+      b instanceof Float32Array &&
+      bytesEqual(viewToBytes(a), viewToBytes(b))
+    )
+  }
+  const keys = Object.keys(a)
+  return (
+    Array.isArray(a) === Array.isArray(b) &&
+    keys.length === Object.keys(b).length &&
+    keys.every(
+      (key) =>
+        Object.hasOwn(b, key) &&
+        isSameResult((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]),
+    )
+  )
 }

@@ -3,7 +3,7 @@
  *
  * Not here: the transactions (file/transaction.ts) and the store that sync sees (replica.ts), which shares these parts.
  */
-import type { DatabaseSync } from 'node:sqlite'
+import type { SqliteDatabase } from '#platform'
 
 import { RecentWrites } from '../feed/recent-writes.ts'
 import { DeferredFlush } from '../file/flush.ts'
@@ -18,7 +18,7 @@ export class CommitHooks implements TransactionHooks {
   /** Changes when another connection commits, never by our own commits. */
   readonly dataVersion: () => number
 
-  constructor(db: DatabaseSync, path: string) {
+  constructor(db: SqliteDatabase, path: string) {
     const statement = db.prepare('PRAGMA data_version')
     this.dataVersion = () => Number(statement.get()?.['data_version'])
     this.recent = new RecentWrites(this.dataVersion)

@@ -11,21 +11,9 @@
  * Not noticed here: what is copied below the file system (a virtual machine that is set back), and a file that is
  * written over in its place with a copy made since it was last opened. Peers notice these (own-writes.ts).
  */
-import {
-  type BigIntStats,
-  closeSync,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { type FileFacts, files, paths } from '#platform'
 
-import { bytesToHex } from '../../bytes.ts'
+import { bytesToHex, utf8ToBytes } from '../../bytes.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { correctCounts } from './recount.ts'
@@ -45,7 +33,7 @@ export function exchangeMarks(core: OpenFile): boolean {
   const { db, path } = core
   if (path === ':memory:') return false
   const row = db.prepare('SELECT file_mark FROM database_metadata').get()
-  const mark = markOf(statSync(path, { bigint: true }))
+  const mark = markOf(files.facts(path))
   // Null: by a release that kept none.
   const before = row?.['file_mark'] ?? mark
   if (row?.['file_mark'] !== mark) {
@@ -89,14 +77,14 @@ function exchangeToken(core: OpenFile): boolean {
   const { db, path } = core
   const row = db.prepare('SELECT open_token FROM database_metadata').get()
   const inFile = row?.['open_token'] === null ? null : bytesToHex(row?.['open_token'] as Uint8Array)
-  const folder = join(dirname(path), `${basename(path)}-node`)
-  const hasFolder = path !== ':memory:' && existsSync(folder)
+  const folder = paths.join(paths.dirname(path), `${paths.basename(path)}-node`)
+  const hasFolder = path !== ':memory:' && files.exists(folder)
   if (inFile === null && !hasFolder) return false
-  const beside = hasFolder ? readToken(join(folder, TOKEN_FILE)) : null
+  const beside = hasFolder ? readToken(paths.join(folder, TOKEN_FILE)) : null
   if (hasFolder) {
     const token = core.randomBytes(TOKEN_BYTES)
     db.prepare('UPDATE database_metadata SET open_token = ?').run(token)
-    writeToken(join(folder, TOKEN_FILE), bytesToHex(token))
+    writeToken(paths.join(folder, TOKEN_FILE), bytesToHex(token))
   } else {
     db.exec('UPDATE database_metadata SET open_token = NULL')
   }
@@ -104,27 +92,27 @@ function exchangeToken(core: OpenFile): boolean {
 }
 
 function readToken(path: string): string | null {
-  if (!existsSync(path)) return null
-  const [token = '', mark] = readFileSync(path, 'utf8').trim().split(' ')
+  if (!files.exists(path)) return null
+  const [token = '', mark] = files.readText(path).trim().split(' ')
   // Without a mark: by a release that wrote none.
-  if (mark === undefined || mark === markOf(statSync(path, { bigint: true }))) return token
+  if (mark === undefined || mark === markOf(files.facts(path))) return token
   return COPIED
 }
 
 /** Whole or not at all, on the disk, and in a file of its own. */
 function writeToken(path: string, token: string): void {
   const partial = `${path}.partial`
-  const file = openSync(partial, 'w', 0o600)
+  const file = files.open(partial, 'write', 0o600)
   try {
-    writeSync(file, `${token} ${markOf(fstatSync(file, { bigint: true }))}\n`)
-    fsyncSync(file)
+    files.write(file, utf8ToBytes(`${token} ${markOf(files.factsOfOpen(file))}\n`))
+    files.flush(file)
   } finally {
-    closeSync(file)
+    files.close(file)
   }
-  renameSync(partial, path)
+  files.rename(partial, path)
 }
 
 /** What no two files of a file system share, and no copy keeps. */
-function markOf({ ino, birthtimeNs }: BigIntStats): string {
-  return `${ino}.${birthtimeNs}`
+function markOf(facts: FileFacts | null): string {
+  return facts === null ? '' : `${facts.inode}.${facts.bornNs}`
 }

@@ -3,7 +3,7 @@
  *
  * Not here: the conclusions drawn from it (identity.ts).
  */
-import { readFileSync } from 'node:fs'
+import { machine } from '#platform'
 
 /** Which boot this is, and whether a process of it is alive. */
 export interface Machine {
@@ -15,25 +15,5 @@ export interface Machine {
 
 /** The machine of this process. */
 export function thisMachine(): Machine {
-  return { bootId: readBootId(), pid: process.pid, processAlive }
-}
-
-function readBootId(): string | null {
-  if (process.platform !== 'linux') return null
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-  } catch {
-    // A sandbox without /proc: null is the careful answer, it never counts as the same boot.
-    return null
-  }
-}
-
-function processAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // EPERM: the process is alive and belongs to another user.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
-  }
+  return { bootId: machine.bootId(), pid: machine.pid, processAlive: machine.isAlive }
 }

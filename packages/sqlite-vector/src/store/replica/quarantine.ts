@@ -10,7 +10,14 @@
  *
  * The bytes are JSON, embeddings as base64: readable after any upgrade, and rarely many.
  */
-import { bytesToFloat32, utf8ToBytes, viewToBytes } from '../../bytes.ts'
+import {
+  base64ToBytes,
+  bytesToBase64,
+  bytesToFloat32,
+  bytesToUtf8,
+  utf8ToBytes,
+  viewToBytes,
+} from '../../bytes.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import type { ActorId, Change, RecordValue, Sibling, VersionVector } from '../../model/types.ts'
 import { contextOf } from '../../model/merge.ts'
@@ -109,7 +116,7 @@ function changeToBytes(change: Change): Uint8Array {
 function valueToJson(value: RecordValue): object {
   const { embedding, ...rest } = value
   if (embedding === null) return { ...rest, embedding: null }
-  return { ...rest, embedding: Buffer.from(viewToBytes(embedding)).toString('base64') }
+  return { ...rest, embedding: bytesToBase64(viewToBytes(embedding)) }
 }
 
 /** What lies in quarantine. */
@@ -172,12 +179,12 @@ interface StoredChange {
 }
 
 function bytesToChange(bytes: Uint8Array): Change {
-  const stored = JSON.parse(Buffer.from(bytes).toString('utf8')) as StoredChange
+  const stored = JSON.parse(bytesToUtf8(bytes)) as StoredChange
   const siblings = stored.siblings.map(({ value, ...rest }) => {
     if (value === null) return { ...rest, value }
     const { embedding } = value
     if (embedding === null) return { ...rest, value: { ...value, embedding } }
-    const floats = bytesToFloat32(new Uint8Array(Buffer.from(embedding, 'base64')))
+    const floats = bytesToFloat32(base64ToBytes(embedding))
     return { ...rest, value: { ...value, embedding: floats } }
   })
   return {

@@ -13,18 +13,7 @@
  *
  * Not here: the bytes (search/saved-codes.ts), and when to save (search-index/indexes.ts).
  */
-import {
-  closeSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
-import { join, resolve } from 'node:path'
+import { files, paths } from '#platform'
 
 import { must } from '../../assert.ts'
 import { bytesToHex } from '../../bytes.ts'
@@ -54,7 +43,7 @@ export class IndexFiles {
 
   constructor(core: OpenFile) {
     this.#core = core
-    this.#folder = resolve(`${core.path}-index`)
+    this.#folder = paths.resolve(`${core.path}-index`)
   }
 
   /**
@@ -67,7 +56,7 @@ export class IndexFiles {
   ): Exclude<SavedCodes, { refused: string }> | null {
     const row = this.#named(shard.shard)
     if (row === null) return null
-    const path = join(this.#folder, fileName(shard.shard, row.token))
+    const path = paths.join(this.#folder, fileName(shard.shard, row.token))
     const read = this.#read(path, (about) => {
       if (about.shard !== shard.shard || about.cursor !== row.cursor)
         return 'it is of another state'
@@ -89,11 +78,11 @@ export class IndexFiles {
     const calibration = must(index.calibration, 'codes are saved once they are calibrated')
     const about = { logId, shard, cursor, count, dimension, metric, ...codesOf(rows), calibration }
     const token = this.#core.randomBytes(TOKEN_BYTES)
-    const partial = join(this.#folder, `${fileName(shard, token)}.partial`)
+    const partial = paths.join(this.#folder, `${fileName(shard, token)}.partial`)
     let named = false
     try {
-      mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
-      const file = openSync(partial, 'wx', 0o600)
+      files.makeFolder(this.#folder, 0o700)
+      const file = files.open(partial, 'create', 0o600)
       try {
         const pieces = savedBytes(arena, about)
         for (let next = pieces.next(); ; next = pieces.next()) {
@@ -101,11 +90,11 @@ export class IndexFiles {
             if (next.value === 'moved') return false
             break
           }
-          writeWhole(file, next.value)
+          files.write(file, next.value)
           yield
         }
       } finally {
-        closeSync(file)
+        files.close(file)
       }
       this.#name(shard, token, cursor, partial)
       named = true
@@ -133,20 +122,20 @@ export class IndexFiles {
   #read(path: string, fits: (about: SavedAbout) => string | null): SavedCodes | null {
     let file: number
     try {
-      file = openSync(path, 'r')
+      file = files.open(path, 'read')
     } catch (error) {
       if (!isOfTheSystem(error)) throw error
       // A copy of the database comes without them; so does one whose files were deleted.
       return error.code === 'ENOENT' ? null : { refused: error.message }
     }
     try {
-      return readSavedCodes(fstatSync(file).size, (into) => readWhole(file, into), fits)
+      return readSavedCodes(files.factsOfOpen(file).bytes, (into) => readWhole(file, into), fits)
     } catch (error) {
       // A refused memory allocation is not a fault of the file and must not fail a search.
       if (!isOfTheSystem(error) && !(error instanceof RangeError)) throw error
       return { refused: error.message }
     } finally {
-      closeSync(file)
+      files.close(file)
     }
   }
 
@@ -156,7 +145,7 @@ export class IndexFiles {
       const { db } = this.#core
       // In the transaction: what another process has put here and not yet named, it has not put
       // here yet.
-      renameSync(partial, join(this.#folder, fileName(shard, token)))
+      files.rename(partial, paths.join(this.#folder, fileName(shard, token)))
       db.exec('DELETE FROM saved_indexes WHERE shard NOT IN (SELECT shard FROM shard_metadata)')
       db.prepare(
         `INSERT INTO saved_indexes (shard, token, cursor) VALUES (?, ?, ?)
@@ -166,8 +155,8 @@ export class IndexFiles {
       const named = new Set(
         rows.map((row) => fileName(Number(row['shard']), row['token'] as Uint8Array)),
       )
-      for (const name of readdirSync(this.#folder)) {
-        if (!named.has(name)) rmSync(join(this.#folder, name), { force: true, recursive: true })
+      for (const name of files.list(this.#folder)) {
+        if (!named.has(name)) files.remove(paths.join(this.#folder, name))
       }
     })
   }
@@ -201,20 +190,16 @@ function isOfTheSystem(error: unknown): error is Error & { readonly code: string
  */
 function discard(path: string): void {
   try {
-    rmSync(path, { force: true })
+    files.remove(path)
   } catch (error) {
     if (!isOfTheSystem(error)) throw error
   }
 }
 
-function writeWhole(file: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at, bytes.length - at)
-}
-
 /** Fills `into`; false when the file ends before. */
 function readWhole(file: number, into: Uint8Array): boolean {
   for (let at = 0; at < into.length;) {
-    const read = readSync(file, into, at, into.length - at, null)
+    const read = files.read(file, into.subarray(at))
     if (read === 0) return false
     at += read
   }

@@ -12,7 +12,7 @@
  * background. Nothing here is the truth: giving an index up, or the file of its codes, costs time
  * only.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { turns } from '#platform'
 
 import { must } from '../../assert.ts'
 import { bytesToFloat32, bytesToHex } from '../../bytes.ts'
@@ -124,7 +124,7 @@ export class SearchIndexes {
       const { work } = entry
       if (work === null) return
       // The work alone does not keep a process alive; a caller that waits does.
-      while (entry.work === work) await nextTurn()
+      while (entry.work === work) await turns.next()
       await work
     }
   }
@@ -348,7 +348,7 @@ export class SearchIndexes {
     let built = outgrown || before?.provisional === true ? null : before
     let refused = false
     for (let done = false; !done;) {
-      await nextTurn(undefined, { ref: false })
+      await turns.nextIdle()
       if (!this.#alive(shardId, entry)) return
       done = this.#core.read(() => {
         const shard = findShardRow(this.#core, shardId)
@@ -377,7 +377,7 @@ export class SearchIndexes {
     if (!this.#wantsSave(index, SAVE_SHARE.running)) return
     const steps = this.#save(shardId, index)
     for (;;) {
-      await nextTurn(undefined, { ref: false })
+      await turns.nextIdle()
       if (!this.#alive(shardId, entry)) {
         steps.return(undefined)
         return
@@ -397,7 +397,7 @@ export class SearchIndexes {
     const from = arena.rows.float32 ? rowsOfArena(arena) : rowsOfTable(arena, this.#statements)
     const steps = calibrate(arena, sampleRecords(arena, CALIBRATION_QUERIES), from)
     for (;;) {
-      await nextTurn(undefined, { ref: false })
+      await turns.nextIdle()
       if (!this.#alive(shardId, entry)) return false
       const step = this.#core.read(() => steps.next())
       if (step.done !== true) continue

@@ -16,7 +16,7 @@
  *   I4  An index from disk answers nothing until it is current, holds as many records as the shard,
  *       and a sample of its codes equals codes computed from the rows.
  */
-import type { StatementSync } from 'node:sqlite'
+import type { SqliteStatement } from '#platform'
 
 import { bytesEqual } from '../../bytes.ts'
 import type { Arena } from '../../search/arena.ts'
@@ -142,7 +142,7 @@ export class ShardIndex {
   }
 
   /** Reads at most `limit` rows of the feed into the arena. Inside a read transaction. */
-  readTail(statement: StatementSync, shard: ShardRow, limit: number): void {
+  readTail(statement: SqliteStatement, shard: ShardRow, limit: number): void {
     this.arena.reserve(Math.min(this.arena.count + limit, shard.record_count))
     let read = 0
     for (const row of statement.iterate(shard.shard, this.cursor, limit)) {

@@ -4,7 +4,7 @@
  *
  * Not here: statements that write (statements.ts).
  */
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { SqliteDatabase, SqliteStatement } from '#platform'
 
 const SQL = {
   // By position (shard << 44 | change_id), the changelog's key: shard and change_id are derived
@@ -28,16 +28,16 @@ const FILTER_STATEMENTS_MAX = 64
 
 /** The prepared statements of search on one open file. */
 export class SearchStatements {
-  readonly readTail: StatementSync
-  readonly feed: StatementSync
-  readonly embeddingAt: StatementSync
-  readonly embedding: StatementSync
-  readonly idOf: StatementSync
-  readonly record: StatementSync
-  readonly #db: DatabaseSync
-  readonly #filters = new Map<string, StatementSync>()
+  readonly readTail: SqliteStatement
+  readonly feed: SqliteStatement
+  readonly embeddingAt: SqliteStatement
+  readonly embedding: SqliteStatement
+  readonly idOf: SqliteStatement
+  readonly record: SqliteStatement
+  readonly #db: SqliteDatabase
+  readonly #filters = new Map<string, SqliteStatement>()
 
-  constructor(db: DatabaseSync) {
+  constructor(db: SqliteDatabase) {
     this.#db = db
     this.readTail = db.prepare(SQL.readTail)
     // Rows as arrays: this statement reads every row of a shard.
@@ -52,7 +52,7 @@ export class SearchStatements {
   }
 
   /** A statement made from a filter, prepared now or kept from an earlier search. */
-  prepared(sql: string): StatementSync {
+  prepared(sql: string): SqliteStatement {
     const known = this.#filters.get(sql)
     const statement = known ?? this.#db.prepare(sql)
     // Taken out and put back, the oldest in the map is the least recently used.

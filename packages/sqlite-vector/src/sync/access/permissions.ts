@@ -4,8 +4,8 @@
  * Other processes change the file too (a command while a server runs), so every question rereads it when it changed:
  * a grant that was taken back holds from the next batch on. A file that cannot be read allows nothing.
  */
-import { mkdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { files, paths } from '#platform'
+
 import { SqliteVectorError } from '../../errors.ts'
 import { GRANTS_MAX } from '../../limits.ts'
 import { writeFileAtomic } from '../../private-files.ts'
@@ -33,7 +33,7 @@ export class Permissions {
 
   /** Those kept in `folder`; none where there is no file. @throws SqliteVectorError `SYNC_PERMISSIONS_INVALID` */
   static open(folder: string): Permissions {
-    const permissions = new Permissions(join(folder, FILE))
+    const permissions = new Permissions(paths.join(folder, FILE))
     permissions.#refresh()
     return permissions
   }
@@ -78,7 +78,7 @@ export class Permissions {
 
   #save(grants: readonly Grant[]): void {
     if (this.#path !== null) {
-      mkdirSync(join(this.#path, '..'), { recursive: true, mode: 0o700 })
+      files.makeFolder(paths.dirname(this.#path), 0o700)
       writeFileAtomic(
         this.#path,
         `${JSON.stringify({ version: VERSION, grants }, null, 2)}\n`,
@@ -101,7 +101,7 @@ export class Permissions {
 
 function readGrants(path: string): readonly Grant[] {
   try {
-    const file = JSON.parse(readFileSync(path, 'utf8')) as { version?: unknown; grants?: unknown }
+    const file = JSON.parse(files.readText(path)) as { version?: unknown; grants?: unknown }
     if (file.version !== VERSION || !Array.isArray(file.grants)) {
       throw new TypeError(`expected version ${VERSION} and a list of grants`)
     }
@@ -116,6 +116,6 @@ function readGrants(path: string): readonly Grant[] {
 
 /** Changes whenever the file is replaced; empty when there is none. */
 function stampOf(path: string): string {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false })
-  return stat === undefined ? '' : `${stat.ino}:${stat.mtimeNs}:${stat.size}`
+  const facts = files.facts(path)
+  return facts === null ? '' : `${facts.inode}:${facts.modifiedNs}:${facts.bytes}`
 }

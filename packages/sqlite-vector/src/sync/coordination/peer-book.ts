@@ -4,7 +4,7 @@
  *
  * Not here: talking to them. What a peer is said to be (`status` as given) is replaced by what it showed.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { turns } from '#platform'
 
 import type { Clock } from '../../clock/types.ts'
 import type { PeerAddress } from '../../transport/types.ts'
@@ -193,7 +193,7 @@ export class PeerBook {
   }
 
   async #saveSoon(): Promise<void> {
-    await nextTurn()
+    await turns.next()
     this.#isSaving = false
     this.flush()
   }

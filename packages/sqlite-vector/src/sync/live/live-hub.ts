@@ -12,7 +12,7 @@
  * the traffic; relays of a shard are decided about every HOLDS_DELAY_MS at most; without live sessions and watchers
  * there is no timer.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { turns } from '#platform'
 
 import { must } from '../../assert.ts'
 import type { Clock } from '../../clock/types.ts'
@@ -264,7 +264,7 @@ export class LiveHub {
   }
 
   async #flushNextTurn(): Promise<void> {
-    await nextTurn()
+    await turns.next()
     this.#flushing = false
     if (!this.#closed) this.#guarded(() => this.#flush())
   }

@@ -5,6 +5,7 @@
  * the book has been checked. Invariants: per node the record with the largest sequence counts; at most MEMBERS_MAX
  * nodes, of which at most MEMBERS_UNTRUSTED_MAX that we do not trust: anybody can make keys.
  */
+import { bytesToBase64, base64ToBytes } from '../../bytes.ts'
 import type { Clock } from '../../clock/types.ts'
 import {
   MEMBER_SILENT_MS,
@@ -190,7 +191,7 @@ export class MemberBook {
       members: [...this.#entries.values()].map(
         ({ peer, bytes, introducedBy, heardMs, trusted }) => ({
           peer,
-          record: Buffer.from(bytes).toString('base64'),
+          record: bytesToBase64(bytes),
           introducedBy,
           heardMs,
           trusted,
@@ -204,7 +205,7 @@ export class MemberBook {
   #restore({ sequence, members }: Saved): void {
     this.#sequence = sequence
     for (const { peer, record, introducedBy, heardMs, trusted } of members) {
-      const bytes = new Uint8Array(Buffer.from(record, 'base64'))
+      const bytes = base64ToBytes(record)
       const statement = decodeStatement(decodeRecord(bytes).statement)
       this.#entries.set(peer, { peer, bytes, statement, trusted, introducedBy, heardMs })
     }

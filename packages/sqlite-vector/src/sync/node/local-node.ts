@@ -2,7 +2,8 @@
  * What lies beside a database file, in the folder `<path>-node/`: the node's key and certificate, whom it trusts, what they
  * may, its session tickets and its cluster. Opened here, kept by their own files; a database in memory has none of it on disk.
  */
-import { basename, dirname, join } from 'node:path'
+import { paths } from '#platform'
+
 import { ClusterService, type ClusterServiceSetup } from '../../transport/cluster/service.ts'
 import {
   createIdentity,
@@ -42,7 +43,7 @@ export function openPermissions(node: LocalNode | null, path: string): Permissio
 }
 
 function folderOf(path: string): string {
-  return join(dirname(path), `${basename(path)}-node`)
+  return paths.join(paths.dirname(path), `${paths.basename(path)}-node`)
 }
 
 /** The upkeep of the node's cluster; null where there is no folder in which one could be noted. */

@@ -4,7 +4,7 @@
  *
  * Invariant: however many wait, a peer that does not answer is dialled once per backoff.
  */
-import { randomInt } from 'node:crypto'
+import { random } from '#platform'
 
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -77,7 +77,7 @@ export class PeerGate {
 
 /** A number from 0 to below 1, for jitter. */
 export function chance(): number {
-  return randomInt(2 ** 32) / 2 ** 32
+  return random.below(2 ** 32) / 2 ** 32
 }
 
 /** Resolves after `delayMs`. @throws `TRANSPORT_ABORTED` when the signal ends it */

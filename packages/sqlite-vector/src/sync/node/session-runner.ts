@@ -5,7 +5,7 @@
  * A frame is sent while the next effect is carried out, and the frame after it waits: so the next batch is read while
  * one travels, a slow peer stops the reading of the feed, and memory holds two batches at most. Invariant: one loop takes frames and one carries effects out; both end before `run` does.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { turns } from '#platform'
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import type { Channel } from '../../transport/types.ts'
@@ -170,7 +170,7 @@ class SessionRunner<S extends Session> implements Running {
         await this.#handle(this.#setup.channel.finish())
       }
       // A transaction blocks the thread; the network gets its turn before the next one.
-      if (!driver.sending) await nextTurn()
+      if (!driver.sending) await turns.next()
     }
     this.#isCarrying = false
   }

@@ -7,8 +7,7 @@
  * whatever the input claims. Zstandard: RFC 8878. LZ4 block format:
  * https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md, after its length in four bytes.
  */
-import { createRequire } from 'node:module'
-import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { compression, type PlatformCompressor } from '#platform'
 
 import { FRAME_BYTES_MAX } from '../../limits.ts'
 import { corrupt } from './frame.ts'
@@ -27,45 +26,31 @@ export interface Codec {
 /** Numbers of the codecs on the wire; in HELLO they are added up, so each is a bit of its own. */
 export const CODEC_NUMBERS: Readonly<Record<CodecName, number>> = { lz4: 1, zstd: 2 }
 
-/** Level 1 keeps up with a fast network; higher ones gain 1 to 2 % on records and cost twice the time. */
-const ZSTD_LEVEL = 1
-
 /** Log2 of the largest window that a frame can need: a claim of more is refused before memory is taken. */
 const ZSTD_WINDOW_LOG_MAX = Math.ceil(Math.log2(FRAME_BYTES_MAX))
 
-const COMPRESS_PARAMS = { params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } }
-
-const zstd: Codec = {
-  name: 'zstd',
-  compress: (bytes) => zstdCompressSync(bytes, COMPRESS_PARAMS),
-  decompress: (bytes, length) =>
-    exactly(length, () =>
-      zstdDecompressSync(bytes, {
-        maxOutputLength: Math.max(1, length),
-        params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG_MAX },
-      }),
-    ),
+/** Zstandard as the platform has it; the output is bounded before it is allocated. */
+function zstdOf(compressor: PlatformCompressor): Codec {
+  return {
+    name: 'zstd',
+    compress: (bytes) => compressor.compress(bytes),
+    decompress: (bytes, length) => exactly(length, () => compressor.decompress(bytes, length)),
+  }
 }
 
-/** What lz4-napi exports; the block is preceded by its plain length, u32 little-endian. */
-interface Lz4Library {
-  compressSync(bytes: Uint8Array): Uint8Array
-  uncompressSync(bytes: Uint8Array): Uint8Array
-}
-
-function lz4Of(library: Lz4Library): Codec {
+/** LZ4 blocks, each preceded by its plain length, u32 little-endian. */
+function lz4Of(compressor: PlatformCompressor): Codec {
   return {
     name: 'lz4',
-    compress: (bytes) => library.compressSync(bytes),
+    compress: (bytes) => compressor.compress(bytes),
     decompress: (bytes, length) => {
       // The library allocates what the block claims, so the claim is checked first.
       const claimed =
         bytes.byteLength < 4
           ? -1
           : new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
-      if (claimed !== length)
-        throw corrupt('a compressed block of another length than it should have')
-      return exactly(length, () => library.uncompressSync(bytes))
+      if (claimed !== length) throw corrupt('a compressed block does not have the length it claims')
+      return exactly(length, () => compressor.decompress(bytes, length))
     },
   }
 }
@@ -88,8 +73,9 @@ let loaded: readonly Codec[] | null = null
 /** The codecs that work here. Loads the optional library at the first call. */
 export function codecs(): readonly Codec[] {
   if (loaded === null) {
-    const lz4 = loadLz4()
-    loaded = lz4 === null ? [zstd] : [zstd, lz4]
+    const zstd = compression.zstd(ZSTD_WINDOW_LOG_MAX)
+    const lz4 = compression.lz4()
+    loaded = [...(zstd === null ? [] : [zstdOf(zstd)]), ...(lz4 === null ? [] : [lz4Of(lz4)])]
   }
   return loaded
 }
@@ -105,19 +91,4 @@ export function findCodec(nameOrNumber: CodecName | number): Codec | null {
 /** The numbers of {@link codecs}, added up: what HELLO offers. */
 export function codecMask(): number {
   return codecs().reduce((mask, { name }) => mask | CODEC_NUMBERS[name], 0)
-}
-
-function loadLz4(): Codec | null {
-  try {
-    return lz4Of(createRequire(import.meta.url)('lz4-napi') as Lz4Library)
-  } catch (error) {
-    // Not installed, or no binary for this system: an optional dependency that is not there is no failure.
-    if (isMissing(error)) return null
-    throw error
-  }
-}
-
-/** True for a module that is not there, and for the loader of a native library that found no binary. */
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && /Cannot find|native binding/i.test(error.message)
 }

@@ -44,7 +44,6 @@ import {
 } from '../../limits.ts'
 import { corrupt, FRAME_HEAD_BYTES, openFrame, sealFrame, type FrameType } from './frame.ts'
 import {
-  binary,
   bytesField,
   decodeArray,
   encodeArray,
@@ -291,9 +290,9 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
         descriptorField(frame.shard),
         frame.logId === null ? null : hexField(frame.logId),
         frame.cursor,
-        binary(encodeVector(frame.versionVector)),
+        encodeVector(frame.versionVector),
         frame.live,
-        ...(frame.uncovered.size === 0 ? [] : [binary(encodeVector(frame.uncovered))]),
+        ...(frame.uncovered.size === 0 ? [] : [encodeVector(frame.uncovered)]),
       ]
     case 'welcome':
       return [
@@ -306,16 +305,13 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
     case 'caughtUp':
       return [
         frame.head,
-        binary(encodeVector(frame.versionVector)),
+        encodeVector(frame.versionVector),
         frame.digest === null ? null : hexField(frame.digest),
         frame.recordCount,
         ...caughtUpVectors(frame),
       ]
     case 'ack':
-      return [
-        frame.cursor,
-        frame.versionVector === null ? null : binary(encodeVector(frame.versionVector)),
-      ]
+      return [frame.cursor, frame.versionVector === null ? null : encodeVector(frame.versionVector)]
     case 'error':
       return [
         WIRE_ERROR_NUMBERS[frame.code] ?? REMOTE_FAILED_NUMBER,
@@ -326,10 +322,10 @@ function bodyOf(frame: ControlFrame): readonly HeaderValue[] {
     case 'invite':
       return frame.live ? [frame.shardId, true] : [frame.shardId]
     case 'push':
-      return [binary(encodeVector(frame.versionVector))]
+      return [encodeVector(frame.versionVector)]
     case 'holds':
       return [
-        binary(encodeVector(frame.versionVector)),
+        encodeVector(frame.versionVector),
         ...(frame.sources === undefined ? [] : [hexField(frame.sources.join(''))]),
       ]
     case 'need':
@@ -467,8 +463,8 @@ function readDescriptor(value: Field): ShardDescriptor | null {
 
 /** The floor and what is uncovered: from the end, empty ones are left out. */
 function caughtUpVectors({ gcFloor, uncovered }: CaughtUpFrame): HeaderValue[] {
-  if (uncovered.size > 0) return [binary(encodeVector(gcFloor)), binary(encodeVector(uncovered))]
-  return gcFloor.size > 0 ? [binary(encodeVector(gcFloor))] : []
+  if (uncovered.size > 0) return [encodeVector(gcFloor), encodeVector(uncovered)]
+  return gcFloor.size > 0 ? [encodeVector(gcFloor)] : []
 }
 
 function descriptorField(shard: ShardDescriptor | null): HeaderValue {
@@ -560,5 +556,5 @@ function readHex(value: Field, byteCount: number, what: string): string {
 }
 
 function hexField(hex: string): Uint8Array {
-  return binary(hexToBytes(hex))
+  return hexToBytes(hex)
 }

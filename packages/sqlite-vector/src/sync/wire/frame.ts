@@ -13,7 +13,7 @@
  * a codec that disagrees with itself, a file that a frame was kept in. The head is eight bytes so that
  * what follows stays aligned in a buffer that starts aligned.
  */
-import { crc32 } from 'node:zlib'
+import { crypto } from '#platform'
 
 import { SqliteVectorError } from '../../errors.ts'
 
@@ -100,5 +100,6 @@ export function openFrame(frame: Uint8Array): FrameType {
 }
 
 function checksumOf(frame: Uint8Array): number {
-  return crc32(frame.subarray(FRAME_HEAD_BYTES), crc32(frame.subarray(0, 4)))
+  const head = crypto.crc32(frame.subarray(0, 4))
+  return crypto.crc32(frame.subarray(FRAME_HEAD_BYTES), head)
 }

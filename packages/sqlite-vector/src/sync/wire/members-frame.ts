@@ -14,7 +14,7 @@ import {
 } from '../../limits.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import { corrupt, FRAME_HEAD_BYTES, FRAME_TYPES, openFrame, sealFrame } from './frame.ts'
-import { binary, bytesField, decodeArray, encodeArray, type HeaderValue } from './messagepack.ts'
+import { bytesField, decodeArray, encodeArray, type HeaderValue } from './messagepack.ts'
 
 /** Records, and whether the other side is asked for its own. */
 export interface MembersFrame {
@@ -33,7 +33,7 @@ export function encodeMembers(records: readonly Uint8Array[], asks: boolean): Ui
   for (let at = 0; at === 0 || at < records.length; at += PEER_RECORDS_PER_FRAME_MAX) {
     const part = records.slice(at, at + PEER_RECORDS_PER_FRAME_MAX)
     const isLast = at + PEER_RECORDS_PER_FRAME_MAX >= records.length
-    const body = encodeArray([part.map((record) => binary(record)), asks && isLast])
+    const body = encodeArray([part, asks && isLast])
     const frame = new Uint8Array(FRAME_HEAD_BYTES + body.byteLength)
     frame.set(body, FRAME_HEAD_BYTES)
     frames.push(sealFrame('members', frame))

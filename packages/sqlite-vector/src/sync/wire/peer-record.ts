@@ -15,8 +15,9 @@
  * A shard is named by a tag, the first 8 bytes of SHA-256 of its name: who has the shard knows it again, and who
  * passes the record on learns no names. Decoding is total: any bytes give a record or `SYNC_FRAME_CORRUPT`.
  */
-import { createHash } from 'node:crypto'
+import { crypto } from '#platform'
 
+import { bytesToHex, hexAt, hexToBytes, utf8ToBytes } from '../../bytes.ts'
 import {
   ADDRESS_BYTES_MAX,
   NODE_ID_BYTES_MAX,
@@ -25,7 +26,6 @@ import {
 } from '../../limits.ts'
 import { corrupt } from './frame.ts'
 import {
-  binary,
   bytesField,
   decodeArray,
   encodeArray,
@@ -66,16 +66,13 @@ const SIGNATURE_BYTES_MAX = 128
 
 /** What stands for a shard's name in a record: 16 hexadecimal digits. */
 export function shardTag(shardId: string): string {
-  return createHash('sha256')
-    .update(shardId)
-    .digest('hex')
-    .slice(0, TAG_BYTES * 2)
+  return hexAt(crypto.sha256(utf8ToBytes(shardId)), 0, TAG_BYTES)
 }
 
 /** The bytes to sign. */
 export function encodeStatement(given: PeerStatement): Uint8Array {
   const { nodeId, address, status, sequence, shards } = given
-  const tags = shards?.map((tag) => binary(Buffer.from(tag, 'hex'))) ?? null
+  const tags = shards?.map((tag) => hexToBytes(tag)) ?? null
   return encodeArray([nodeId, address, PEER_RECORD_STATUSES.indexOf(status), sequence, tags])
 }
 
@@ -98,7 +95,7 @@ export function decodeStatement(bytes: Uint8Array): PeerStatement {
 
 /** The bytes of a record. */
 export function encodeRecord({ statement, certificate, signature }: SignedStatement): Uint8Array {
-  return encodeArray([binary(statement), binary(certificate), binary(signature)])
+  return encodeArray([statement, certificate, signature])
 }
 
 /** What a record consists of; the statement is not looked at. @throws `SYNC_FRAME_CORRUPT` */
@@ -125,6 +122,6 @@ function tagsOf(value: HeaderValue | undefined): readonly string[] {
     throw corrupt(`shards are no list of at most ${PEER_RECORD_SHARDS_MAX}`)
   }
   return (value as readonly HeaderValue[]).map((tag) =>
-    Buffer.from(bytesField(tag, TAG_BYTES, TAG_BYTES, 'shard tag')).toString('hex'),
+    bytesToHex(bytesField(tag, TAG_BYTES, TAG_BYTES, 'shard tag')),
   )
 }

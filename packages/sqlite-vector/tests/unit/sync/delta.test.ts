@@ -9,7 +9,7 @@ import { CHANGES_PER_DELTA_MAX, SIBLINGS_MAX } from '../../../src/limits.ts'
 import { decodeDelta } from '../../../src/sync/wire/delta-decode.ts'
 import { type Delta, encodeDelta } from '../../../src/sync/delta.ts'
 import { FRAME_HEAD_BYTES, sealFrame } from '../../../src/sync/wire/frame.ts'
-import { binary, encodeArray } from '../../../src/sync/wire/messagepack.ts'
+import { encodeArray } from '../../../src/sync/wire/messagepack.ts'
 import { ACTOR_A, ACTOR_B, changeOf, dotOf, put, tombstone } from './changes.ts'
 
 const corrupt = (reason: RegExp): unknown =>
@@ -32,11 +32,11 @@ function frameOf(
   return sealFrame('batch', frame)
 }
 
-const ACTOR = binary(Buffer.from(ACTOR_A, 'hex'))
+const ACTOR = Buffer.from(ACTOR_A, 'hex')
 
 /** through, dimension, changes, siblings, contexts, embeddings, ms, ids, metadata, texts, actors. */
 function header(over: Partial<Record<number, number | Uint8Array>> = {}): (number | Uint8Array)[] {
-  const values = [1, 3, 1, 1, 0, 0, 0, 1, 0, 0, ACTOR]
+  const values: (number | Uint8Array)[] = [1, 3, 1, 1, 0, 0, 0, 1, 0, 0, ACTOR]
   for (const [index, value] of Object.entries(over)) {
     if (value !== undefined) values[Number(index)] = value
   }
@@ -199,7 +199,7 @@ describe('decodeDelta() refuses', () => {
     [
       'a dot without actors',
       /without an actor/,
-      frameOf(header({ 10: binary(new Uint8Array(0)) }), DELETE.slice(1), 'x'),
+      frameOf(header({ 10: new Uint8Array(0) }), DELETE.slice(1), 'x'),
     ],
     ['a change without siblings', /without siblings/, frameOf(header(), at(1, 0), 'x')],
     ['too many siblings', /number of siblings/, frameOf(header(), at(1, SIBLINGS_MAX + 1), 'x')],

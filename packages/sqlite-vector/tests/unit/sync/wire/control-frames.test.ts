@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { SqliteVectorError } from '../../../../src/errors.ts'
 import { CONTROL_FRAME_BYTES_MAX, SOURCES_MAX } from '../../../../src/limits.ts'
 import { FRAME_HEAD_BYTES, sealFrame, type FrameType } from '../../../../src/sync/wire/frame.ts'
-import { binary, encodeArray, type HeaderValue } from '../../../../src/sync/wire/messagepack.ts'
+import { encodeArray, type HeaderValue } from '../../../../src/sync/wire/messagepack.ts'
 import {
   decodeFrame,
   encodeFrame,
@@ -16,8 +16,8 @@ import {
 } from '../../../../src/sync/wire/control-frames.ts'
 import { ACTOR_A } from '../changes.ts'
 
-const ACTOR = binary(Buffer.from(ACTOR_A, 'hex'))
-const EMPTY_VECTOR = binary(Uint8Array.of(0))
+const ACTOR = Buffer.from(ACTOR_A, 'hex')
+const EMPTY_VECTOR = Uint8Array.of(0)
 
 function frameOf(type: FrameType, values: readonly HeaderValue[]): Uint8Array {
   const body = encodeArray(values)
@@ -58,7 +58,7 @@ describe('decodeFrame()', () => {
     ['a dimension above its limit', /dimension/, 'subscribe', subscribe.with(1, [8_193, 1, null])],
     ['an unknown metric', /metric/, 'subscribe', subscribe.with(1, [3, 4, null])],
     ['an empty model id', /model id/, 'subscribe', subscribe.with(1, [3, 1, ''])],
-    ['a log id of one byte', /log id/, 'subscribe', subscribe.with(2, binary(Uint8Array.of(1)))],
+    ['a log id of one byte', /log id/, 'subscribe', subscribe.with(2, Uint8Array.of(1))],
     ['a negative cursor', /cursor/, 'subscribe', subscribe.with(3, -1)],
     ['a cursor with a fraction', /cursor/, 'subscribe', subscribe.with(3, 0.5)],
     ['a cursor beyond 2^53', /cursor/, 'subscribe', subscribe.with(3, 2 ** 54)],
@@ -66,11 +66,11 @@ describe('decodeFrame()', () => {
       'a vector that is not canonical',
       /version vector/,
       'subscribe',
-      subscribe.with(4, binary(Uint8Array.of(1))),
+      subscribe.with(4, Uint8Array.of(1)),
     ],
     ['a flag that is no boolean', /live/, 'subscribe', subscribe.with(5, 1)],
     ['a log id that is missing', /log id/, 'welcome', welcome.with(2, null)],
-    ['a digest of 7 bytes', /digest/, 'caughtUp', [1, EMPTY_VECTOR, binary(new Uint8Array(7)), 0]],
+    ['a digest of 7 bytes', /digest/, 'caughtUp', [1, EMPTY_VECTOR, new Uint8Array(7), 0]],
     ['an error number beyond 16 bits', /number of the error/, 'error', [65_536, 'x']],
     ['a nonce that is no integer', /nonce/, 'ping', ['x']],
     ['half an actor', /list of actors/, 'holds', [EMPTY_VECTOR, ACTOR.subarray(8)]],
@@ -84,7 +84,7 @@ describe('decodeFrame()', () => {
       'more actors than are named',
       /list of actors/,
       'holds',
-      [EMPTY_VECTOR, binary(new Uint8Array((SOURCES_MAX + 1) * 16))],
+      [EMPTY_VECTOR, new Uint8Array((SOURCES_MAX + 1) * 16)],
     ],
   ])('refuses %s', (_, reason, type, values) => {
     expect(codeOf(() => decodeFrame(frameOf(type, values)))).toMatch(
