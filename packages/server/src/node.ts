@@ -239,8 +239,7 @@ class Node implements RunningNode {
    */
   #signWrites(): void {
     if (this.#state === 'stopping' || this.#db === null) return
-    const { replica } = this.#db
-    replica.nameActor(replica.identity().actor, this.nodeId)
+    this.#db.replica.nameOwnActor(this.nodeId)
   }
 
   /** Starts syncing every pair of shard and peer that is not synced yet. */

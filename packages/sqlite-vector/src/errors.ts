@@ -97,6 +97,10 @@ export const ERRORS = {
     retryable: false,
     hint: 'Give the file that ShardKeys.write() made, readable by its owner only.',
   },
+  SYNC_IDENTITY_DOUBTED: {
+    retryable: true,
+    hint: 'A peer claims writes of this node that are not here: the node asks it for them and goes on. If the file was restored or cloned, sync again.',
+  },
   SYNC_FORBIDDEN: {
     retryable: false,
     hint: 'The peer, or this node, does not grant that on the shard; see: sqlite-vector grant.',

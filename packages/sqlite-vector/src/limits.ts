@@ -311,6 +311,21 @@ export const ADDRESS_BYTES_MAX = 1_024
 /** Most grants of one node: several for each peer that it may trust. */
 export const GRANTS_MAX = 4_096
 
+/** Time after which a peer that claims writes of this node is asked for its rows again, in milliseconds. */
+export const DOUBT_INTERVAL_MS = 3_600_000
+
+/** Longest time for which a peer that claims writes of this node is sent nothing, in milliseconds. */
+export const DOUBT_WAIT_MS = 60_000
+
+/** Pairs of shard and peer whose claims on this node's writes are remembered; the oldest go. */
+export const DOUBTS_MAX = 4_096
+
+/** New identities that the rows of one peer may cause at once… */
+export const RENEWALS_PER_PEER_MAX = 3
+
+/** …and then one per this time, in milliseconds. */
+export const RENEWALS_REFILL_MS = 21_600_000
+
 /** Most peers that a coordinator knows: as many as a trust list may hold. */
 export const PEERS_MAX = 1_024
 

@@ -87,6 +87,12 @@ export function meetVectors(a: VersionVector, b: VersionVector): VersionVector {
   return met
 }
 
+/** `vector` without actors that `known` does not name. */
+export function restrictVector(vector: VersionVector, known: VersionVector): VersionVector {
+  const entries = [...vector].filter(([actor]) => known.has(actor))
+  return entries.length === vector.size ? vector : new Map(entries)
+}
+
 /** What `a` says of actors of whom it covers more than `b`. */
 export function beyond(a: VersionVector, b: VersionVector): VersionVector {
   const entries = [...a].filter(([actor, counter]) => counter > (b.get(actor) ?? 0))

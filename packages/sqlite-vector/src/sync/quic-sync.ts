@@ -435,7 +435,7 @@ export class VectorSync {
     }
   }
 
-  /** A file that turns out to be a copy gets a new name on the way, and goes on under it. */
+  /** A file that turns out to be a copy gets a new identity on the way, here or there, and the sync goes on under it. */
   async #twiceIfRenewed(
     connection: Connection,
     shardId: string,
@@ -444,11 +444,15 @@ export class VectorSync {
     try {
       return await this.#sessions.bothWays(connection, shardId, signal)
     } catch (error) {
-      if (!(error instanceof SqliteVectorError) || error.code !== 'SYNC_IDENTITY_RENEWED') {
-        throw error
-      }
-      return await this.#sessions.bothWays(connection, shardId, signal)
+      if (!isIdentityError(error)) throw error
     }
+    try {
+      // A peer that doubts us sends nothing before we have shown our rows.
+      await this.#sessions.push(connection, shardId, signal)
+    } catch (error) {
+      if (!isIdentityError(error) && !isForbidden(error)) throw error
+    }
+    return this.#sessions.bothWays(connection, shardId, signal)
   }
 
   /** @throws SqliteVectorError what hinders it; `SYNC_SELF` */
@@ -572,6 +576,15 @@ export class VectorSync {
     if (this.#config.transport !== null) return this.#config.transport
     throw new TypeError('a sync has a node of its own or a transport that was given')
   }
+}
+
+function isIdentityError(error: unknown): boolean {
+  if (!(error instanceof SqliteVectorError)) return false
+  return error.code === 'SYNC_IDENTITY_RENEWED' || error.code === 'SYNC_IDENTITY_DOUBTED'
+}
+
+function isForbidden(error: unknown): boolean {
+  return error instanceof SqliteVectorError && error.code === 'SYNC_FORBIDDEN'
 }
 
 function closedError(): SqliteVectorError {

@@ -101,6 +101,11 @@ export type SyncEvent =
     }
   /** Deletes that every known replica has were forgotten. */
   | { readonly type: 'collected'; readonly shardId: string; readonly count: number }
+  /**
+   * A peer claims writes of this node that this node did not make: the file was restored or cloned, or the peer lies. It is
+   * asked for the rows; only rows change anything.
+   */
+  | { readonly type: 'doubt'; readonly shardId: string; readonly peer: string }
   /** A stamp came in that is further ahead of our clock than the drift bound. */
   | {
       readonly type: 'skew'

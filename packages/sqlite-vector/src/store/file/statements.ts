@@ -81,6 +81,7 @@ const SQL = {
   resetAcks: 'UPDATE sync_cursors SET acked_cursor = 0',
   nameActor: `INSERT INTO actors (actor_id, node_id) VALUES (?1, ?2)
     ON CONFLICT (actor_id) DO UPDATE SET node_id = ?2`,
+  isOwnActor: 'SELECT 1 FROM own_writes JOIN actors USING (actor) WHERE actor_id = ? LIMIT 1',
   nodeOf: 'SELECT node_id FROM actors WHERE actor_id = ?',
   findActor: 'SELECT actor FROM actors WHERE actor_id = ?',
   getActor: 'SELECT actor_id FROM actors WHERE actor = ?',

@@ -18,6 +18,7 @@ import { bytesToHex } from '../../bytes.ts'
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import type { ActorId } from '../../model/types.ts'
+import { Doubts } from './doubts.ts'
 import { FileKeys } from './keys.ts'
 import { resultCodeOf, sqliteFailure } from './sqlite.ts'
 import { prepareStatements, type Statements } from './statements.ts'
@@ -90,6 +91,8 @@ export class OpenFile {
   readonly strategyFunctions: Map<string, ConflictFunction> = new Map()
   /** Shards whose new writes go out as soon as they are committed, and to how many sessions. */
   readonly exposed: Map<string, number> = new Map()
+  /** Peers that claim writes of this file's actors. */
+  readonly doubts: Doubts = new Doubts()
   #transaction: WriteTransaction | null = null
   #reading = false
   #open = true

@@ -26,7 +26,7 @@ import { covers, dominates, joinVectors, sameDot } from '../../model/version-vec
 import type { WriteTransaction } from '../file/transaction.ts'
 import { applyRun } from './bulk-apply.ts'
 import { floorOf, raiseFloor } from './tombstones.ts'
-import { guardOwnDots, guardOwnWrites, settleClaims } from './own-writes.ts'
+import { guardOwnDots, noteClaims, settleClaims, withoutClaims } from './own-writes.ts'
 import { movePulled, noteReport } from './cursors.ts'
 import { boundByQuarantine, putAside, releaseCovered } from './quarantine.ts'
 import { noteMoved } from '../feed/recent-writes.ts'
@@ -71,7 +71,7 @@ export function applyDelta(
 ): ApplyResult | null {
   const shard = loadShard(transaction, shardId)
   for (const change of changes) assertPossible(change)
-  if (guardOwnDots(transaction, shard, changes)) return null
+  if (guardOwnDots(transaction, shard, changes, source.peer)) return null
   const known = ownVector(shard, transaction.actor)
   const tally = emptyTally()
   const lacking: string[] = []
@@ -131,20 +131,24 @@ export function applyWhole(
 }
 
 /**
- * Joins the sender's vector, as far as nothing of it lies in quarantine, and moves the cursor. False when the
- * vector shows that somebody else writes under our name: nothing is joined then, and the file has a new identity.
+ * Joins the sender's vector, as far as nothing of it lies in quarantine, and moves the cursor. Writes of our own that
+ * we did not make are left out: the sender's word alone is not a proof of them.
  */
 export function joinVector(
   transaction: WriteTransaction,
   shardId: string,
   source: DeltaSource,
-  theirs: VersionVector,
-  gcFloor: VersionVector,
+  said: VersionVector,
+  floorSaid: VersionVector,
   isWhole: boolean,
-): boolean {
+): void {
   const shard = loadShard(transaction, shardId)
-  if (guardOwnWrites(transaction, shard, theirs)) return false
-  if (source.verified === true) settleClaims(transaction, shard, theirs)
+  if (noteClaims(transaction, shard, said)) {
+    transaction.core.doubts.note(shardId, source.peer, transaction.nowMs)
+  }
+  if (source.verified === true) settleClaims(transaction, shard, said, source.peer)
+  const theirs = withoutClaims(transaction, shard, said)
+  const gcFloor = withoutClaims(transaction, shard, floorSaid)
   // We lack deletes that the sender forgot: whoever lacks them, too, must compare with us as well.
   const floor = dominates(ownVector(shard, transaction.actor), gcFloor) ? null : gcFloor
   if (floor !== null && !dominates(floorOf(transaction.core, shard), floor)) {
@@ -166,7 +170,6 @@ export function joinVector(
     movePulled(transaction, shard, source)
     noteReport(transaction, shard, source.peer, theirs)
   }
-  return true
 }
 
 /** Notes writes that are held from now on, but that the version vector covers only at CAUGHT_UP. */

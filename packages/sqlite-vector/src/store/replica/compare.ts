@@ -243,7 +243,7 @@ export function repairRecords(
 ): RepairResult | null {
   const { gone, mode, theirs } = findings
   const shard = loadShard(transaction, shardId)
-  if (guardOwnDots(transaction, shard, changes)) return null
+  if (guardOwnDots(transaction, shard, changes, findings.peer)) return null
   const tally = emptyTally()
   let dropped = 0
   let extra = 0

@@ -7,9 +7,15 @@
 import { must } from '../../assert.ts'
 import { bytesToHex, compareUtf8, hexToBytes } from '../../bytes.ts'
 import type { VersionVector } from '../../model/types.ts'
-import { dominates, EMPTY_VECTOR, encodeVector, meetVectors } from '../../model/version-vector.ts'
+import {
+  dominates,
+  EMPTY_VECTOR,
+  encodeVector,
+  meetVectors,
+  restrictVector,
+} from '../../model/version-vector.ts'
 import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
-import { guardOwnWrites } from './own-writes.ts'
+import { noteClaims } from './own-writes.ts'
 import { loadShard, ownVector, storedVector } from '../feed/shards.ts'
 import { type OpenShard } from '../file/open-shard.ts'
 import { type DeltaSource, type PeerCursor } from './types.ts'
@@ -43,21 +49,28 @@ export function movePulled(
   core.keys.notePulled(peer, shard.shard, { logId, cursor, atMs: nowMs })
 }
 
-/** Notes what the peer says it durably holds; true when that gave this file a new identity. */
+/**
+ * Notes what the peer says it durably holds, as far as we hold it, too. A peer that may only read (`isWriter` false)
+ * changes nothing but its own row.
+ */
 export function recordAck(
   transaction: WriteTransaction,
   shardId: string,
   peer: string,
   cursor: number,
-  versionVector: VersionVector,
-): boolean {
+  said: VersionVector,
+  isWriter: boolean,
+): void {
   const { core } = transaction
   const shard = loadShard(transaction, shardId)
-  if (guardOwnWrites(transaction, shard, versionVector)) return true
+  if (isWriter && noteClaims(transaction, shard, said)) {
+    core.doubts.note(shardId, peer, transaction.nowMs)
+  }
+  // Actors that only a reader speaks of take no room here.
+  const versionVector = isWriter ? said : restrictVector(said, ownVector(shard, transaction.actor))
   const key = core.keys.peerKey(peer)
   core.sql.setAcked.run(key, shard.shard, encodeVector(versionVector), cursor, transaction.nowMs)
-  noteStable(transaction, shard, key, versionVector)
-  return false
+  noteStable(transaction, shard, key, said)
 }
 
 /** Notes what the peer said that it holds, when it sent us all of it; see {@link stableCut}. */

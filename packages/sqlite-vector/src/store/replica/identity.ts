@@ -7,9 +7,8 @@
  * - An open that no clean close preceded, on another boot of the machine: power loss may have undone
  *   commits. On the same boot it cannot: what a killed process committed is with the kernel.
  * - The file is not the one that was open here last (replica/file-mark.ts): a backup or a copy was put in its place.
- * - A peer knows a dot of our actor that we do not, or knows it as another write: the same, noticed late. See
- *   own-writes.ts for what becomes of what was written meanwhile.
- * - A peer writes under our actor.
+ * - A peer shows a row with a dot of our actor that we do not know, or know as another write: the same, noticed late.
+ *   See own-writes.ts for what becomes of what was written meanwhile. A claim without rows renews nothing (file/doubts.ts).
  * - A shard was dropped: created again, it would count its dots from 1.
  *
  * `open_sessions` holds one row per open; a clean close takes it away.
@@ -78,14 +77,18 @@ export function closeSession(core: OpenFile, session: Uint8Array): void {
   })
 }
 
-/** Draws a new actor and a new log; what the transaction wrote before stays under the old actor. */
+/**
+ * Draws a new actor and a new log; what the transaction wrote before stays under the old actor. `keepsActor`: the
+ * actor has no write yet, so a new log is enough.
+ */
 export function renewIdentity(
   transaction: WriteTransaction,
   reason: RenewalReason,
+  keepsActor = false,
 ): ReplicaIdentity {
   const { core } = transaction
   for (const shard of transaction.shards.values()) flushShard(transaction, shard)
-  const actor = bytesToHex(core.randomBytes(IDENTITY_BYTES))
+  const actor = keepsActor ? transaction.actor : bytesToHex(core.randomBytes(IDENTITY_BYTES))
   const logId = bytesToHex(core.randomBytes(IDENTITY_BYTES))
   core.sql.setIdentity.run(core.keys.actorKey(actor), hexToBytes(logId))
   core.sql.resetAcks.run()

@@ -18,6 +18,8 @@
  */
 import type { ActorId, Change, Dot, RecordState, VersionVector } from '../../model/types.ts'
 import { bytesToHex } from '../../bytes.ts'
+import { SqliteVectorError } from '../../errors.ts'
+import { shown } from '../../options.ts'
 import { contextOf } from '../../model/merge.ts'
 import { compareDots, covers, sameDot } from '../../model/version-vector.ts'
 import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
@@ -31,7 +33,7 @@ import {
   type StoredRecord,
   withPayload,
 } from '../feed/register.ts'
-import { nextDot, ownVector } from '../feed/shards.ts'
+import { nextDot, ownVector, storedVector } from '../feed/shards.ts'
 import type { ChangelogRow } from '../file/statements.ts'
 import { type OpenShard, type OwnWritesRow } from '../file/open-shard.ts'
 
@@ -90,97 +92,152 @@ export function claimable(
 }
 
 /**
- * A peer says that it holds `vector`. When that is more of our writes than we made, draws a new identity and
- * returns true: what was read or claimed before is void then.
+ * Notes that a peer says it holds `vector`. True when that names writes of ours that we did not make: a restored or
+ * cloned file, or a lie. Until rows decide, what we write counts as claimed, so that it can be given another name.
  */
-export function guardOwnWrites(
+export function noteClaims(
   transaction: WriteTransaction,
   shard: OpenShard,
   vector: VersionVector,
 ): boolean {
   const { core } = transaction
+  let isDoubtful = false
   for (const own of ownActorsIn(transaction, shard)) {
     const theirs = vector.get(own.actor) ?? 0
     if (theirs <= own.confirmed) continue
-    if (theirs > (ownVector(shard, transaction.actor).get(own.actor) ?? 0)) {
-      abandonActor(transaction, shard, own, 'own-writes-unknown')
-      return true
-    }
-    if (theirs <= own.claimed) continue
-    core.sql.setClaimed.run(shard.shard, keyOf(core, own), theirs)
+    const made = ownVector(shard, transaction.actor).get(own.actor) ?? 0
+    if (theirs > made) isDoubtful = true
+    // However large the number, it counts as the next write only: a lie must not reach far.
+    const claimed = Math.min(theirs, made + 1)
+    if (claimed <= own.claimed) continue
+    core.sql.setClaimed.run(shard.shard, keyOf(core, own), claimed)
     shard.ownWrites = null
   }
-  return false
+  return isDoubtful
 }
 
 /**
- * A peer says that it holds `uncovered` beyond its version vector, by a transfer that was cut. What we send is confirmed
- * before it leaves, so what it has of ours beyond that was sent by another copy of this file.
+ * The same for what a peer holds beyond its version vector, by a transfer that was cut. What we send is confirmed
+ * before it leaves, so writes of ours that it has beyond that were sent by another copy of this file.
  */
-export function guardUncovered(
+export function noteUncoveredClaims(
   transaction: WriteTransaction,
   shard: OpenShard,
   uncovered: VersionVector,
 ): boolean {
-  for (const own of ownActorsIn(transaction, shard)) {
-    if ((uncovered.get(own.actor) ?? 0) <= own.confirmed) continue
-    // In doubt, what we send is only claimed: that a peer has it proves nothing.
-    if (own.claimed > own.confirmed) continue
-    abandonActor(transaction, shard, own, 'own-writes-unknown')
-    return true
-  }
-  return guardOwnWrites(transaction, shard, uncovered)
+  // While the name is in doubt, what we send is only claimed: that a peer has it proves nothing.
+  const isDoubtful = ownActorsIn(transaction, shard).some(
+    (own) => (uncovered.get(own.actor) ?? 0) > own.confirmed && own.claimed <= own.confirmed,
+  )
+  return noteClaims(transaction, shard, uncovered) || isDoubtful
 }
 
-/** The same for records that a peer sent: also a write of ours that is another one there tells. */
+/** `vector` without writes of our own that we did not make: a peer's word brings none of them here. */
+export function withoutClaims(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  vector: VersionVector,
+): VersionVector {
+  let bounded: Map<ActorId, number> | null = null
+  const made = ownVector(shard, transaction.actor)
+  for (const { actor } of ownActorsIn(transaction, shard)) {
+    const counter = made.get(actor) ?? 0
+    if ((vector.get(actor) ?? 0) <= counter) continue
+    bounded ??= new Map(vector)
+    if (counter === 0) bounded.delete(actor)
+    else bounded.set(actor, counter)
+  }
+  return bounded ?? vector
+}
+
+/** `vector` without any write of our own: the peer that is told this sends all that it holds under our names. */
+export function withoutOwn(
+  core: OpenFile,
+  shard: number,
+  vector: VersionVector,
+  actor: ActorId,
+): VersionVector {
+  const others = new Map(vector)
+  for (const own of ownActors(core, shard, actor)) others.delete(own.actor)
+  return others
+}
+
+/**
+ * Judges records that a peer sent. A write under a name of ours that is not ours proves that another copy of this file
+ * writes under that name, too: the file gets a new identity, and true is returned. Of a peer that is in doubt, writes
+ * that we hold for confirmed are compared as well.
+ * @throws SqliteVectorError `SYNC_IDENTITY_DOUBTED` when the peer has caused too many identities
+ */
 export function guardOwnDots(
   transaction: WriteTransaction,
   shard: OpenShard,
   changes: readonly Change[],
+  peer: string,
 ): boolean {
+  const proven = foreignAmong(transaction, shard, changes, peer)
+  if (proven === null) return false
+  const { core, nowMs } = transaction
+  if (!core.doubts.mayRenew(peer, nowMs)) {
+    throw new SqliteVectorError(
+      'SYNC_IDENTITY_DOUBTED',
+      `the peer brings writes under this file's names into shard ${shown(shard.shardId)} again and again`,
+    )
+  }
+  const isClone = proven.actor === transaction.actor && core.doubts.isPending(shard.shardId, peer)
+  abandonActor(transaction, shard, proven, isClone ? 'cloned' : 'own-writes-unknown')
+  core.doubts.settle(shard.shardId, peer)
+  return true
+}
+
+/** The name of ours that a change bears which we did not make; null when there is none. */
+function foreignAmong(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  changes: readonly Change[],
+  peer: string,
+): OwnActor | null {
   const owns = ownActorsIn(transaction, shard)
   const byActor = new Map(owns.map((own) => [own.actor, own]))
+  const isDoubted = transaction.core.doubts.isPending(shard.shardId, peer)
   for (const change of changes) {
     for (const { dot } of change.siblings) {
       const own = byActor.get(dot.actor)
-      if (own === undefined || dot.counter <= own.confirmed) continue
-      if (isOurs(transaction, shard, change, dot)) continue
-      abandonActor(transaction, shard, own, 'own-writes-unknown')
-      return true
+      if (own === undefined || (dot.counter <= own.confirmed && !isDoubted)) continue
+      if (!isOurs(transaction, shard, change, dot)) return own
     }
     for (const [actor, counter] of change.context ?? []) {
       const own = byActor.get(actor)
       // Contexts carry floors, too: which record's write it was that they cover cannot be told.
       const made = ownVector(shard, transaction.actor).get(actor) ?? 0
-      if (own === undefined || counter <= Math.max(own.confirmed, made)) continue
-      abandonActor(transaction, shard, own, 'own-writes-unknown')
-      return true
+      if (own !== undefined && counter > Math.max(own.confirmed, made)) return own
     }
   }
-  return false
+  return null
 }
 
-/** The sender's records have all been held against ours: what it holds under our names is ours. */
+/** The sender's records have all been compared with ours: what it holds under our names is ours. */
 export function settleClaims(
   transaction: WriteTransaction,
   shard: OpenShard,
   theirs: VersionVector,
+  peer: string,
 ): void {
   const { core } = transaction
   const vector = ownVector(shard, transaction.actor)
+  const isDoubted = core.doubts.isPending(shard.shardId, peer)
+  core.doubts.settle(shard.shardId, peer)
   for (const own of ownActorsIn(transaction, shard)) {
-    const counter = theirs.get(own.actor) ?? 0
-    if (own.claimed <= own.confirmed || counter <= own.confirmed) continue
-    if (counter > (vector.get(own.actor) ?? 0)) continue
-    core.sql.setConfirmed.run(shard.shard, keyOf(core, own), counter)
+    const made = vector.get(own.actor) ?? 0
+    const counter = Math.min(theirs.get(own.actor) ?? 0, made)
+    if (own.claimed <= own.confirmed) continue
+    const confirmed = Math.max(own.confirmed, counter)
+    // The claim of more than we made was this peer's, and it had nothing to show for it.
+    const claimed = isDoubted && own.claimed > made ? confirmed : own.claimed
+    if (confirmed === own.confirmed && claimed === own.claimed) continue
+    core.sql.setConfirmed.run(shard.shard, keyOf(core, own), confirmed)
+    core.sql.setClaimed.run(shard.shard, keyOf(core, own), claimed)
     shard.ownWrites = null
   }
-}
-
-/** A peer writes under our actor: one of us is a copy. */
-export function leaveActor(transaction: WriteTransaction, shard: OpenShard): void {
-  const own = ownActorsIn(transaction, shard).find(({ actor }) => actor === transaction.actor)
-  if (own !== undefined) abandonActor(transaction, shard, own, 'cloned')
 }
 
 /** True when the change can be one that we made: we hold the write, or what superseded it, on this record. */
@@ -212,8 +269,8 @@ function abandonActor(
   reason: RenewalReason,
 ): void {
   const { core } = transaction
-  // Also for an actor of earlier days: sessions under way are void, and a new actor tells them so.
-  renewIdentity(transaction, reason)
+  // Also for an actor of earlier days: sessions under way are void, and a new log tells them so.
+  renewIdentity(transaction, reason, own.actor !== transaction.actor && isUnused(transaction))
   reissue(transaction, shard, own.actor, own.confirmed)
   const vector = new Map(ownVector(shard, transaction.actor))
   if ((vector.get(own.actor) ?? 0) > own.confirmed) {
@@ -225,6 +282,13 @@ function abandonActor(
   shard.ownWrites = null
   // What peers skipped because of what we claimed is unknown: their feeds are read from the start.
   core.sql.resetPulled.run(shard.shard)
+}
+
+/** True when no shard holds a write of the present actor: no peer can know one. */
+function isUnused({ core, actor, shards }: WriteTransaction): boolean {
+  for (const shard of shards.values()) if (shard.ownCounter > 0) return false
+  const vectors = core.db.prepare('SELECT version_vector FROM shard_metadata').all()
+  return vectors.every((row) => !storedVector(row['version_vector'] as Uint8Array).has(actor))
 }
 
 /** Gives every write of `actor` above `base` a new dot of the present actor. */

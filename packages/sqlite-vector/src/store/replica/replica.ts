@@ -23,15 +23,16 @@ import {
 import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import type { DeferredFlush } from '../file/flush.ts'
 import type { CommitHooks } from './commit-hooks.ts'
+import { nameActor, nameOwnActor } from './actor-names.ts'
 import { renewIdentity } from './identity.ts'
 import {
   claimable,
   claimsNothing,
   confirmOwnWrites,
-  guardUncovered,
-  guardOwnWrites,
   hasUnconfirmed,
-  leaveActor,
+  noteClaims,
+  noteUncoveredClaims,
+  withoutOwn,
 } from './own-writes.ts'
 import { notePeerLeft, peerCursor, peerCursors, recordAck } from './cursors.ts'
 import { recomputeDigest, recount, recountInSlices } from './recount.ts'
@@ -50,17 +51,20 @@ import { inTurns } from '../file/sliced.ts'
 import { readSyncState, writeSyncState } from '../file/sync-state.ts'
 import type { Recount } from '../types.ts'
 import {
+  type ActorName,
   type ApplyResult,
   type CompareMode,
   type Comparison,
   type DeltaSource,
   type Doubtful,
   type IdRange,
+  type PeerClaims,
   type PeerCursor,
   type RangeAnswer,
   type RecordsRead,
   type RepairResult,
   type ReplicaStore,
+  type Verdict,
 } from './types.ts'
 import { type CommitNotice } from '../file/open-shard.ts'
 import { type DeltaQuery, type DeltaRead } from '../feed/types.ts'
@@ -163,8 +167,8 @@ export class Replica implements ReplicaStore {
       if (isVoid(transaction, source)) return null
       const applied = applyDelta(transaction, shardId, changes, source)
       if (applied === null || join === null || applied.lacking.length > 0) return applied
-      const joined = joinVector(transaction, shardId, source, join, EMPTY_VECTOR, false)
-      return joined ? applied : null
+      joinVector(transaction, shardId, source, join, EMPTY_VECTOR, false)
+      return applied
     })
     // The new identity is committed: only then may the session break off.
     if (result === null) throw identityRenewed(shardId)
@@ -179,7 +183,7 @@ export class Replica implements ReplicaStore {
   ): ShardState {
     const state = this.#receive((transaction) => {
       if (isVoid(transaction, source)) return null
-      if (!joinVector(transaction, shardId, source, versionVector, gcFloor, true)) return null
+      joinVector(transaction, shardId, source, versionVector, gcFloor, true)
       return this.#core.read(() => this.#state(shardId))
     })
     if (state === null) throw identityRenewed(shardId)
@@ -199,7 +203,7 @@ export class Replica implements ReplicaStore {
       const shard = loadShard(transaction, shardId)
       const doubtful = doubtfulSince(transaction, shard, versionVector, since)
       if (doubtful.length > 0) return { doubtful, head: shard.head }
-      if (!joinVector(transaction, shardId, source, versionVector, gcFloor, true)) return null
+      joinVector(transaction, shardId, source, versionVector, gcFloor, true)
       return this.#core.read(() => this.#state(shardId))
     })
     if (joined === null) throw identityRenewed(shardId)
@@ -280,20 +284,24 @@ export class Replica implements ReplicaStore {
     return this.#core.read(() => storedVector(shardRow(this.#core, shardId).ahead_vector))
   }
 
-  claimedVector(shardId: string): VersionVector {
+  claimedVector(shardId: string, peer?: string): VersionVector {
     return this.#core.read(() => {
       const row = shardRow(this.#core, shardId)
       const { actor } = this.#core.identity()
-      return claimable(this.#core, row.shard, storedVector(row.version_vector), actor)
+      const vector = storedVector(row.version_vector)
+      if (peer !== undefined && this.isDoubted(shardId, peer)) {
+        return withoutOwn(this.#core, row.shard, vector, actor)
+      }
+      return claimable(this.#core, row.shard, vector, actor)
     })
   }
 
-  meet(
-    shardId: string,
-    actor: ActorId,
-    versionVector: VersionVector,
-    uncovered: VersionVector,
-  ): boolean {
+  isDoubted(shardId: string, peer: string): boolean {
+    return this.#core.doubts.isPending(shardId, peer)
+  }
+
+  meet(shardId: string, peer: string, claims: PeerClaims): Verdict {
+    const { actor, versionVector, uncovered } = claims
     const isOrdinary = this.#core.read(() => {
       const { shard } = shardRow(this.#core, shardId)
       const identity = this.#core.identity()
@@ -302,25 +310,31 @@ export class Replica implements ReplicaStore {
         claimsNothing(this.#core, shard, joinVectors(versionVector, uncovered))
       )
     })
-    if (isOrdinary) return false
+    if (isOrdinary) return 'credible'
     return this.#core.write((transaction) => {
       const shard = loadShard(transaction, shardId)
-      if (actor !== transaction.actor) {
-        return (
-          guardUncovered(transaction, shard, uncovered) ||
-          guardOwnWrites(transaction, shard, versionVector)
-        )
-      }
-      leaveActor(transaction, shard)
-      return true
+      const claimsMore = [
+        noteUncoveredClaims(transaction, shard, uncovered),
+        noteClaims(transaction, shard, versionVector),
+      ].includes(true)
+      if (!claimsMore && actor !== transaction.actor) return 'credible'
+      const isAwaited = this.#core.doubts.note(shardId, peer, transaction.nowMs)
+      // A peer under our own actor notices by itself that what it is sent is not its own.
+      if (claimsMore && isAwaited) return 'awaited'
+      return this.isDoubted(shardId, peer) ? 'doubted' : 'credible'
     })
   }
 
-  recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void {
-    const renewed = this.#receive((transaction) =>
-      recordAck(transaction, shardId, peer, cursor, versionVector),
-    )
-    if (renewed) throw identityRenewed(shardId)
+  recordAck(
+    shardId: string,
+    peer: string,
+    cursor: number,
+    versionVector: VersionVector,
+    isWriter = true,
+  ): void {
+    this.#receive((transaction) => {
+      recordAck(transaction, shardId, peer, cursor, versionVector, isWriter)
+    })
     this.#reported(shardId, peer)
   }
 
@@ -335,9 +349,14 @@ export class Replica implements ReplicaStore {
     return () => this.#reportListeners.delete(own)
   }
 
-  nameActor(actor: ActorId, nodeId: string): void {
-    if (this.nodeOf(actor) === nodeId) return
-    this.#core.write(({ core }) => core.sql.nameActor.run(hexToBytes(actor), nodeId))
+  nameActor(_shardId: string, name: ActorName): void {
+    if (this.nodeOf(name.actor) === name.nodeId) return
+    this.#core.write((transaction) => nameActor(transaction, name))
+  }
+
+  nameOwnActor(nodeId: string): void {
+    if (this.nodeOf(this.identity().actor) === nodeId) return
+    this.#core.write((transaction) => nameOwnActor(transaction, nodeId))
   }
 
   nodeOf(actor: ActorId): string | null {
@@ -421,7 +440,7 @@ export class Replica implements ReplicaStore {
 
 /** True when the session began under an identity that this file no longer has: what it was told is void. */
 function isVoid(transaction: WriteTransaction, { reader }: DeltaSource): boolean {
-  return reader !== undefined && reader !== transaction.actor
+  return reader !== undefined && reader !== transaction.logId
 }
 
 function isWhole({ from, to }: IdRange): boolean {

@@ -8,6 +8,26 @@ import { type Recount } from '../types.ts'
 import { type ReplicaIdentity, type ShardInfo, type ShardState } from '../../model/records.ts'
 import { type Sliced } from '../file/sliced.ts'
 
+/** A peer's introduction: its writing identity, what it says it holds, and what it holds beyond that. */
+export interface PeerClaims {
+  readonly actor: ActorId
+  readonly versionVector: VersionVector
+  readonly uncovered: VersionVector
+}
+
+/**
+ * A peer's claims, judged. `doubted`: it must show its rows; `awaited`: and is to be sent nothing before that.
+ */
+export type Verdict = 'credible' | 'doubted' | 'awaited'
+
+/** The name under which a peer writes as an actor. */
+export interface ActorName {
+  readonly actor: ActorId
+  readonly nodeId: string
+  /** Fingerprint of the peer that says so. */
+  readonly peer: string
+}
+
 /** Where a batch of changes came from; the cursor moves in the same transaction. */
 export interface DeltaSource {
   /** Fingerprint of the sending peer. */
@@ -17,10 +37,10 @@ export interface DeltaSource {
   /** The sender's change_id up to which this batch reaches. */
   readonly cursor: number
   /**
-   * Our own actor when the session began. When it is another by now, what the sender was told we hold is
-   * void: `SYNC_IDENTITY_RENEWED`. @defaultValue not checked
+   * Our own log id when the session began. When it is another by now, our identity was renewed and what the sender
+   * was told we hold is void: `SYNC_IDENTITY_RENEWED`. @defaultValue not checked
    */
-  readonly reader?: ActorId
+  readonly reader?: string
   /**
    * True when the sender was told no more than {@link FeedReader.claimedVector} before it sent this: then what
    * it holds under our name has all been held against ours. @defaultValue false
@@ -137,7 +157,9 @@ export interface FeedReader {
    */
   expose(shardId: string): () => void
   /** What we may say to a peer that we hold: without own writes that somebody else may have made, too. */
-  claimedVector(shardId: string): VersionVector
+  claimedVector(shardId: string, peer?: string): VersionVector
+  /** True while `peer` is to be asked for all that it holds under our names: its feed is then read from the start. */
+  isDoubted(shardId: string, peer: string): boolean
   /** Writes that we hold and the version vector does not cover yet: a transfer has not come to its end. */
   uncoveredVector(shardId: string): VersionVector
   /**
@@ -154,15 +176,10 @@ export interface FeedReceiver {
   /** Creates the shard as a peer describes it, or checks that ours is the same. @throws `STORE_SHARD_MISMATCH` */
   ensureShard(info: ShardInfo): void
   /**
-   * A peer introduces itself: its writing identity, what it says it holds, and what it holds beyond that. Draws
-   * a new identity for this file when they show that it was restored or cloned; true then.
+   * A peer that may write introduces itself. Where what it says would mean that this file was restored or cloned, nothing
+   * is changed: the peer must show its rows ({@link FeedReader.isDoubted}).
    */
-  meet(
-    shardId: string,
-    actor: ActorId,
-    versionVector: VersionVector,
-    uncovered: VersionVector,
-  ): boolean
+  meet(shardId: string, peer: string, claims: PeerClaims): Verdict
   /**
    * Merges `changes` and moves the cursor, in one transaction. The version vector is joined with
    * `join` only: what the sender vouches for once these changes are in.
@@ -248,14 +265,25 @@ export interface RowComparison {
 
 /** Durable notes about peers, and the tombstones that they let go. */
 export interface PeerLedger {
-  /** Notes what a peer calls itself, for {@link PeerLedger.nodeOf}. */
-  nameActor(actor: ActorId, nodeId: string): void
+  /**
+   * Notes what a peer that may write to the shard calls itself, for {@link PeerLedger.nodeOf}. Ignored for actors of this
+   * file, for actors of which no write is known, and for those that another peer has named.
+   */
+  nameActor(shardId: string, name: ActorName): void
+  /** Notes what this node calls itself, for {@link PeerLedger.nodeOf}. */
+  nameOwnActor(nodeId: string): void
   /** What the node that wrote as `actor` last called itself to us; null when it never did. */
   nodeOf(actor: ActorId): string | null
   peerCursor(shardId: string, peer: string): PeerCursor | null
   peerCursors(): readonly PeerCursor[]
-  /** A peer says what it durably holds. */
-  recordAck(shardId: string, peer: string, cursor: number, versionVector: VersionVector): void
+  /** A peer says what it durably holds. `isWriter` false: it may only read, and changes nothing else. */
+  recordAck(
+    shardId: string,
+    peer: string,
+    cursor: number,
+    versionVector: VersionVector,
+    isWriter?: boolean,
+  ): void
   /**
    * Calls `listener` when a peer said what it durably holds of a shard, in this process; returns the
    * unsubscriber. What another process heard is in {@link peerCursors}.

@@ -20,15 +20,20 @@ export function guardedStore(
   rule: AccessRule,
   peer: AccessSubject,
 ): SessionStore {
+  const isWriter = (shardId: string): boolean => allows(rule.accessOf(peer, shardId), 'write')
   const need = (shardId: string, want: 'read' | 'write'): void => {
     requireAccess(rule, peer, shardId, want)
   }
   return {
     identity: () => store.identity(),
-    nameActor: (actor, nodeId) => store.nameActor(actor, nodeId),
+    nameActor: (shardId, name) => {
+      if (!isWriter(shardId)) return
+      // A name that the connection proved counts more than one that the peer gives itself.
+      store.nameActor(shardId, { ...name, nodeId: peer.nodeId ?? name.nodeId })
+    },
     shards: () =>
       store.shards().filter(({ shardId }) => allows(rule.accessOf(peer, shardId), 'read')),
-    ...reading(store, need),
+    ...reading(store, need, isWriter),
     ...writing(store, need),
   }
 }
@@ -53,6 +58,7 @@ type Need = (shardId: string, want: 'read' | 'write') => void
 function reading(
   store: SessionStore,
   need: Need,
+  isWriter: (shardId: string) => boolean,
 ): Pick<
   SessionStore,
   | 'shardState'
@@ -64,6 +70,7 @@ function reading(
   | 'peerCursor'
   | 'recordAck'
   | 'meet'
+  | 'isDoubted'
 > {
   return {
     shardState(shardId) {
@@ -82,9 +89,13 @@ function reading(
       need(shardId, 'read')
       return store.readRecords(shardId, ids, bytesMax)
     },
-    claimedVector(shardId) {
+    claimedVector(shardId, from) {
       need(shardId, 'read')
-      return store.claimedVector(shardId)
+      return store.claimedVector(shardId, from)
+    },
+    isDoubted(shardId, from) {
+      need(shardId, 'read')
+      return store.isDoubted(shardId, from)
     },
     uncoveredVector(shardId) {
       need(shardId, 'read')
@@ -96,11 +107,12 @@ function reading(
     },
     recordAck(shardId, from, cursor, versionVector) {
       need(shardId, 'read')
-      store.recordAck(shardId, from, cursor, versionVector)
+      store.recordAck(shardId, from, cursor, versionVector, isWriter(shardId))
     },
-    meet(shardId, actor, versionVector, uncovered) {
+    meet(shardId, from, claims) {
       need(shardId, 'read')
-      return store.meet(shardId, actor, versionVector, uncovered)
+      // A peer that may only read cannot show rows, so its claims prove nothing and change nothing.
+      return isWriter(shardId) ? store.meet(shardId, from, claims) : 'credible'
     },
   }
 }

@@ -20,6 +20,7 @@ import {
 import { violationError } from '../session/endings.ts'
 import { createPuller, type PullRequest } from '../session/puller.ts'
 import { createSender } from '../session/sender.ts'
+import type { SessionStore } from '../session/driver.ts'
 import type { PullSession, PullTally, SendSession, Session } from '../session/types.ts'
 import type { Access } from '../access/rules.ts'
 import { CompareBudget } from '../access/compare-budget.ts'
@@ -66,6 +67,8 @@ export class NodeSessions {
   readonly #setup: NodeSetup
   readonly #budget: CompareBudget
   readonly #skews = new Map<string, number>()
+  /** Peers and shards that are being asked for what they hold under our names. */
+  readonly #asking = new Set<string>()
   #active = 0
 
   constructor(setup: NodeSetup) {
@@ -246,6 +249,38 @@ export class NodeSessions {
     }
   }
 
+  /** The store as sessions over the connection see it. */
+  #storeFor(connection: Connection): SessionStore {
+    const { peer } = connection
+    const guarded = guardedStore(this.#setup.store, this.#setup.access, peer)
+    const bounded = this.#budget.bounded(guarded, peer.fingerprint)
+    return {
+      ...bounded,
+      meet: (shardId, from, claims) => {
+        const verdict = bounded.meet(shardId, from, claims)
+        if (verdict !== 'credible') this.#askForProof(connection, shardId)
+        return verdict
+      },
+    }
+  }
+
+  /** Has the peer show what it holds under our names, beside whatever else runs with it. One question at a time. */
+  #askForProof(connection: Connection, shardId: string): void {
+    const peer = connection.peer.fingerprint
+    const key = JSON.stringify([peer, shardId])
+    if (this.#asking.has(key)) return
+    this.#asking.add(key)
+    this.#setup.emit({ type: 'doubt', shardId, peer })
+    const ended = this.pull(connection, shardId, this.#setup.signal).then(
+      () => null,
+      (error: unknown) => {
+        // The session has told of its end; a fault of ours must be seen.
+        if (!(error instanceof SqliteVectorError)) throw error
+      },
+    )
+    void ended.finally(() => this.#asking.delete(key))
+  }
+
   async #run<S extends Session>(
     session: S,
     { connection, channel }: Line,
@@ -272,13 +307,11 @@ export class NodeSessions {
         onStep?.(running)
       }
       const { whileApplying } = hub
+      const store = this.#storeFor(connection)
       const compression = compressionOn(connection, this.#setup.compression)
       const setup = {
         ...this.#setup,
-        store: this.#budget.bounded(
-          guardedStore(this.#setup.store, this.#setup.access, connection.peer),
-          connection.peer.fingerprint,
-        ),
+        store,
         compression,
         channel,
         signal,

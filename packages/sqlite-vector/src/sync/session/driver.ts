@@ -28,7 +28,7 @@ import {
 } from '../wire/control-frames.ts'
 import { step } from './step.ts'
 import type { LocalReplica, Session, SessionEffect, SessionEvent } from './types.ts'
-import type { ActorId, VersionVector } from '../../model/types.ts'
+import type { VersionVector } from '../../model/types.ts'
 import { dominates, EMPTY_VECTOR, vectorsEqual } from '../../model/version-vector.ts'
 import { type DeltaSource, type Doubtful, type ReplicaStore } from '../../store/replica/types.ts'
 import { type ShardState } from '../../model/records.ts'
@@ -45,6 +45,7 @@ export type SessionStore = Pick<
   | 'compareRanges'
   | 'ensureShard'
   | 'identity'
+  | 'isDoubted'
   | 'joinCompared'
   | 'joinVector'
   | 'meet'
@@ -95,8 +96,8 @@ export class SessionDriver<S extends Session = Session> {
   #task: Sliced<SessionEvent> | null = null
   /** Frames of the feed that came while a puller waits for an answer. */
   #held: Uint8Array[] = []
-  /** Our actor when the session began: what the peer was told holds for no other. */
-  #reader: ActorId | null = null
+  /** Our log id when the session began: what the peer was told holds for no other identity. */
+  #reader: string | null = null
   #dimension: number | null = null
   #isRecounted = false
   #recorded: { cursor: number; versionVector: VersionVector; repeats: number } | null = null
@@ -141,7 +142,7 @@ export class SessionDriver<S extends Session = Session> {
     const { store, nodeId } = this.#setup
     this.#guarded(() => {
       const local = localReplica(store, nodeId, session.shardId, session.peer)
-      this.#reader = local.identity.actor
+      this.#reader = local.identity.logId
       this.tell({ type: 'start', local })
     })
   }
@@ -309,26 +310,39 @@ export class SessionDriver<S extends Session = Session> {
       if (dominates(state.versionVector, versionVector)) return state
     }
     const verified = session.role === 'puller' && !session.complete
-    if (session.peerActor !== null && session.peerNodeId !== null) {
-      store.nameActor(session.peerActor, session.peerNodeId)
-    }
     const from = { ...this.#from(source), verified }
-    if (since === null) return store.joinVector(shardId, from, versionVector, gcFloor)
-    return store.joinCompared(shardId, from, versionVector, gcFloor, since)
+    const joined =
+      since === null
+        ? store.joinVector(shardId, from, versionVector, gcFloor)
+        : store.joinCompared(shardId, from, versionVector, gcFloor, since)
+    this.#nameActor()
+    return joined
   }
 
   #from(source: DeltaSource): DeltaSource {
     return this.#reader === null ? source : { ...source, reader: this.#reader }
   }
 
-  /** The puller has introduced itself: before we answer, it may show that our file is a copy. */
+  /** The puller has introduced itself. A claim that this file is a copy is looked into before anything is sent. */
   #meet(shardId: string): void {
     const { store, session } = { store: this.#setup.store, session: this.#session }
     if (session.role === 'puller' || session.subscription === null) return
     if (session.peerActor === null || stateOrNull(store, shardId) === null) return
     const { versionVector, uncovered } = session.subscription
-    store.meet(shardId, session.peerActor, versionVector, uncovered)
-    if (session.peerNodeId !== null) store.nameActor(session.peerActor, session.peerNodeId)
+    const claims = { actor: session.peerActor, versionVector, uncovered }
+    if (store.meet(shardId, session.peer, claims) === 'awaited') {
+      throw new SqliteVectorError(
+        'SYNC_IDENTITY_DOUBTED',
+        `the peer claims writes of this node in shard ${JSON.stringify(shardId)} that are not here`,
+      )
+    }
+    this.#nameActor()
+  }
+
+  #nameActor(): void {
+    const { peer, peerActor: actor, peerNodeId: nodeId } = this.#session
+    if (actor === null || nodeId === null) return
+    this.#setup.store.nameActor(this.#shardId(), { actor, nodeId, peer })
   }
 
   #compare(
@@ -479,12 +493,14 @@ export function localReplica(
       pulled: null,
     }
   }
-  const pulled = store.peerCursor(shardId, peer)?.pulled ?? null
+  // A peer in doubt is asked for all that it holds under our names: its feed is read from the start.
+  const isDoubted = store.isDoubted(shardId, peer)
+  const pulled = isDoubted ? null : (store.peerCursor(shardId, peer)?.pulled ?? null)
   return {
     nodeId,
     identity,
     shard: descriptorOf(state),
-    versionVector: store.claimedVector(shardId),
+    versionVector: store.claimedVector(shardId, peer),
     uncovered: store.uncoveredVector(shardId),
     pulled,
   }

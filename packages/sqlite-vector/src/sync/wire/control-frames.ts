@@ -225,6 +225,7 @@ export const WIRE_ERROR_NUMBERS: Readonly<Partial<Record<ErrorCode, number>>> = 
   SYNC_IDENTITY_RENEWED: 10,
   SYNC_ALREADY_LIVE: 15,
   SYNC_FORBIDDEN: 16,
+  SYNC_IDENTITY_DOUBTED: 17,
 }
 
 const CODE_BY_NUMBER = new Map<number, ErrorCode>(
