@@ -4,6 +4,7 @@
  */
 import {
   DIMENSION_MAX,
+  ID_BYTES_MAX,
   LIST_LIMIT_MAX,
   MODEL_ID_BYTES_MAX,
   REPLICA_RETENTION_DAYS,
@@ -29,6 +30,7 @@ import type {
   VectorDBOptions,
 } from './types.ts'
 import { type ShardInfo } from '../model/records.ts'
+import { type Condition, parseFilter } from '../search/filter.ts'
 
 /** {@link VectorDBOptions} with nothing optional. */
 export type ResolvedVectorDBOptions = Required<VectorDBOptions>
@@ -38,6 +40,8 @@ export interface ResolvedListOptions {
   readonly cursor: string | null
   readonly limit: number
   readonly includeVectors: boolean
+  readonly condition: Condition | null
+  readonly prefix: string
 }
 
 const BUSY_TIMEOUT_MS_MAX = 60_000
@@ -88,14 +92,23 @@ export function resolveShardOptions(shardId: string, given: ShardOptions): Shard
 /** Checks the options of `list()`. */
 export function resolveListOptions(given: ListOptions): ResolvedListOptions {
   objectGiven('list: options', given)
-  rejectUnknownKeys('list', given, ['cursor', 'limit', 'includeVectors'])
-  const { cursor = null, limit = 100, includeVectors = false } = given
-  if (cursor !== null && typeof cursor !== 'string') {
-    throw new TypeError(`cursor must be a string, got ${shown(cursor)}`)
+  const known = ['cursor', 'after', 'limit', 'includeVectors', 'filter', 'prefix']
+  rejectUnknownKeys('list', given, known)
+  const { cursor = null, after = null, limit = 100, includeVectors = false } = given
+  const { filter, prefix = '' } = given
+  for (const [name, id] of Object.entries({ cursor, after })) {
+    if (id !== null && typeof id !== 'string') {
+      throw new TypeError(`${name} must be a string, got ${shown(id)}`)
+    }
   }
+  if (cursor !== null && after !== null) {
+    throw new TypeError('cursor and after exclude each other: both are the id to go on after')
+  }
+  if (prefix !== '') nameGiven('prefix', prefix, ID_BYTES_MAX)
   integerIn('limit', limit, 1, LIST_LIMIT_MAX)
   booleanGiven('includeVectors', includeVectors)
-  return Object.freeze({ cursor, limit, includeVectors })
+  const condition = filter === undefined ? null : parseFilter(filter)
+  return Object.freeze({ cursor: cursor ?? after, limit, includeVectors, condition, prefix })
 }
 
 /** Checks the options of `listConflicts()`. */

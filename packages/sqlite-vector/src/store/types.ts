@@ -6,6 +6,7 @@
  * between transactions.
  */
 import type { Hlc } from '../clock/hlc.ts'
+import type { Filter } from '../search/filter.ts'
 import type { ConflictStrategyName, Dot } from '../model/types.ts'
 import {
   type Metadata,
@@ -51,9 +52,18 @@ export interface RecordUpdate {
 export interface ListOptions {
   /** `nextCursor` of the page before; null starts at the beginning. @defaultValue `null` */
   readonly cursor?: string | null
+  /** Any id: the page begins after it. Another name of `cursor`. @defaultValue `null` */
+  readonly after?: string | null
+  /** Only records whose metadata passes. */
+  readonly filter?: Filter
+  /** Only records whose id begins with it. @defaultValue `''` */
+  readonly prefix?: string
   /** Most records of the page. Integer, 1 to 10,000. @defaultValue `100` */
   readonly limit?: number
-  /** Whether records carry their embedding. @defaultValue `false` */
+  /**
+   * Makes records carry their embedding; a page then holds at most 128 MiB of them, and may have
+   * fewer records than `limit`. @defaultValue `false`
+   */
   readonly includeVectors?: boolean
 }
 
@@ -179,7 +189,7 @@ export interface ConflictInfo {
 }
 
 /** Options of `listConflicts()`. */
-export type ConflictListOptions = Omit<ListOptions, 'includeVectors'>
+export type ConflictListOptions = Pick<ListOptions, 'cursor' | 'limit'>
 
 /** Records in conflict, in the order of the bytes of their ids. */
 export interface ConflictPage {

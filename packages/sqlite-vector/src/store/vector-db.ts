@@ -38,7 +38,7 @@ import {
   resolveShardOptions,
   resolveVectorDBOptions,
 } from './options.ts'
-import { getRecord, listRecords } from './query/by-id.ts'
+import { getRecord } from './query/by-id.ts'
 import { refuseCostlyVectors } from './query/cost.ts'
 import { type FindOptions, VectorQuery } from './query/query-builder.ts'
 import { createMetadataIndex, dropMetadataIndex, metadataIndexes } from './query/metadata-index.ts'
@@ -277,10 +277,12 @@ export class SQLiteVectorDB {
     })
   }
 
-  /** A page of records in the order of the bytes of their ids. */
+  /**
+   * A page of records in the order of the bytes of their ids: all, those that pass a filter, those
+   * whose id begins with a prefix.
+   */
   list(shardId: string, options: ListOptions = {}): ListPage {
-    const resolved = resolveListOptions(options)
-    return this.#core.read(() => listRecords(this.#core, shardRow(this.#core, shardId), resolved))
+    return this.#finder.list(shardId, resolveListOptions(options))
   }
 
   /** How many records the shard shows, or how many of them pass a filter. O(1) without one. */

@@ -33,15 +33,19 @@ export function listRecords(
   options: ResolvedListOptions,
 ): ListPage {
   const { cursor, includeVectors } = options
-  const limit = includeVectors
-    ? Math.min(options.limit, vectorsInAnswer(shard.dimension))
-    : options.limit
+  const limit = pageLimit(shard.dimension, options)
   const statement = includeVectors ? core.sql.listRecordsWithVectors : core.sql.listRecords
   // One more than asked for tells whether a page follows.
   const rows = statement.all(shard.shard, cursor ?? '', limit + 1) as unknown as RecordRow[]
   const records = rows.slice(0, limit).map(rowToRecord)
   const nextCursor = rows.length > limit ? must(records.at(-1), 'a full page').id : null
   return { records, nextCursor }
+}
+
+/** Records of a page: fewer than asked for where their vectors would not fit one answer. */
+export function pageLimit(dimension: number, options: ResolvedListOptions): number {
+  const { limit, includeVectors } = options
+  return includeVectors ? Math.min(limit, vectorsInAnswer(dimension)) : limit
 }
 
 function rowToRecord(row: RecordRow): VectorRecord {

@@ -11,9 +11,14 @@ import { parseFilter, parsePath } from '../../search/filter.ts'
 import { indexExpression } from './filter-sql.ts'
 import type { OpenFile } from '../file/transaction.ts'
 import { prepareVector } from '../input.ts'
-import type { ResolvedVectorDBOptions } from '../options.ts'
+import type { ResolvedListOptions, ResolvedVectorDBOptions } from '../options.ts'
 import type { FindOptions } from './query-builder.ts'
-import { compileShardFilter, countMatching, matchingIds } from './record-filter.ts'
+import {
+  compileShardFilter,
+  countMatching,
+  matchingIds,
+  type ShardFilter,
+} from './record-filter.ts'
 import { registerSqlFunctions } from './sql-functions.ts'
 import { SearchIndexes } from '../search-index/indexes.ts'
 import {
@@ -23,7 +28,9 @@ import {
   resolveSearch,
   resolveTextSearch,
 } from './search-options.ts'
-import { refuseCostlySearch } from './cost.ts'
+import { listRecords, pageLimit } from './by-id.ts'
+import { refuseCostlySearch, refuseCostlyVectors } from './cost.ts'
+import { pageOfRowids } from './pages.ts'
 import { SearchStatements } from '../search-index/statements.ts'
 import type {
   Embedder,
@@ -39,7 +46,7 @@ import type {
 } from './types.ts'
 import { Searcher } from './searcher.ts'
 import { rowToInfo, type ShardRow, shardRow } from '../feed/shards.ts'
-import type { VectorRecord } from '../types.ts'
+import type { ListPage, VectorRecord } from '../types.ts'
 import { type SearchOptions, type SearchResult } from './types.ts'
 import { type VectorInput } from '../../model/records.ts'
 
@@ -121,7 +128,7 @@ export class Finder {
     return this.#read(shardId, (shard) => countMatching(this.#statements, shard, compiled))
   }
 
-  /** Ids of the records that pass, by their bytes. */
+  /** Ids of the records that pass, in any order. */
   idsWhere(shardId: string, filter: Filter): readonly string[] {
     const compiled = compileShardFilter(parseFilter(filter))
     return this.#read(shardId, (shard) => matchingIds(this.#statements, shard, compiled))
@@ -130,15 +137,59 @@ export class Finder {
   find(shardId: string, options: FindOptions): readonly VectorRecord[] {
     const { filter, orderBy, direction, limit, offset, includeVectors } = options
     const compiled = filter === undefined ? null : compileShardFilter(parseFilter(filter))
-    const where = compiled === null ? '' : ` AND ${compiled.sql}`
-    const order =
-      orderBy === null ? '' : `${indexExpression(parsePath(orderBy), 'v.metadata')} ${direction}, `
-    const sql = `SELECT v.record FROM vectors v WHERE v.shard = ?${where}
-      ORDER BY ${order}v.vector_id ${orderBy === null ? direction : 'asc'} LIMIT ? OFFSET ?`
     return this.#read(shardId, (shard) => {
-      const params = [shard.shard, ...(compiled?.params ?? []), limit, offset]
-      const rows = this.#statements.prepared(sql).all(...params)
-      return rows.map((row) => this.#searcher.read(Number(row['record']), includeVectors))
+      if (includeVectors) refuseCostlyVectors(shard.dimension, limit)
+      const rowids =
+        orderBy === null
+          ? pageOfRowids(this.#statements, shard, {
+              filter: compiled,
+              after: null,
+              prefix: '',
+              direction,
+              limit,
+              offset,
+            })
+          : this.#orderedRowids(shard, compiled, orderBy, options)
+      return rowids.map((rowid) => this.#searcher.read(rowid, includeVectors))
+    })
+  }
+
+  #orderedRowids(
+    shard: ShardRow,
+    filter: ShardFilter | null,
+    orderBy: string,
+    { direction, limit, offset }: FindOptions,
+  ): number[] {
+    const where = filter === null ? '' : ` AND ${filter.sql}`
+    const order = `${indexExpression(parsePath(orderBy), 'v.metadata')} ${direction}`
+    const sql = `SELECT v.record FROM vectors v WHERE v.shard = ?${where}
+      ORDER BY ${order}, v.vector_id LIMIT ? OFFSET ?`
+    const rows = this.#statements
+      .prepared(sql)
+      .all(shard.shard, ...(filter?.params ?? []), limit, offset)
+    return rows.map((row) => Number(row['record']))
+  }
+
+  /** A page of records in the order of the bytes of their ids. */
+  list(shardId: string, options: ResolvedListOptions): ListPage {
+    const { condition, prefix, cursor, includeVectors } = options
+    return this.#read(shardId, (shard) => {
+      if (condition === null && prefix === '') return listRecords(this.#core, shard, options)
+      const limit = pageLimit(shard.dimension, options)
+      const rowids = pageOfRowids(this.#statements, shard, {
+        filter: condition === null ? null : compileShardFilter(condition),
+        after: cursor,
+        prefix,
+        direction: 'asc',
+        // One more than asked for tells that a page follows.
+        limit: limit + 1,
+        offset: 0,
+      })
+      const records = rowids
+        .slice(0, limit)
+        .map((rowid) => this.#searcher.read(rowid, includeVectors))
+      const nextCursor = rowids.length > limit ? (records.at(-1)?.id ?? null) : null
+      return { records, nextCursor }
     })
   }
 

@@ -24,14 +24,16 @@ export function matchingRecords(
 ): Float64Array {
   // One value in place of a row for each record: calls between SQLite and JavaScript cost more than
   // the digits.
-  const statement = statements.prepared(
-    `SELECT count(*) AS count, CAST(group_concat(v.record) AS BLOB) AS records
-     FROM vectors v WHERE v.shard = ? AND ${filter.sql}`,
-  )
+  const statement = statements.prepared(matchingStatement(filter))
   const row = must(statement.get(shard.shard, ...filter.params), 'the row of an aggregate')
   const count = Number(row['count'])
   // NULL where none passes.
   return count === 0 ? new Float64Array() : decimals(row['records'] as Uint8Array, count)
+}
+
+function matchingStatement({ sql }: ShardFilter): string {
+  return `SELECT count(*) AS count, CAST(group_concat(v.record) AS BLOB) AS records
+    FROM vectors v WHERE v.shard = ? AND ${sql}`
 }
 
 const COMMA = 0x2c
@@ -55,14 +57,14 @@ function decimals(digits: Uint8Array, count: number): Float64Array {
   return numbers
 }
 
-/** Ids of records that pass, by their bytes. */
+/** Ids of records that pass, in any order: an order by id would keep SQLite from the index. */
 export function matchingIds(
   statements: SearchStatements,
   shard: ShardRow,
   filter: ShardFilter,
 ): readonly string[] {
   const statement = statements.prepared(
-    `SELECT v.vector_id FROM vectors v WHERE v.shard = ? AND ${filter.sql} ORDER BY v.vector_id`,
+    `SELECT v.vector_id FROM vectors v WHERE v.shard = ? AND ${filter.sql}`,
   )
   return statement.all(shard.shard, ...filter.params).map((row) => String(row['vector_id']))
 }
@@ -79,15 +81,19 @@ export function countMatching(
   return Number(statement.get(shard.shard, ...filter.params)?.['count'])
 }
 
-/** The condition, and the plan that SQLite makes for it. */
+/** The statement that a search runs for the filter, its condition, and the plan SQLite makes. */
 export function explainFilter(
   statements: SearchStatements,
   shard: ShardRow,
   filter: ShardFilter,
-): { readonly sql: string; readonly queryPlan: readonly string[] } {
-  const statement = statements.prepared(
-    `EXPLAIN QUERY PLAN SELECT v.record FROM vectors v WHERE v.shard = ? AND ${filter.sql}`,
-  )
-  const rows = statement.all(shard.shard, ...filter.params)
-  return { sql: filter.sql, queryPlan: rows.map((row) => String(row['detail'])) }
+): {
+  readonly sql: string
+  readonly statement: string
+  readonly queryPlan: readonly string[]
+} {
+  const statement = matchingStatement(filter)
+  const rows = statements
+    .prepared(`EXPLAIN QUERY PLAN ${statement}`)
+    .all(shard.shard, ...filter.params)
+  return { sql: filter.sql, statement, queryPlan: rows.map((row) => String(row['detail'])) }
 }

@@ -95,8 +95,12 @@ export interface SearchPlan extends Pick<Plan, 'mode' | 'source' | 'reason'> {
    * order.
    */
   readonly visit: 'all' | 'gather' | 'mask'
-  /** The filter as SQL, and SQLite's own plan for it; null without a filter. */
-  readonly filter: { readonly sql: string; readonly queryPlan: readonly string[] } | null
+  /** The filter as SQL, the statement that runs, and SQLite's plan for it; null without a filter. */
+  readonly filter: {
+    readonly sql: string
+    readonly statement: string
+    readonly queryPlan: readonly string[]
+  } | null
   readonly index: IndexInfo
 }
 
