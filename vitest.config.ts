@@ -8,6 +8,9 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['source'] } },
   test: {
     pool: 'forks',
+    // eventsource-parser publishes its TypeScript under the condition `source`, too; what imports it is transformed
+    // here, because Node strips no types below node_modules.
+    server: { deps: { inline: [/eventsource-parser/, /@ai-sdk\//, /@modelcontextprotocol\//] } },
     maxWorkers: 2,
     include: ['packages/*/tests/**/*.test.ts', 'tests/**/*.test.ts'],
     // Generous, for slow and shared machines: a deadline ends what hangs, it does not measure.

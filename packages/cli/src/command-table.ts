@@ -3,6 +3,7 @@
  * and scripts/cli-reference.ts writes docs/reference/cli.md from this table.
  */
 import type { Command } from './command.ts'
+import { askCommand } from './commands/ask.ts'
 import { benchCommand } from './commands/bench.ts'
 import {
   clusterInitCommand,
@@ -23,6 +24,7 @@ import { demoCommand } from './commands/demo.ts'
 import { doctorCommand, vacuumCommand } from './commands/doctor.ts'
 import { exportCommand } from './commands/export.ts'
 import { importCommand } from './commands/import.ts'
+import { ingestCommand } from './commands/ingest.ts'
 import { initCommand } from './commands/init.ts'
 import {
   listenCommand,
@@ -66,6 +68,8 @@ export const COMMANDS: readonly Command[] = [
   shardsCommand,
   shardsCreateCommand,
   shardsDropCommand,
+  ingestCommand,
+  askCommand,
   importCommand,
   exportCommand,
   queryCommand,

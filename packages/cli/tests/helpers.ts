@@ -99,3 +99,27 @@ export function temporaryFolder(): Disposable & { readonly path: string } {
   const path = mkdtempSync(join(tmpdir(), 'sqlite-vector-cli-'))
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }
 }
+
+/** A command under way beside the test, which goes on meanwhile: for servers that the test itself is. */
+export interface StartedProcess extends Promise<Finished> {
+  /** Ends it at once, as `kill -9` does. */
+  kill(): void
+}
+
+export function startProcess(args: readonly string[], options: RunOptions = {}): StartedProcess {
+  const child = spawn(process.execPath, [...NODE_ARGUMENTS, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd: options.cwd,
+    env: { ...SHARED_ENVIRONMENT, ...options.environment },
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+  const finished = once(child, 'close').then(([status]) => ({
+    status: status as number | null,
+    stdout,
+    stderr,
+  }))
+  return Object.assign(finished, { kill: () => void child.kill('SIGKILL') })
+}

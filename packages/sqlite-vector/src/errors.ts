@@ -53,6 +53,18 @@ export const ERRORS = {
     retryable: false,
     hint: 'A peer sent a change that no release writes; nothing of its batch was applied.',
   },
+  EMBEDDER_FAILED: {
+    retryable: true,
+    hint: 'Check that the embedding service runs and accepts requests; the message names its answer.',
+  },
+  EMBEDDER_REFUSED: {
+    retryable: false,
+    hint: 'Correct the model name, the API key or the text that the message names.',
+  },
+  EMBEDDER_INVALID: {
+    retryable: false,
+    hint: 'The service answered with something other than one finite vector per text; check URL and model.',
+  },
   SYNC_FRAME_CORRUPT: {
     retryable: true,
     hint: 'The bytes are not what the peer meant to send; the transfer resumes from its cursor.',

@@ -365,6 +365,21 @@ export const MEMBER_SILENT_MS = 900_000
 /** A peer not heard of for longer is shown as silent, in milliseconds. */
 export const PEER_SILENT_MS = 60_000
 
+/** Longest answer of an embedding service, in bytes: 2,048 vectors of 1,536 components as JSON. */
+export const EMBEDDING_RESPONSE_BYTES_MAX = 67_108_864
+
+/** Records that are embedded and committed as one group: bounds memory, and what a failure repeats. */
+export const EMBED_COMMIT_RECORDS = 1_000
+
+/** Most texts that an LSA embedder is fitted on: its matrices have a row for each. */
+export const LSA_TEXTS_MAX = 100_000
+
+/** Most words of an LSA embedder: one vector each; the most frequent ones are kept. */
+export const LSA_WORDS_MAX = 50_000
+
+/** Largest file that `ingest` reads, in bytes: a document, not a data set. */
+export const INGEST_FILE_BYTES_MAX = 4_194_304
+
 // One change always fits one frame, so the codec never has to split a change.
 assert(
   SIBLINGS_MAX * (DIMENSION_MAX * 4 + METADATA_BYTES_MAX + TEXT_BYTES_MAX) +

@@ -143,13 +143,24 @@ export interface RecallReport {
   readonly mode: Plan['mode']
 }
 
-/** Makes vectors from texts: a model that the caller runs. */
+/** Options of one call of an embedder. */
+export interface EmbedOptions {
+  /** Some models mark questions and passages differently. */
+  readonly kind: 'document' | 'query'
+  /** Ends the call; it rejects with the signal's reason. */
+  readonly signal?: AbortSignal
+}
+
+/** Makes vectors from texts: a model, run by the program that attaches it. */
 export interface Embedder {
   /** Names the model; vectors of two models are never compared. */
   readonly modelId: string
   readonly dimension: number
   /** One vector for each text, in their order. */
-  embed(texts: readonly string[]): Promise<readonly VectorInput[]> | readonly VectorInput[]
+  embed(
+    texts: readonly string[],
+    options: EmbedOptions,
+  ): Promise<readonly VectorInput[]> | readonly VectorInput[]
 }
 
 /** Options of `search()`. */
