@@ -44,7 +44,7 @@ test('the dimension is found by asking, and vectors keep the order of the texts'
     service.answered
       .slice(1)
       .map((texts) => texts.length)
-      .toSorted(),
+      .toSorted((a, b) => a - b),
   ).toEqual([2, 6, 6, 6])
   expect(service.openMax).toBeLessThanOrEqual(3)
 })

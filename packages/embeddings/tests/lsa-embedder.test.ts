@@ -61,9 +61,10 @@ test('texts that share nothing are refused with a sentence', async () => {
   await expect(fitLsaEmbedder([], { dimension: 1 })).rejects.toThrow('dimension')
 })
 
+const pattern = (kind: number, column: number): number => Math.sin((kind + 1) * (column + 1))
+
 test('singular vectors are orthonormal, and span a matrix of low rank', async () => {
   // Rank 3: rows are combinations of three patterns over 40 columns.
-  const pattern = (kind: number, column: number): number => Math.sin((kind + 1) * (column + 1))
   const rows = 60
   const columns = 40
   const dense = Array.from({ length: rows }, (_, row) =>
