@@ -15,11 +15,11 @@ export const ERRORS = {
   STORE_FULL: { retryable: true, hint: 'Free disk space, then retry; nothing was written.' },
   STORE_CORRUPT: {
     retryable: false,
-    hint: 'The file is damaged or is no SQLiteVector database; restore a snapshot or sync a new file from a peer.',
+    hint: 'The file is damaged or is not a SQLiteVector database; restore a snapshot or sync a new file from a peer.',
   },
   STORE_IO: {
     retryable: false,
-    hint: 'The file cannot be read or written; check path and permissions.',
+    hint: 'The file cannot be read or written; check the path, the permissions and the disk.',
   },
   STORE_READ_ONLY: { retryable: false, hint: 'Open the file with write permission.' },
   STORE_SCHEMA_TOO_NEW: {
@@ -33,7 +33,7 @@ export const ERRORS = {
   },
   STORE_DIMENSION_MISMATCH: {
     retryable: false,
-    hint: 'Give a vector with as many components as the shard has.',
+    hint: "Pass a vector whose length is the shard's dimension.",
   },
   STORE_QUERY_TOO_COSTLY: {
     retryable: false,
@@ -43,15 +43,15 @@ export const ERRORS = {
   STORE_RECORD_UNKNOWN: { retryable: false, hint: 'Use insert() or upsert() for a new record.' },
   STORE_QUARANTINE_UNKNOWN: {
     retryable: false,
-    hint: 'The entry was applied, discarded or never there; list what is in quarantine.',
+    hint: 'The entry was applied, discarded or never existed; list the quarantine again.',
   },
   STORE_CONFLICT_UNKNOWN: {
     retryable: false,
-    hint: 'The conflict is decided already or the sibling is gone; list the siblings again.',
+    hint: 'The conflict is already resolved or the sibling is gone; list the siblings again.',
   },
   STORE_CHANGE_INVALID: {
     retryable: false,
-    hint: 'A peer sent a change that no release writes; nothing of its batch was applied.',
+    hint: 'A peer sent a change that no release writes; its whole batch was refused. Upgrade or check that peer.',
   },
   EMBEDDER_FAILED: {
     retryable: true,
@@ -67,7 +67,7 @@ export const ERRORS = {
   },
   SYNC_FRAME_CORRUPT: {
     retryable: true,
-    hint: 'The bytes are not what the peer meant to send; the transfer resumes from its cursor.',
+    hint: 'The bytes were altered on the way or the peer is faulty; the transfer resumes from its cursor.',
   },
   SYNC_FRAME_TOO_LARGE: {
     retryable: false,
@@ -87,11 +87,11 @@ export const ERRORS = {
   },
   SYNC_SHARD_MISMATCH: {
     retryable: false,
-    hint: 'Both peers must open the shard with one dimension, metric and model.',
+    hint: 'Create the shard with the same dimension, metric and model on both peers.',
   },
   SYNC_DIVERGED: {
     retryable: false,
-    hint: 'Version vectors are equal but rows are not; run verify and repair.',
+    hint: 'Version vectors are equal but rows differ; run verify, then repair.',
   },
   SYNC_ALREADY_LIVE: {
     retryable: true,
@@ -103,11 +103,11 @@ export const ERRORS = {
   },
   SYNC_IDENTITY_RENEWED: {
     retryable: true,
-    hint: 'The file was restored or cloned and writes under a new name now; sync again.',
+    hint: 'The file was restored or cloned and now writes under a new actor; sync again.',
   },
   SEALED_KEYS_INVALID: {
     retryable: false,
-    hint: 'Give the file that ShardKeys.write() made, readable by its owner only.',
+    hint: 'Pass the file that ShardKeys.write() made, readable by its owner only.',
   },
   SYNC_IDENTITY_DOUBTED: {
     retryable: true,
@@ -115,35 +115,38 @@ export const ERRORS = {
   },
   SYNC_FORBIDDEN: {
     retryable: false,
-    hint: 'The peer, or this node, does not grant that on the shard; see: sqlite-vector grant.',
+    hint: 'Grant the access on the node that refuses it: sqlite-vector grant.',
   },
   SYNC_PERMISSIONS_INVALID: {
     retryable: false,
-    hint: 'Mend or remove permissions.json beside the database; nobody is let in until then.',
+    hint: 'Repair or remove permissions.json beside the database; every peer is refused until then.',
   },
   SYNC_SELF: {
     retryable: false,
-    hint: 'Give the address of another node; a copy of a node needs a key of its own: remove its -node folder.',
+    hint: 'Pass the address of another node. A copy of a node needs its own key: remove its -node folder.',
   },
   SYNC_COMPARE_LIMIT: {
     retryable: true,
-    hint: 'The peer had so many rows compared that it has to wait; it tries again by itself.',
+    hint: 'The peer has used up its comparisons for now; it retries by itself.',
   },
   SYNC_CLOSED: { retryable: false, hint: 'This sync was closed; create a new one.' },
   TRANSPORT_CLOSED: { retryable: true, hint: 'The connection ended; dial again.' },
-  TRANSPORT_ABORTED: { retryable: true, hint: 'The peer or the caller gave the channel up.' },
+  TRANSPORT_ABORTED: {
+    retryable: true,
+    hint: 'The peer or the caller aborted the channel; try again.',
+  },
   TRANSPORT_DIAL_FAILED: {
     retryable: true,
-    hint: 'Is the peer listening at that address, and is UDP open?',
+    hint: 'Check that the peer listens at that address and that UDP is open.',
   },
-  TRANSPORT_HANDSHAKE_TIMEOUT: { retryable: true, hint: 'Is UDP to the peer open?' },
+  TRANSPORT_HANDSHAKE_TIMEOUT: { retryable: true, hint: 'Check that UDP to the peer is open.' },
   TRANSPORT_PEER_UNTRUSTED: {
     retryable: false,
-    hint: 'Pin the certificate whose fingerprint the message names, if you know whose it is.',
+    hint: 'Pin the certificate with the fingerprint in the message, if you know its owner.',
   },
   TRANSPORT_REFUSED_BY_PEER: {
     retryable: false,
-    hint: 'The peer does not trust our certificate; give it our fingerprint to pin.',
+    hint: 'Have our certificate pinned on the peer; the message names our fingerprint.',
   },
   TRANSPORT_TOKEN_INVALID: {
     retryable: false,
@@ -151,11 +154,11 @@ export const ERRORS = {
   },
   TRANSPORT_JOIN_REFUSED: {
     retryable: false,
-    hint: 'The message says why; a token works once, before it expires, and a name belongs to one node.',
+    hint: 'See the reason in the message; a token works once, before it expires, and a name belongs to one node.',
   },
   TRANSPORT_ALPN_MISMATCH: {
     retryable: false,
-    hint: 'The other side speaks another protocol or protocol version.',
+    hint: 'Run the same protocol version on both sides.',
   },
   TRANSPORT_FRAME_TOO_LARGE: {
     retryable: false,
@@ -163,7 +166,7 @@ export const ERRORS = {
   },
   TRANSPORT_LIMIT_EXCEEDED: {
     retryable: true,
-    hint: 'One side holds as many connections as it may; close some, or raise maxConnections.',
+    hint: 'One side has reached its connection limit; close some, or raise maxConnections.',
   },
   TRANSPORT_ADDRESS_IN_USE: {
     retryable: true,
@@ -187,7 +190,7 @@ export function isErrorCode(value: unknown): value is ErrorCode {
   return typeof value === 'string' && Object.hasOwn(ERRORS, value)
 }
 
-/** An operating error with a stable {@link ErrorCode}; `cause` holds what lies beneath. */
+/** An operating error with a stable {@link ErrorCode}; `cause` holds the underlying error. */
 export class SqliteVectorError extends Error {
   override readonly name = 'SqliteVectorError'
   readonly code: ErrorCode
@@ -202,7 +205,7 @@ export class SqliteVectorError extends Error {
     return ERRORS[this.code].retryable
   }
 
-  /** What to do about it, one sentence. */
+  /** The remedy, one sentence. */
   get hint(): string {
     return ERRORS[this.code].hint
   }

@@ -1,5 +1,6 @@
 /**
- * Every bound of the library in one place, each with its reason; docs/reference/limits.md repeats them.
+ * Every bound of the library in one place, each with its reason; docs/reference/limits.md repeats
+ * them.
  *
  * Relations between bounds are asserted when this module loads.
  */
@@ -92,13 +93,18 @@ export const SIBLINGS_MAX = 32
 /** Most changes in one delta. */
 export const CHANGES_PER_DELTA_MAX = 4_096
 
-/** Bytes at which a delta under construction is sent: large enough to amortise, small enough to flow. */
+/**
+ * Bytes at which a delta under construction is sent: large enough to amortise, small enough to
+ * flow.
+ */
 export const DELTA_BYTES_TARGET = 524_288
 
 /** Largest frame on the wire, in bytes, header included. Bounds a receiver's buffer per channel. */
 export const FRAME_BYTES_MAX = 8_388_608
 
-/** Bytes a change may take beyond its payloads: dots, stamps, lengths, and a context of all actors. */
+/**
+ * Bytes a change may take beyond its payloads: dots, stamps, lengths, and a context of all actors.
+ */
 export const CHANGE_OVERHEAD_BYTES_MAX = 786_432
 
 /** Largest frame that carries no records: the version vector of the most actors, and some names. */
@@ -110,16 +116,21 @@ export const RANGE_PARTS = 16
 /** A range of at most so many records is listed rather than cut. */
 export const RANGE_LEAF_RECORDS = 16
 
-/** Rows that are summed in one turn of the event loop: at some 10 µs a row, others wait for 10 ms. */
+/**
+ * Rows that are summed in one turn of the event loop: at some 10 µs a row, others wait for 10 ms.
+ */
 export const COMPARE_SLICE_ROWS = 1_000
 
-/** Records that one step of a comparison finds to be asked for; the rest of the range is asked about again. */
+/**
+ * Records that one step of a comparison finds to be asked for; the rest of the range is asked about
+ * again.
+ */
 export const COMPARE_NEED_MAX = 4_096
 
 /** Damaged records that a comparison of payloads names; how many there are it says of all. */
 export const DAMAGED_NAMED_MAX = 1_000
 
-/** How often counts are begun anew because the shard was written to meanwhile. */
+/** Times that a count starts again because the shard was written to meanwhile. */
 export const RECOUNT_ATTEMPTS_MAX = 3
 
 /** Ranges of one question, so that the answer fits a control frame. */
@@ -134,16 +145,21 @@ export const FRAMES_HELD_MAX = 64
 /** Days a silent replica holds tombstones back, unless the options say otherwise. */
 export const REPLICA_RETENTION_DAYS = 30
 
-/** Batches on the way with which new writes of a live shard wait for an acknowledgement, to go together. */
+/**
+ * Batches on the way with which new writes of a live shard wait for an acknowledgement, to go
+ * together.
+ */
 export const PUSHES_UNACKED_MAX = 4
 
 /**
- * Payloads of our newest writes that are kept for sessions which push them, in bytes for a file: some batches, as much as
- * is written while a peer takes one.
+ * Payloads of our newest writes that are kept for sessions which push them, in bytes for a file:
+ * some batches, as much as is written while a peer takes one.
  */
 export const RECENT_WRITES_BYTES_MAX = 4_194_304
 
-/** Batches a sender may have on the way before one is acknowledged: enough for a long round trip. */
+/**
+ * Batches a sender may have on the way before one is acknowledged: enough for a long round trip.
+ */
 export const UNACKED_BATCHES_MAX = 16
 
 /** HLC stamps this far ahead of the local clock are kept but not absorbed, in milliseconds. */
@@ -161,22 +177,31 @@ export const TRUST_ENTRIES_MAX = 1_024
 /** Days a cluster authority's certificate is valid. */
 export const AUTHORITY_CERTIFICATE_DAYS = 3_650
 
-/** Days a certificate issued by a cluster authority is valid, unless said otherwise: renew it before. */
+/**
+ * Days a certificate issued by a cluster authority is valid, unless said otherwise: renew it
+ * before.
+ */
 export const ISSUED_CERTIFICATE_DAYS = 365
 
 /** Most cluster authorities that a node trusts. */
 export const AUTHORITIES_MAX = 16
 
-/** Most invitations to a cluster that a node has given out and nobody has used: each is a trust anchor. */
+/** Most unused invitations to a cluster that a node keeps: each is a trust anchor. */
 export const INVITES_MAX = 64
 
 /** Hours that an invitation to a cluster is good for, unless said otherwise. */
 export const INVITE_HOURS = 24
 
-/** Longest request or answer about membership in a cluster, in bytes: a list of all revocations fits. */
+/**
+ * Longest request or answer about membership in a cluster, in bytes: a list of all revocations
+ * fits.
+ */
 export const CLUSTER_MESSAGE_BYTES_MAX = 1_048_576
 
-/** Wait between a node's questions to its cluster's authority, in milliseconds: how long a revocation may take. */
+/**
+ * Wait between a node's questions to its cluster's authority, in milliseconds: how long a
+ * revocation may take.
+ */
 export const CLUSTER_CHECK_MS = 60_000
 
 /** Most certificates that an authority can take back: they travel as one signed list. */
@@ -188,7 +213,9 @@ export const KNOWN_NODES_MAX = 4_096
 /** Session tickets that a node keeps, one for each address it dialled; the oldest go. */
 export const TICKETS_MAX = 1_024
 
-/** Age at which a session ticket, and the key that seals those we hand out, is not used any more. */
+/**
+ * Age at which a session ticket, and the key that seals those we hand out, is not used any more.
+ */
 export const TICKET_MS_MAX = 86_400_000
 
 /** Frames of one channel that may leave before the handshake is done: a greeting and a request. */
@@ -197,7 +224,9 @@ export const EARLY_FRAMES_MAX = 2
 /** Bytes of one connection that may leave before the handshake is done: they can be replayed. */
 export const EARLY_BYTES_MAX = 16_384
 
-/** Connections that a transport holds open, in both directions, unless the options say otherwise. */
+/**
+ * Connections that a transport holds open, in both directions, unless the options say otherwise.
+ */
 export const CONNECTIONS_DEFAULT = 512
 
 /** Connections of one peer: several processes may share an identity, hundreds do not. */
@@ -212,7 +241,7 @@ export const HANDSHAKES_PER_SECOND_PER_ADDRESS = 32
 /** Addresses whose rate of handshakes is kept; the one that was longest silent goes. */
 export const RATED_ADDRESSES_MAX = 4_096
 
-/** Messages that a node holds which nobody has received yet; further ones wait with their senders. */
+/** Messages that a node holds before they are received; further ones wait with their senders. */
 export const INBOX_MESSAGES_MAX = 64
 
 /** UDP payload that we send: fits an Ethernet path with IPv6 and a tunnel; QUIC demands 1,200. */
@@ -221,7 +250,10 @@ export const DATAGRAM_BYTES = 1_350
 /** The same between processes of one machine, whose loopback carries 65,536. */
 export const DATAGRAM_BYTES_LOOPBACK = 16_384
 
-/** Bytes that a peer may send on a channel before we read, at the start: all, as the engine raises credit slowly… */
+/**
+ * Bytes that a peer may send on a channel before we read, at the start: all, as the engine raises
+ * credit slowly…
+ */
 export const RECEIVE_WINDOW_STREAM_BYTES = 16_777_216
 
 /** …and later, for a fast reader on a long path. */
@@ -233,7 +265,9 @@ export const RECEIVE_WINDOW_CONNECTION_BYTES = 67_108_864
 /** The same, later. */
 export const RECEIVE_WINDOW_CONNECTION_BYTES_MAX = 67_108_864
 
-/** Connection ids in reserve, one less than the address changes a connection survives at a stretch. */
+/**
+ * Connection ids in reserve, one less than the address changes a connection survives at a stretch.
+ */
 export const CONNECTION_IDS_MAX = 8
 
 /** One-way streams that a peer may have open at once: its control stream and messages under way. */
@@ -257,22 +291,31 @@ export const CHANNELS_OPEN_DEFAULT = 256
 /** Bytes under way or unread on a channel of the memory transport before `send()` waits. */
 export const MEMORY_WINDOW_BYTES = 262_144
 
-/** Wait before peers are told what others brought us, in milliseconds: several writes share one frame. */
+/**
+ * Wait before peers are told what others brought us, in milliseconds: several writes share one
+ * frame.
+ */
 export const HOLDS_DELAY_MS = 10
 
 /** Nodes that HOLDS names as those whose feeds its puller follows; of more, the first are named. */
 export const SOURCES_MAX = 256
 
-/** How long a relay waits for a peer to get what somebody writes by another way, in milliseconds… */
+/** Milliseconds that a relay waits for a peer to get another writer's changes by another way… */
 export const RELAY_PATIENCE_MS = 2_000
 
 /** …and at most, where the peer has taken as long as that lately. */
 export const RELAY_PATIENCE_MS_MAX = 10_000
 
-/** Rows that are summed for one peer's comparisons at once: a shard of a million, compared by names, by payloads, and gone into. */
+/**
+ * Rows that are summed for one peer's comparisons at once: a shard of a million, compared by names,
+ * by payloads, and gone into.
+ */
 export const COMPARE_ROWS_BURST = 8_000_000
 
-/** Rows that are summed for one peer's comparisons per second from then on: at some 10 µs a row, a fifth of a core. */
+/**
+ * Rows that are summed for one peer's comparisons per second from then on: at some 10 µs a row, a
+ * fifth of a core.
+ */
 export const COMPARE_ROWS_PER_SECOND = 20_000
 
 /** Milliseconds between two collections of forgotten deletes, unless the options say otherwise. */
@@ -335,7 +378,10 @@ export const CONCURRENT_SYNCS_MAX = 1_024
 /** Attempts of one task, and failures in a row of one peer, before its tasks fail for good. */
 export const TASK_ATTEMPTS_MAX = 3
 
-/** Channels that a peer may have open to a syncing node: two for each live shard. What they hold unread is bounded together. */
+/**
+ * Channels that a peer may have open to a syncing node: two for each live shard. Their unread bytes
+ * are bounded together.
+ */
 export const SYNC_CHANNELS_MAX = 4_096
 
 /** Largest peer record, in bytes: a certificate, an address and the tags of the most shards. */
@@ -350,7 +396,7 @@ export const PEER_RECORDS_PER_FRAME_MAX = 64
 /** Nodes that a node has records of… */
 export const MEMBERS_MAX = 1_024
 
-/** …of which it does not trust at most as many as this: anybody can make keys. */
+/** Maximum number of untrusted members kept; any machine can make keys. */
 export const MEMBERS_UNTRUSTED_MAX = 256
 
 /** Peer records that one connection may bring in a minute: each costs the check of a signature. */
@@ -388,7 +434,8 @@ assert(
     FRAME_BYTES_MAX,
   'a change fits one frame',
 )
-// In a delta an actor takes 16 bytes and a base, its context entry an index and a counter, as varints.
+// In a delta an actor takes 16 bytes and a base, its context entry an index and a counter, as
+// varints.
 assert(VERSION_VECTOR_ACTORS_MAX * (16 + 8 + 3 + 8) <= CHANGE_OVERHEAD_BYTES_MAX, 'a context fits')
 assert(
   VERSION_VECTOR_ACTORS_MAX * (16 + 8) + 4 * ID_BYTES_MAX <= CONTROL_FRAME_BYTES_MAX,

@@ -1,8 +1,8 @@
 /**
  * The helpers with which every `resolveXOptions()` checks what a caller gave.
  *
- * A wrong argument is a TypeError (kind) or RangeError (value) that names the argument, the rule and
- * the value. These are mistakes in the calling code: they carry no error code.
+ * A wrong argument is a TypeError (kind) or RangeError (value) that names the argument, the rule
+ * and the value. These are mistakes in the calling code: they carry no error code.
  */
 import { utf8ByteLength } from './bytes.ts'
 

@@ -1,8 +1,8 @@
 /**
  * Files that must be whole, and files that must be private.
  *
- * Writing is atomic: a temporary file in the same folder, flushed, then renamed or linked into place.
- * A secret file that group or others may read is refused, never repaired in silence.
+ * Writing is atomic: a temporary file in the same folder, flushed, then renamed or linked into
+ * place. A secret file that group or others may read is refused, never repaired in silence.
  */
 import { files, machine, random } from '#platform'
 

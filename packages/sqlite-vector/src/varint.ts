@@ -1,8 +1,10 @@
 /**
- * Unsigned LEB128: integers from 0 to 2^53 - 1 in one to eight bytes, least significant group first. Pure.
+ * Unsigned LEB128: integers from 0 to 2^53 - 1 in one to eight bytes, least significant group
+ * first. Pure.
  *
- * Not here: what the integers mean. Reading is total: it never passes `end`, and anything that is not the canonical form of
- * a value (cut off, padded with zero groups, too long) gives one of the negative results below.
+ * Not here: what the integers mean. Reading is total: it never passes `end`, and anything that is
+ * not the canonical form of a value (cut off, padded with zero groups, too long) gives one of the
+ * negative results below.
  */
 
 /** Bytes that the largest safe integer takes. */
@@ -11,7 +13,10 @@ export const VARINT_BYTES_MAX = 8
 /** Results of {@link readVarint} for bytes that are not a varint. */
 export const VARINT_FAULT = { cut: -1, padded: -2, long: -3 } as const
 
-/** Writes `value` at `at`, where {@link VARINT_BYTES_MAX} bytes must be free; returns the offset after it. */
+/**
+ * Writes `value` at `at`, where {@link VARINT_BYTES_MAX} bytes must be free; returns the offset
+ * after it.
+ */
 export function writeVarint(bytes: Uint8Array, at: number, value: number): number {
   let rest = value
   let offset = at
@@ -30,7 +35,10 @@ export function writeVarint(bytes: Uint8Array, at: number, value: number): numbe
   return offset + 1
 }
 
-/** Reads the value at `position.at` and moves `position` past it; a {@link VARINT_FAULT} when there is none before `end`. */
+/**
+ * Reads the value at `position.at` and moves `position` past it; a {@link VARINT_FAULT} when there
+ * is none before `end`.
+ */
 export function readVarint(bytes: Uint8Array, position: { at: number }, end: number): number {
   let value = 0
   let scale = 1

@@ -1,9 +1,10 @@
 /**
- * When to try again: exponential backoff with jitter, and a budget of attempts. Pure: time and chance
- * are arguments.
+ * When to try again: exponential backoff with jitter, and a budget of attempts. Pure: time and
+ * chance are arguments.
  *
- * Full jitter over the upper half of the delay (Brooker 2015, "Exponential Backoff and Jitter"): peers that
- * lost the same hub do not come back in step, and nobody waits for nothing.
+ * Full jitter over the upper half of the delay (Brooker 2015, "Exponential Backoff and Jitter"):
+ * peers that lost the same hub do not come back at the same instant, and no peer waits without
+ * need.
  */
 
 /** How a backoff grows. */
@@ -26,7 +27,9 @@ export class Backoff {
     return this.#failures
   }
 
-  /** Counts a failure; milliseconds to wait before the next attempt. `chance` is from 0 to below 1. */
+  /**
+   * Counts a failure; milliseconds to wait before the next attempt. `chance` is from 0 to below 1.
+   */
   failed(chance: number): number {
     const { firstMs, lastMs } = this.#options
     const delayMs = Math.min(lastMs, firstMs * 2 ** Math.min(this.#failures, 30))

@@ -30,13 +30,19 @@ export function compareHlc(a: Hlc, b: Hlc): number {
   return a.ms === b.ms ? a.logical - b.logical : a.ms - b.ms
 }
 
-/** The stamp of a local write: after `last`, and not before `nowMs`. Figure 5, "send or local event". */
+/**
+ * The stamp of a local write: after `last`, and not before `nowMs`. Figure 5, "send or local
+ * event".
+ */
 export function tickHlc(last: Hlc, nowMs: number): Hlc {
   if (nowMs > last.ms) return { ms: nowMs, logical: 0 }
   return successor(last)
 }
 
-/** `last`, moved past `remote` unless that is more than `driftMsMax` ahead of `nowMs`. Figure 5, "receive". */
+/**
+ * `last`, moved past `remote` unless that is more than `driftMsMax` ahead of `nowMs`. Figure 5,
+ * "receive".
+ */
 export function receiveHlc(last: Hlc, remote: Hlc, nowMs: number, driftMsMax: number): Hlc {
   if (remote.ms - nowMs > driftMsMax) return last
   return compareHlc(remote, last) > 0 ? remote : last

@@ -8,6 +8,8 @@ export interface Clock {
   nowMs(): number
   /** Milliseconds since some fixed moment, never falling; for durations. */
   monotonicMs(): number
-  /** Calls `callback` once after `delayMs`; the result cancels it. Does not keep the process alive. */
+  /**
+   * Calls `callback` once after `delayMs`; the result cancels it. Does not keep the process alive.
+   */
   schedule(delayMs: number, callback: () => void): () => void
 }

@@ -1,9 +1,9 @@
 /**
- * What a change must be like to be applied: the rules that its own bytes can be held against. Pure.
+ * Validates a change on its own, without the store. Pure.
  *
  * Not here: how changes are framed (delta.ts), and what only the store can know (whether the metric
- * takes a zero vector). The store, which every change goes through, holds changes against these rules; one that
- * breaks a rule is put aside with its reason, and the rest of its delta goes on.
+ * takes a zero vector). The store checks every change against these rules, quarantines one that
+ * breaks a rule with its reason, and goes on with the rest of its delta.
  */
 import { utf8ByteLength } from '../bytes.ts'
 import { ID_BYTES_MAX, METADATA_BYTES_MAX, METADATA_DEPTH_MAX, TEXT_BYTES_MAX } from '../limits.ts'
@@ -11,7 +11,10 @@ import { jsonDepth } from './json-depth.ts'
 import type { Change, RecordValue, Sibling } from './types.ts'
 import { compareDots, covers } from './version-vector.ts'
 
-/** Why `change` cannot be applied, or null when it can. Embeddings are looked at by {@link allFinite}. */
+/**
+ * Why `change` cannot be applied, or null when it can. Embeddings are looked at by
+ * {@link allFinite}.
+ */
 export function changeFault(change: Change): string | null {
   const { id, siblings } = change
   if (id.length === 0) return 'the id is empty'
@@ -26,8 +29,8 @@ export function changeFault(change: Change): string | null {
 
 /** True when every component of `vector` is a finite number. */
 export function allFinite(vector: Float32Array): boolean {
-  // A float64 sum of 8,192 float32 values cannot overflow, so it is finite exactly when they all are;
-  // four sums, because one would wait for itself.
+  // A float64 sum of 8,192 float32 values cannot overflow, so it is finite exactly when they all
+  // are; four sums, because one would wait for itself.
   let a = 0
   let b = 0
   let c = 0
@@ -87,7 +90,7 @@ function isJsonObject(text: string): boolean {
     JSON.parse(text)
     return true
   } catch {
-    // JSON.parse says what is no JSON only by throwing; the answer is the point of this function.
+    // JSON.parse rejects a text only by throwing; that answer is the point of this function.
     return false
   }
 }

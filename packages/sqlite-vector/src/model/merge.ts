@@ -45,8 +45,8 @@ export function mergeRegister(local: RecordState, remote: RecordState): RecordSt
   }
   const siblings = [...kept, ...gained].sort((a, b) => compareDots(a.dot, b.dot))
   if (siblings.length > 0) return { siblings, context }
-  // Each says that it superseded all of the other, which no history brings about: damage, or a lie. A record
-  // without a write cannot be, so the last one stays, whichever side is asked.
+  // Each says that it superseded all of the other, which no history brings about: damage, or a lie.
+  // A record without a write cannot be, so the last one stays, whichever side is asked.
   return { siblings: [lastWrite([...local.siblings, ...remote.siblings])], context }
 }
 
@@ -67,10 +67,10 @@ function mergePlain(local: RecordState, remote: RecordState): RecordState | null
 /**
  * {@link mergeRegister} for a replica that holds the shard's version vector `known`: a remote write
  * that `known` covers and `local` lacks was superseded here (invariant V), also where the record's
- * own context has forgotten it because the tombstone that said so was collected. So it must not come
- * back. A delete is another matter: one that `known` covers and the record's own context does not was
- * collected, not superseded, and beside a write it has not met it counts. `local` null: the replica has no
- * such record. Returns null when nothing is left to keep.
+ * own context has forgotten it because the tombstone that said so was collected. So it must not
+ * come back. A delete is another matter: one that `known` covers and the record's own context does
+ * not was collected, not superseded, and beside a write it has not met it counts. `local` null: the
+ * replica has no such record. Returns null when nothing is left to keep.
  */
 export function mergeKnown(
   local: RecordState | null,
@@ -97,7 +97,9 @@ export function mergeKnown(
   return mergeRegister(local, { siblings, context: contextOf(remote) })
 }
 
-/** Orders siblings by (stamp, actor): a total order, as one actor never stamps two siblings alike. */
+/**
+ * Orders siblings by (stamp, actor): a total order, as one actor never stamps two siblings alike.
+ */
 export function compareSiblings(a: Sibling, b: Sibling): number {
   return compareHlc(a.stamp, b.stamp) || compareDots(a.dot, b.dot)
 }

@@ -1,5 +1,6 @@
 /**
- * The plain values that every layer shares: metrics, metadata, vectors, and what a shard is and holds. Types only.
+ * The plain values that every layer shares: metrics, metadata, vectors, and what a shard is and
+ * holds. Types only.
  */
 import { type ActorId, type VersionVector } from './types.ts'
 
@@ -15,7 +16,7 @@ export type JsonValue =
   | readonly JsonValue[]
   | { readonly [key: string]: JsonValue }
 
-/** What a record carries besides its vector: a JSON object. */
+/** The JSON object that a record carries beside its vector. */
 export type Metadata = { readonly [key: string]: JsonValue }
 
 /** A vector as callers give it: `dimension` finite components. */
@@ -29,7 +30,7 @@ export interface ShardInfo {
   readonly modelId: string | null
 }
 
-/** What one shard holds, as one consistent read. */
+/** The contents of one shard, as one consistent read. */
 export interface ShardState extends ShardInfo {
   /** Feed of this file; a cursor of another log is void. 32 hexadecimal digits. */
   readonly logId: string
@@ -37,13 +38,14 @@ export interface ShardState extends ShardInfo {
   readonly head: number
   readonly versionVector: VersionVector
   /**
-   * True when the rows hold no write beyond {@link versionVector}: only then are they a function of it, and
-   * digests of equal vectors must be equal. False after a batch, until the CAUGHT_UP that covers it.
+   * True when the rows hold no write beyond {@link versionVector}: only then are they a function of
+   * it, and digests of equal vectors must be equal. False after a batch, until the CAUGHT_UP that
+   * covers it.
    */
   readonly settled: boolean
   /**
-   * What they hold beyond it, largest counters: empty when {@link settled}. It stays when the writer lost it to a
-   * backup, and never claimed what it had sent in part.
+   * Writes held beyond it, the largest counter per actor; empty when {@link settled}. It stays when
+   * the writer lost it to a backup, and never claimed what it had sent in part.
    */
   readonly uncovered: VersionVector
   /** The version vector at the last collection of tombstones. */
@@ -56,7 +58,7 @@ export interface ShardState extends ShardInfo {
   readonly tombstoneCount: number
   /** Records that have more than one sibling. */
   readonly conflictCount: number
-  /** Changes put aside because they could not be applied. */
+  /** Changes in quarantine because they could not be applied. */
   readonly quarantineCount: number
   /** Milliseconds since 1970 of the last commit to the shard. */
   readonly updatedAtMs: number

@@ -3,9 +3,11 @@
  *
  * A strategy is a view. It never changes the replicated state, so replicas converge whatever their
  * strategies, and replicas with the same strategy show the same rows, byte for byte. Merging by
- * writing a merged value would be wrong: two replicas that both merge make a new conflict for ever.
+ * writing a merged value would be wrong: two replicas that both merge make a new conflict without
+ * end.
  *
- * Not here: how siblings come about (conflict.ts) and where the view is kept (store/feed/register.ts).
+ * Not here: how siblings come about (conflict.ts) and where the view is kept
+ * (store/feed/register.ts).
  */
 import { must, unreachable } from '../assert.ts'
 import { compareSiblings, firstWrite, lastWrite } from './merge.ts'
@@ -20,7 +22,7 @@ export const CONFLICT_STRATEGIES: readonly ConflictStrategyName[] = [
 ]
 
 /**
- * What `strategy` shows of `siblings` (two or more, in the order of their dots); null is a delete.
+ * The view of `strategy` on `siblings` (two or more, in the order of their dots); null is a delete.
  * `unitNorm` rescales a merged embedding to the mean length of its sources, as cosine wants.
  */
 export function viewOf(
@@ -29,7 +31,7 @@ export function viewOf(
   unitNorm: boolean,
 ): RecordValue | null {
   switch (strategy) {
-    // Manual shows the last write until somebody decides; the conflict itself stays open.
+    // Manual shows the last write until a person decides; the conflict itself stays open.
     case 'last-write-wins':
     case 'manual':
       return lastWrite(siblings).value
@@ -70,7 +72,7 @@ export function mergeMetadata(texts: readonly string[]): string {
   return JSON.stringify(merged)
 }
 
-/** The mean, summed in float64 in the order given; null when there is no direction left to show. */
+/** The mean, summed in float64 in the order given; null when the mean has no direction left. */
 function meanEmbedding(
   embeddings: readonly Float32Array[],
   unitNorm: boolean,

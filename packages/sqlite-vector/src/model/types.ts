@@ -19,11 +19,15 @@ export interface Dot {
 /** Per actor, the highest counter covered. An absent actor counts as 0. */
 export type VersionVector = ReadonlyMap<ActorId, number>
 
-/** What a put wrote. */
+/** The value that a put wrote. */
 export interface RecordValue {
-  /** `dimension` little-endian float32 components; null when left out of a delta (the peer has it). */
+  /**
+   * `dimension` little-endian float32 components; null when left out of a delta (the peer has it).
+   */
   readonly embedding: Float32Array | null
-  /** The write that brought the embedding: the sibling's own dot unless it changed metadata only. */
+  /**
+   * The write that brought the embedding: the sibling's own dot unless it changed metadata only.
+   */
   readonly embeddingDot: Dot
   /** A JSON object as canonical text: the exact characters are what replicates. */
   readonly metadata: string
@@ -40,8 +44,9 @@ export interface Sibling {
 /**
  * The replicated state of one record: what merges, and what travels.
  *
- * `siblings` is never empty and is sorted by dot (actor, then counter). `context` covers the dots of
- * all siblings and everything they superseded; null is short for "exactly the dots of the siblings".
+ * `siblings` is never empty and is sorted by dot (actor, then counter). `context` covers the dots
+ * of all siblings and everything they superseded; null is short for "exactly the dots of the
+ * siblings".
  */
 export interface RecordState {
   readonly siblings: readonly Sibling[]
@@ -53,5 +58,7 @@ export interface Change extends RecordState {
   readonly id: string
 }
 
-/** How the visible record is chosen from siblings; a pure view that never changes replicated state. */
+/**
+ * How the visible record is chosen from siblings; a pure view that never changes replicated state.
+ */
 export type ConflictStrategyName = 'last-write-wins' | 'first-write-wins' | 'merge' | 'manual'

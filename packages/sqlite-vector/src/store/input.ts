@@ -1,5 +1,5 @@
 /**
- * What callers give, checked: ids, vectors, metadata, texts. Pure.
+ * Checks of arguments: ids, vectors, metadata, texts. Pure.
  *
  * Everything here throws before anything is written: a TypeError (wrong kind), a RangeError (wrong
  * value) or `STORE_DIMENSION_MISMATCH`, naming the argument, the rule and the value.
@@ -119,7 +119,7 @@ export function metadataToText(metadata: unknown, name: string): string {
   return limitMetadata(JSON.stringify(metadata), name)
 }
 
-/** `text`, when it is no longer than metadata may be. */
+/** `text`, when it is not longer than metadata may be. */
 export function limitMetadata(text: string, name: string): string {
   limitBytes(text, METADATA_BYTES_MAX, name)
   return text
@@ -178,7 +178,7 @@ function limitBytes(text: string, bytesMax: number, name: string): void {
   throw new RangeError(`${name} must be at most ${bytesMax} UTF-8 bytes, got ${bytes}`)
 }
 
-/** Where in a value, and what about it, JSON.stringify would drop or change without a word. */
+/** The first place in a value that JSON.stringify would drop or change silently, and why. */
 interface JsonFault {
   readonly path: string
   readonly rule: string
@@ -191,7 +191,9 @@ function faultError(fault: JsonFault, name: string): TypeError | RangeError {
   return fault.kind === 'type' ? new TypeError(message) : new RangeError(message)
 }
 
-/** The first fault of `value`, or null. The path is put together on the way back: faults are rare. */
+/**
+ * The first fault of `value`, or null. The path is put together on the way back: faults are rare.
+ */
 function jsonFault(value: unknown, depth: number): JsonFault | null {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return null
   if (typeof value === 'number') {

@@ -120,7 +120,10 @@ export function resolveConflictListOptions(given: ConflictListOptions): Resolved
 
 const DAY_MS = 86_400_000
 
-/** Checks the options of `collectTombstones()`; how long a silent peer is waited for, in milliseconds. */
+/**
+ * Checks the options of `collectTombstones()`; how long a silent peer is waited for, in
+ * milliseconds.
+ */
 export function resolveCollectOptions(given: CollectOptions): number {
   objectGiven('collectTombstones: options', given)
   rejectUnknownKeys('collectTombstones', given, ['replicaRetentionMs'])
@@ -164,5 +167,5 @@ export function functionGiven(name: string, value: unknown): void {
 }
 
 function ignore(_event: StoreEvent): void {
-  // Nobody asked to hear of it.
+  // The caller gave no listener.
 }

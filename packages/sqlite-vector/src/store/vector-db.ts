@@ -1,9 +1,9 @@
 /**
- * `SQLiteVectorDB`: a vector database in one SQLite file. Opens it, checks what callers give, and runs
- * each call in one transaction.
+ * `SQLiteVectorDB`: a vector database in one SQLite file. Opens it, checks what callers give, and
+ * runs each call in one transaction.
  *
- * Not here: the tables (schema.ts), what a write does (writes.ts), what a read asks (query/by-id.ts), and
- * everything about peers (replica.ts; `createVectorSync` in sync/).
+ * Not here: the tables (schema.ts), what a write does (writes.ts), what a read asks
+ * (query/by-id.ts), and everything about peers (replica.ts; `createVectorSync` in sync/).
  *
  * Every method is synchronous and safe to `await`; `insertBatch` and `group` are promises.
  */
@@ -109,7 +109,7 @@ import { type ReplicaStore } from './replica/types.ts'
 import { type SearchOptions, type SearchResult } from './query/types.ts'
 import { type ShardInfo, type VectorInput } from '../model/records.ts'
 
-/** What the store takes from its surroundings; tests own the time and the dice. */
+/** The surroundings of the store; tests own the time and the dice. */
 export interface VectorDBEnvironment {
   readonly clock: Clock
   readonly randomBytes: (count: number) => Uint8Array
@@ -202,7 +202,9 @@ export class SQLiteVectorDB {
     return this.replica.shards()
   }
 
-  /** Adds a record. @throws `STORE_RECORD_EXISTS`, `STORE_DIMENSION_MISMATCH`, `STORE_SHARD_UNKNOWN` */
+  /**
+   * Adds a record. @throws `STORE_RECORD_EXISTS`, `STORE_DIMENSION_MISMATCH`, `STORE_SHARD_UNKNOWN`
+   */
   insert(shardId: string, record: RecordInput): void {
     this.#write(shardId, (transaction, shard) => {
       insertRecord(transaction, shard, prepareRecord(shard, record))
@@ -251,7 +253,10 @@ export class SQLiteVectorDB {
     })
   }
 
-  /** Deletes a record, and returns whether there was one; or all that pass a filter, and returns how many. */
+  /**
+   * Deletes a record, and returns whether there was one; or all that pass a filter, and returns how
+   * many.
+   */
   delete(shardId: string, id: string): boolean
   delete(shardId: string, where: { readonly filter: Filter }): number
   delete(shardId: string, which: string | { readonly filter: Filter }): boolean | number {
@@ -291,8 +296,9 @@ export class SQLiteVectorDB {
   }
 
   /**
-   * The `k` nearest records, nearest first, ties by id. Distances are exact; which records are looked at is
-   * approximate in large shards, at the recall that {@link explain} states, unless `exact` is said.
+   * The `k` nearest records, nearest first, ties by id. Distances are exact; which records are
+   * looked at is approximate in large shards, at the recall that {@link explain} states, unless
+   * `exact` is said.
    */
   search(
     shardId: string,
@@ -325,7 +331,7 @@ export class SQLiteVectorDB {
     return this.#finder.hybrid(shardId, options)
   }
 
-  /** What there is of the shard's index in memory; unlike {@link explain} it builds nothing. */
+  /** The state of the shard's index in memory; unlike {@link explain} it builds nothing. */
   indexInfo(shardId: string): IndexInfo {
     return this.#finder.indexInfo(shardId)
   }
@@ -355,7 +361,10 @@ export class SQLiteVectorDB {
     return this.#finder.warm(shardId)
   }
 
-  /** Declares that filters use `path`, for all shards of this file: it gets an index. True when it had none. */
+  /**
+   * Declares that filters use `path`, for all shards of this file: it gets an index. True when it
+   * had none.
+   */
   createMetadataIndex(path: string): boolean {
     return this.#core.write(() => createMetadataIndex(this.#core.db, path))
   }
@@ -370,14 +379,17 @@ export class SQLiteVectorDB {
     return this.#core.read(() => metadataIndexes(this.#core.db))
   }
 
-  /** Checks that `embedder` makes the vectors of this shard. @throws `STORE_SHARD_MISMATCH` naming both models */
+  /**
+   * Checks that `embedder` makes the vectors of this shard. @throws `STORE_SHARD_MISMATCH` naming
+   * both models
+   */
   checkEmbedder(shardId: string, embedder: Embedder): void {
     this.#finder.checkEmbedder(shardId, embedder)
   }
 
   /**
-   * Runs `fn`, and commits everything it writes here as one. Throws what `fn` throws, and then nothing of it
-   * is left. Inside another transaction it is a part that can fail alone.
+   * Runs `fn`, and commits everything it writes here as one. Throws what `fn` throws, and then
+   * nothing of it is left. Inside another transaction it is a part that can fail alone.
    */
   transaction<T>(fn: () => T): T {
     functionGiven('fn', fn)
@@ -391,8 +403,9 @@ export class SQLiteVectorDB {
   }
 
   /**
-   * Runs `fn` at the end of this turn of the event loop, together with others that were given in it, in one
-   * transaction. Resolves when its writes are durable; when `fn` throws, it alone is undone.
+   * Runs `fn` at the end of this turn of the event loop, together with others that were given in
+   * it, in one transaction. Resolves when its writes are durable; when `fn` throws, it alone is
+   * undone.
    */
   group<T>(fn: () => T): Promise<T> {
     functionGiven('fn', fn)
@@ -400,27 +413,34 @@ export class SQLiteVectorDB {
     return this.#group.add(fn)
   }
 
-  /** Records of which several concurrent writes are open, whatever the strategy shows of them. */
+  /** Lists records with unresolved conflicts, whatever the conflict strategy. */
   listConflicts(shardId: string, options: ConflictListOptions = {}): ConflictPage {
     const resolved = resolveConflictListOptions(options)
     return this.#core.read(() => listConflicts(this.#core, shardRow(this.#core, shardId), resolved))
   }
 
-  /** The siblings of a record, in the order of their dots: one where there is no conflict, none without it. */
+  /**
+   * The siblings of a record, in the order of their dots: one without a conflict, none without the
+   * record.
+   */
   conflictSiblings(shardId: string, id: string): readonly ConflictSibling[] {
     nameGiven('id', id, ID_BYTES_MAX)
     return this.#core.read(() => conflictSiblings(this.#core, shardRow(this.#core, shardId), id))
   }
 
-  /** Decides a conflict by a write that covers all siblings, and replicates. @throws `STORE_CONFLICT_UNKNOWN` */
+  /**
+   * Decides a conflict by a write that covers all siblings, and replicates. @throws
+   * `STORE_CONFLICT_UNKNOWN`
+   */
   resolveConflict(shardId: string, id: string, choice: ConflictChoice): void {
     nameGiven('id', id, ID_BYTES_MAX)
     this.#write(shardId, (transaction, shard) => resolveConflict(transaction, shard, id, choice))
   }
 
   /**
-   * Sets how conflicts of the shard are shown, and shows those there are accordingly. Kept in the file; a
-   * function cannot be, and is to be set after every open: until then the last write is shown.
+   * Sets how conflicts of the shard are shown, and shows those there are accordingly. Kept in the
+   * file; a function cannot be, and is to be set after every open: until then the last write is
+   * shown.
    */
   setConflictStrategy(shardId: string, strategy: ConflictStrategy): void {
     const before = this.#core.strategyFunctions.get(shardId)
@@ -434,8 +454,8 @@ export class SQLiteVectorDB {
   }
 
   /**
-   * Takes a shard and its records out of this file, not out of peers'; false when there is none. The file
-   * gets a new writing identity, as a shard of that name may come back.
+   * Takes a shard and its records out of this file, not out of peers'; false when there is none.
+   * The file gets a new writing identity, as a shard of that name may come back.
    */
   dropShard(shardId: string): boolean {
     return this.#core.write((transaction) => {
@@ -446,8 +466,8 @@ export class SQLiteVectorDB {
   }
 
   /**
-   * Forgets deletes that every known replica has, and returns how many. Their pages are free then; `vacuum()`
-   * gives them back to the file system.
+   * Forgets deletes that every known replica has, and returns how many. Their pages are free then;
+   * `vacuum()` gives them back to the file system.
    */
   collectTombstones(shardId: string, options: CollectOptions = {}): number {
     return this.replica.collectTombstones(shardId, resolveCollectOptions(options))
@@ -458,7 +478,10 @@ export class SQLiteVectorDB {
     return vacuum(this.#core)
   }
 
-  /** Counts the shard anew from its rows, and puts right what was kept wrongly; `correct` says whether anything was. */
+  /**
+   * Counts the shard again from its rows, and corrects the stored figures; `correct`: they were
+   * right.
+   */
   recount(shardId: string): Recount {
     return this.replica.recount(shardId)
   }
@@ -484,16 +507,16 @@ export class SQLiteVectorDB {
   }
 
   /**
-   * Decides that an entry shall not stand: what the record is here now supersedes it, on all replicas; where there
-   * is no such record, it is a delete. @throws `STORE_QUARANTINE_UNKNOWN`
+   * Rejects a quarantined change on every replica: the record's present state here supersedes it;
+   * without such a record, a delete does. @throws `STORE_QUARANTINE_UNKNOWN`
    */
   discardQuarantine(shardId: string, entry: number): void {
     this.#write(shardId, (transaction, shard) => discardEntry(transaction, shard, entry))
   }
 
   /**
-   * Copies the file to `path` while it is in use, and checks the copy. Opened, the copy writes under an identity
-   * of its own. Resolves with its bytes. @throws `STORE_IO` when `path` exists
+   * Copies the file to `path` while it is in use, and checks the copy. Opened, the copy writes
+   * under an identity of its own. Resolves with its bytes. @throws `STORE_IO` when `path` exists
    */
   snapshot(path: string, options: SnapshotOptions = {}): Promise<number> {
     nameGiven('path', path, 4_096)

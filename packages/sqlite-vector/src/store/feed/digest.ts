@@ -34,7 +34,7 @@ let lastActorBytes: Uint8Array = new Uint8Array(ACTOR_BYTES)
 let scratch: Uint8Array = new Uint8Array(4 + 4 * DOT_BYTES + ID_BYTES_MAX)
 let scratchView: DataView = new DataView(scratch.buffer)
 
-/** What the record adds to its shard's digest; 0 when it has no put. */
+/** The term of the record in its shard's digest; 0 when it has no put. */
 export function recordHash(hash: Hash64, id: string, siblings: readonly Sibling[]): bigint {
   if (!siblings.some((sibling) => sibling.value !== null)) return DIGEST_ZERO
   const offset = startHash(siblings.length, id)
@@ -52,8 +52,8 @@ export function putHash(hash: Hash64, id: string, actor: ActorId, counter: numbe
 }
 
 /**
- * What a record adds to a sum that covers what was written, too: the hash of its {@link recordHash}, 8 bytes, and of each
- * sibling in the order of dots. All integers little-endian:
+ * The term of a record in a sum that also covers values: the hash of its {@link recordHash}, 8
+ * bytes, and of each sibling in the order of dots. All integers little-endian:
  *
  * | bytes | field     | encoding                                         |
  * | ----- | --------- | ------------------------------------------------ |

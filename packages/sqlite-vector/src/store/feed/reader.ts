@@ -30,7 +30,10 @@ import { rowToShardState, type ShardRow, shardRow } from './shards.ts'
 import type { ChangelogRow, PayloadRow } from '../file/statements.ts'
 import { type DeltaQuery, type DeltaRead } from './types.ts'
 
-/** What the reader of `query` lacks, with the shard's state. Inside one read transaction. */
+/**
+ * The changes that the reader of `query` lacks, with the shard's state. Inside one read
+ * transaction.
+ */
 export function readDelta(core: OpenFile, shardId: string, query: DeltaQuery): DeltaRead {
   const shard = shardRow(core, shardId)
   const { logId } = core.identity()
@@ -49,16 +52,22 @@ export function readDelta(core: OpenFile, shardId: string, query: DeltaQuery): D
     bytes += payloadBytes(change)
     changes.push(change)
   }
-  // Fewer rows than asked for, and all of them looked at: there are no more up to where we scanned.
+  // Fewer rows than asked for, all of them looked at: the scan has reached its end.
   const isLast = through === (rows.at(-1)?.change_id ?? after)
   if (rows.length < countMax && isLast) through = Math.max(after, scanned)
   return { changes, through, atHead: through >= shard.head, state: rowToShardState(shard, logId) }
 }
 
-/** Changes of the feed that one read passes at most: what a reader has is skipped fast, but not for ever. */
+/**
+ * The most changes of the feed that one read passes: skipping what a reader has is fast, but
+ * bounded.
+ */
 const SCAN_MAX = 16_384
 
-/** The next rows of the feed up to `through`, at most `countMax`; some that the reader has are left out. */
+/**
+ * The next rows of the feed up to `through`, at most `countMax`; some that the reader has are left
+ * out.
+ */
 function feedRows(
   core: OpenFile,
   { shard, dimension }: ShardRow,
@@ -71,7 +80,8 @@ function feedRows(
     const rows = core.sql.readFeedWhole.all(shard, after, through, countMax)
     return { rows: rows as unknown as FeedRow[], countMax }
   }
-  // SQLite passes over what the reader has of one actor, the one with the most writes; we over the rest.
+  // SQLite passes over what the reader has of one actor, the one with the most writes; we over the
+  // rest.
   const [actor, counter] = largest(known)
   const rows = core.sql.readFeedPast.all(
     shard,
@@ -102,7 +112,10 @@ function readerHas(core: OpenFile, row: ChangelogRow, known: VersionVector): boo
   return rowToRecordState(core, row).siblings.every(({ dot }) => covers(known, dot))
 }
 
-/** True when the record holds a write of the actor above the counter, or something that superseded one. */
+/**
+ * True when the record holds a write of the actor above the counter, or something that superseded
+ * one.
+ */
 function concerns(core: OpenFile, row: ChangelogRow, above: Dot): boolean {
   if (row.context.byteLength > 0) {
     const context = decodeContext(core, row.context)
@@ -116,8 +129,8 @@ function concerns(core: OpenFile, row: ChangelogRow, above: Dot): boolean {
 }
 
 /**
- * Without the embeddings of writes that did not bring them and that the reader's vector covers. It may have lost one
- * to a later write, and asks, then.
+ * Without the embeddings of writes that did not bring them and that the reader's vector covers. It
+ * may have lost one to a later write, and asks, then.
  */
 function withoutKnownEmbeddings(change: Change, known: VersionVector): Change {
   if (known.size === 0) return change

@@ -1,15 +1,18 @@
 /**
- * The newest writes of our own, as their transactions made them, for sessions that push them at once.
+ * The newest writes of our own, as their transactions made them, for sessions that push them at
+ * once.
  *
- * What a live session reads right after a commit is what that commit has just written: kept here, it need not be read
- * again. The feed in the file stays the truth: whatever is not here is read from it, and once another connection has
- * committed anything, all is.
+ * A live session that reads right after a commit reads the writes of that commit. Kept here, they
+ * need not be read again. The feed in the file stays the truth: whatever is not here is read from
+ * it, and once another connection has committed anything, all is.
  *
  * Not here: which shards are worth it and when to ask (replica.ts). Invariants:
- *   I1  Of a shard, all records are here that our own writes touched between the places `from` and `head` of its feed,
- *       each once, as its newest write left it. A transaction that wrote what cannot be kept, that forgot records, or that follows one that
- *       we know nothing of, begins anew.
- *   I2  Only committed writes are here, and only such as were noted as sent in their transaction (own-writes.ts).
+ *   I1  Of a shard, all records are here that our own writes touched between the places `from` and
+ *       `head` of its feed, each once, as its newest write left it. A transaction that wrote what
+ *       cannot be kept, that forgot records, or that follows one that is unknown here, begins
+ *       again.
+ *   I2  Only committed writes are here, and only such as were noted as sent in their transaction
+ *       (own-writes.ts).
  *   I3  All shards together hold at most RECENT_WRITES_BYTES_MAX of payloads.
  */
 import { must } from '../../assert.ts'
@@ -26,7 +29,10 @@ import { type Kept, type Written } from '../file/open-shard.ts'
 /** Bytes that a record takes besides its payload. */
 const RECORD_BYTES = 256
 
-/** Notes in the running transaction that our write made `state` of the record, at this place of the feed. */
+/**
+ * Notes in the running transaction that our write made `state` of the record, at this place of the
+ * feed.
+ */
 export function noteWritten(
   shard: OpenShard,
   id: string,
@@ -55,8 +61,9 @@ export function noteWritten(
 }
 
 /**
- * Notes that a record goes to another place of the feed by what somebody else wrote. With a write of ours in it, who reads
- * the feed in part from the file and in part from here would miss it at both places: we begin anew.
+ * Notes that another writer's change moves a record to another place of the feed. If it holds a
+ * write of ours, a reader that takes the feed in part from the file and in part from here would
+ * miss it at both places: the cache begins again.
  */
 export function noteMoved(
   { actor }: WriteTransaction,
@@ -66,7 +73,10 @@ export function noteMoved(
   if (siblings.some(({ dot }) => dot.actor === actor)) shard.hasMoved = true
 }
 
-/** The caller's array may be written to as soon as the call returns. Null where the payload is not all at hand. */
+/**
+ * The caller's array may be written to as soon as the call returns. Null where the payload is not
+ * all at hand.
+ */
 function copyOf(sibling: Sibling): Sibling | null {
   const { value } = sibling
   if (value === null) return sibling
@@ -107,7 +117,7 @@ export class RecentWrites {
     this.#makeRoom()
   }
 
-  /** What the reader of `query` lacks of our writes, or null: it is to be read from the file. */
+  /** Our writes that the reader of `query` lacks, or null: read them from the file. */
   read(shardId: string, query: DeltaQuery): DeltaRead | null {
     const { after, only, known, countMax, bytesMax } = query
     const recent = this.#shards.get(shardId)
@@ -133,7 +143,7 @@ export class RecentWrites {
     return { changes, through, atHead: isLast, state: openToState(recent.shard, recent.logId) }
   }
 
-  /** Nobody asks for the shard's writes any more. */
+  /** Drops the cached writes of a shard; no live session reads them. */
   forget(shardId: string): void {
     const recent = this.#shards.get(shardId)
     if (recent === undefined) return
@@ -141,7 +151,10 @@ export class RecentWrites {
     this.#shards.delete(shardId)
   }
 
-  /** Whether the file may say more than we know, or something else: then everything begins anew. */
+  /**
+   * True when the file may hold more than is cached, or something else: then the cache begins
+   * again.
+   */
   #isForeign(): boolean {
     const version = this.#dataVersion()
     if (version === this.#versionSeen) return false
@@ -193,7 +206,7 @@ export class RecentWrites {
   }
 }
 
-/** What sync knows of a shard as a transaction left it, which is committed. */
+/** The state of a shard as a committed transaction left it. */
 function openToState(shard: OpenShard, logId: string): ShardState {
   const { shardId, dimension, metric, modelId, head, versionVector, uncoveredVector } = shard
   return {

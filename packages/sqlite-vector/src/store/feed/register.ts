@@ -6,8 +6,8 @@
  *
  * Invariants, kept by {@link replaceRecord} and {@link addRecord}, the only ways to write a record:
  *   I1  One changelog row per record; a write gives it the shard's next change_id.
- *   I2  The row in `vectors` and `embeddings` is the strategy's view of the siblings; without one, the
- *       id is in `tombstones`.
+ *   I2  The row in `vectors` and `embeddings` is the strategy's view of the siblings; without one,
+ *       the id is in `tombstones`.
  *   I3  `vector_conflicts` holds the siblings of a record exactly when it has more than one.
  */
 import { must } from '../../assert.ts'
@@ -30,7 +30,7 @@ export interface StoredRecord {
   readonly rowid: number
   /** The record's place in the feed. */
   readonly changeId: number
-  /** Whether it has a row in `vectors`. */
+  /** True when it has a row in `vectors`. */
   readonly visible: boolean
   readonly operation: number
   /**
@@ -52,7 +52,7 @@ export function findHidden(core: OpenFile, shard: OpenShard, id: string): Stored
   return shard.tombstoneCount === 0 ? null : hiddenIn(core, shard.shard, id)
 }
 
-/** {@link findRecord} for a reader, who has no open shard. */
+/** {@link findRecord} for a reader without an open shard. */
 export function findStored(core: OpenFile, shard: number, id: string): StoredRecord | null {
   const visible = core.sql.findVisible.get(shard, id)
   if (visible !== undefined) return stored(core, visible as unknown as ChangelogRow, true)
@@ -95,7 +95,7 @@ export function conflictSiblings(core: OpenFile, rowid: number): readonly Siblin
     .toSorted((a, b) => compareDots(a.dot, b.dot))
 }
 
-/** What a row of a visible record carries; its embedding is a view of the row's bytes. */
+/** The value in a row of a visible record; its embedding is a view of the row's bytes. */
 export function payloadToValue(row: PayloadRow, embeddingDot: Dot): RecordValue {
   return {
     embedding: bytesToFloat32(row.embedding),
@@ -139,7 +139,10 @@ export function addRecord(
   return true
 }
 
-/** Replaces the state of a record. Siblings of `state` carry payloads, but for an unchanged embedding. */
+/**
+ * Replaces the state of a record. Siblings of `state` carry payloads, but for an unchanged
+ * embedding.
+ */
 export function replaceRecord(
   transaction: WriteTransaction,
   shard: OpenShard,
@@ -167,10 +170,10 @@ export function replaceRecord(
 }
 
 /**
- * Shows `value` of a record whose replicated state stays as it is. Takes a new place in the feed, so that
- * readers of the feed in this file see it; peers know its writes and skip it.
+ * Shows `value` of a record whose replicated state stays as it is. Takes a new place in the feed,
+ * so that readers of the feed in this file see it; peers know its writes and skip it.
  */
-export function reshowRecord(
+export function refreshVisible(
   transaction: WriteTransaction,
   shard: OpenShard,
   id: string,
@@ -190,8 +193,8 @@ export function reshowRecord(
 }
 
 /**
- * Forgets a record, tombstone and changelog row included, as if it had never been here. Readers of the feed
- * cannot see that: the caller moves `collected_through`.
+ * Forgets a record, tombstone and changelog row included, as if it had never been here. Readers of
+ * the feed cannot see that: the caller moves `collected_through`.
  */
 export function removeRecord(
   transaction: WriteTransaction,
@@ -235,7 +238,9 @@ export function widenContext(
   core.sql.setContext.run(encodeContext(core, state), shard.shard, record.changeId)
 }
 
-/** Makes `value` the visible record, or hides it when null; `before.changeId` is its place by now. */
+/**
+ * Makes `value` the visible record, or hides it when null; `before.changeId` is its place by now.
+ */
 export function showRecord(
   transaction: WriteTransaction,
   shard: OpenShard,
@@ -280,7 +285,7 @@ function stored(core: OpenFile, row: ChangelogRow, visible: boolean): StoredReco
   return { rowid, changeId, visible, operation, state: rowToRecordState(core, row) }
 }
 
-/** What the record shows: its only sibling, or the strategy's view of several. */
+/** The visible value: the only sibling, or the strategy's view of several. */
 function visibleOf(
   transaction: WriteTransaction,
   shard: OpenShard,

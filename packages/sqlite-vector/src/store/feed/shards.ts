@@ -181,8 +181,8 @@ export function ensureShard(transaction: WriteTransaction, info: ShardInfo): Sha
 }
 
 /**
- * Takes the shard and everything it holds out of this file; false when there is none. The caller draws a
- * new identity: created again, the shard would count its dots from 1.
+ * Takes the shard and everything it holds out of this file; false when there is none. The caller
+ * draws a new identity: created again, the shard would count its dots from 1.
  */
 export function dropShard(transaction: WriteTransaction, shardId: string): boolean {
   const { core } = transaction
@@ -212,7 +212,7 @@ export function dropShard(transaction: WriteTransaction, shardId: string): boole
   return true
 }
 
-/** What a caller may know of the row. */
+/** The part of the row that callers see. */
 export function rowToInfo(row: ShardRow): ShardInfo {
   return {
     shardId: row.shard_id,
@@ -222,7 +222,7 @@ export function rowToInfo(row: ShardRow): ShardInfo {
   }
 }
 
-/** What sync knows of the row. */
+/** The part of the row that sync sees. */
 export function rowToShardState(row: ShardRow, logId: string): ShardState {
   return {
     ...rowToInfo(row),

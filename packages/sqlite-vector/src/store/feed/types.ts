@@ -14,9 +14,15 @@ export interface DeltaQuery {
   readonly bytesMax: number
   /** Skip records all of whose siblings' dots this covers: the reader has them. */
   readonly known: VersionVector
-  /** Whether what is read goes to a peer: our own writes are noted as seen by others first. @defaultValue no */
+  /**
+   * True when a peer receives the read: our own writes are first noted as exposed. @defaultValue
+   * false
+   */
   readonly expose?: boolean
-  /** Skip records that hold and supersede no write of this actor above this counter. @defaultValue all records */
+  /**
+   * Skip records that hold and supersede no write of this actor above this counter. @defaultValue
+   * all records
+   */
   readonly only?: Dot
 }
 

@@ -2,8 +2,9 @@
  * The conflict strategy of a shard: the name the file keeps, and the function a caller registered.
  *
  * Not here: the views themselves (model/strategies.ts). A function cannot be kept in a file: it is
- * registered after every open, and until then the shard shows the last write. A function that throws or
- * gives no valid value is reported, and the last write is shown: one bad record must not stop a sync.
+ * registered after every open, and until then the shard shows the last write. A function that
+ * throws or gives no valid value is reported, and the last write is shown: one bad record must not
+ * stop a sync.
  */
 import { must } from '../../assert.ts'
 import { bytesEqual, viewToBytes } from '../../bytes.ts'
@@ -25,7 +26,7 @@ import { type Metadata, type ShardInfo } from '../../model/records.ts'
 /** How the file names a strategy that is a function. */
 export const CUSTOM_STRATEGY = 'custom'
 
-/** What a shard shows of a record with several siblings; null is a delete. */
+/** The visible value of a record with several siblings; null is a delete. */
 export function visibleValue(
   transaction: WriteTransaction,
   shard: OpenShard,
@@ -53,7 +54,7 @@ export function strategyToName(strategy: ConflictStrategy): string {
   return strategy
 }
 
-/** A sibling as callers see it. Embeddings are copies of nobody: do not write to them. */
+/** A sibling as callers see it. Embeddings are not copies: do not write to them. */
 export function toConflictSibling({ dot, stamp, value }: Sibling): ConflictSibling {
   if (value === null) return { dot, stamp, value: null }
   const { metadata, text } = value

@@ -1,15 +1,17 @@
 /**
- * Commits that do not wait for the disk, and the one flush that many of them share, off the thread that commits.
+ * Commits that do not wait for the disk, and the one flush that many of them share, off the thread
+ * that commits.
  *
- * For what peers sent, and nothing else: until such a commit is flushed, power loss may take it back, which is no loss while
- * the peer has not been told that we hold it. So whoever tells a peer anything awaits {@link DeferredFlush.whenDurable} first;
- * our own writes are flushed by their own commit, and with them all that was committed before, because the log is one file:
- * then nothing is left to wait for.
- * A killed process loses nothing in either case: the kernel has the pages.
+ * For changes from peers only. Until such a commit is flushed, power loss may take it back, which
+ * is no loss while the peer has not been told that we hold it. Code that tells a peer anything
+ * awaits {@link DeferredFlush.whenDurable} first; our own writes are flushed by their own commit,
+ * and with them all that was committed before, because the log is one file: then nothing is left to
+ * wait for. A killed process loses nothing in either case: the kernel has the pages.
  *
- * Not here: what is committed (replica.ts). Invariant: `whenDurable` resolves only after a flush that began when
- * everything committed before the call was in the log; after a flush that failed it never resolves again, because the kernel
- * forgets which pages it could not write. Reference: https://www.sqlite.org/pragma.html#pragma_synchronous
+ * Not here: what is committed (replica.ts). Invariant: `whenDurable` resolves only after a flush
+ * that began when everything committed before the call was in the log; after a flush that failed it
+ * never resolves again, because the kernel forgets which pages it could not write. Reference:
+ * https://www.sqlite.org/pragma.html#pragma_synchronous
  */
 import { files, type FlushableFile, type SqliteDatabase } from '#platform'
 
@@ -21,7 +23,7 @@ const SYNCHRONOUS_FULL = 2
 export class DeferredFlush {
   readonly #db: SqliteDatabase
   readonly #path: string
-  /** Whether commits wait for the disk at all: not in memory, not where the options say so. */
+  /** True when commits wait for the disk at all: not in memory, not where the options say so. */
   readonly #isWanted: boolean
   readonly #dataVersion: () => number
   #users = 0
@@ -44,7 +46,9 @@ export class DeferredFlush {
     this.#isWanted = path !== ':memory:' && level === SYNCHRONOUS_FULL
   }
 
-  /** From now on {@link commit} does not wait for the disk; the result ends that, and waits for it. */
+  /**
+   * From now on {@link commit} does not wait for the disk; the result ends that, and waits for it.
+   */
   begin(): () => Promise<void> {
     this.#users += 1
     let isOver = false
@@ -55,7 +59,7 @@ export class DeferredFlush {
       if (this.#users > 0) return
       if (this.#db.isOpen && !this.#db.isTransaction) this.#setLevel('FULL')
       await this.#running?.catch(() => {
-        // Whoever waited for that flush has been told; here only the file is let go of.
+        // The callers that waited for that flush have its error; here the file is only closed.
       })
       const log = await this.#log?.catch(() => null)
       this.#log = null
@@ -83,11 +87,11 @@ export class DeferredFlush {
   }
 
   /**
-   * To be called after each commit of the connection, before anybody hears of it: who does may write, and that write waits
-   * for the disk. `isChanged`: whether there was anything to write.
+   * Call after each commit of the connection, before listeners hear of it: a listener may write,
+   * and that write waits for the disk. `isChanged`: whether there was anything to write.
    */
   committed(isChanged: boolean): void {
-    // What waited has been flushed, and with it what was committed before, which lies in the same log.
+    // The flush covered the waiting commits and everything committed before them in the same log.
     const isFlushed = isChanged && this.#level === 'FULL' && this.#failure === null
     if (isFlushed && this.#isWanted) this.#flushed = this.#committed
     this.#isDeferring = false
@@ -100,7 +104,10 @@ export class DeferredFlush {
     this.#level = level
   }
 
-  /** Resolves once everything that this connection sees now would survive power loss. @throws `STORE_IO` */
+  /**
+   * Resolves once everything that this connection sees now would survive power loss. @throws
+   * `STORE_IO`
+   */
   async whenDurable(): Promise<void> {
     if (!this.#isWanted || this.#users === 0) return
     // Another process may have deferred what we have read from it.
@@ -124,7 +131,7 @@ export class DeferredFlush {
       await (await this.#log).flush()
       this.#flushed = Math.max(this.#flushed, upTo)
     } catch (cause) {
-      const message = `${this.#path}: what peers sent could not be flushed to disk`
+      const message = `${this.#path}: changes of peers could not be flushed to disk`
       this.#failure = new SqliteVectorError('STORE_IO', message, { cause })
       throw this.#failure
     } finally {

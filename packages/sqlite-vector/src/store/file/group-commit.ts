@@ -1,8 +1,10 @@
 /**
- * Group commit: calls that come in one turn of the event loop share one transaction, so that many small
- * writes cost one flush to disk. Each is resolved when its writes are durable, and fails alone.
+ * Group commit: calls that come in one turn of the event loop share one transaction, so that many
+ * small writes cost one flush to disk. Each is resolved when its writes are durable, and fails
+ * alone.
  *
- * Not here: the transaction (file/transaction.ts). Invariant: nothing is resolved before the commit that holds it.
+ * Not here: the transaction (file/transaction.ts). Invariant: nothing is resolved before the commit
+ * that holds it.
  */
 import { turns } from '#platform'
 

@@ -1,8 +1,8 @@
 /**
- * Whether SQLite finds a file sound: its own check of every page, index and constraint. Reads the whole file and
+ * SQLite's own check of a file: every page, index and constraint. Reads the whole file and
  * changes nothing; other processes may use it meanwhile.
  *
- * Not here: whether counts and digests are those of the rows (`recount()`), and whether the rows are those of peers
+ * Not here: checking counts and digests against the rows (`recount()`), and rows against a peer's
  * (`verify()` of the sync).
  */
 import { files, sqlite } from '#platform'
@@ -14,8 +14,9 @@ import { withSqliteErrors } from './sqlite.ts'
 const COMPLAINTS_MAX = 20
 
 /**
- * What SQLite complains of, at most twenty lines; none when the file is sound. O(file).
- * @throws SqliteVectorError `STORE_CORRUPT` when it is no database, `STORE_IO` when it cannot be read
+ * SQLite's complaints, at most twenty lines; none when the file is sound. O(file).
+ * @throws SqliteVectorError `STORE_CORRUPT` when it is not a database, `STORE_IO` when it cannot be
+ * read
  */
 export function checkIntegrity(path: string): readonly string[] {
   if (!files.exists(path)) throw new SqliteVectorError('STORE_IO', `there is no file ${path}`)

@@ -1,8 +1,10 @@
 /**
- * The small integers that stand for actors and peers in the tables, and the notes of pulled cursors, cached per connection.
+ * The small integers that stand for actors and peers in the tables, and the notes of pulled
+ * cursors, cached per connection.
  *
- * Not here: the transactions around them (transaction.ts). Invariant: a cached key is in the file; after a rollback
- * {@link FileKeys.forget} drops the cache, because the transaction may have made keys that are gone.
+ * Not here: the transactions around them (transaction.ts). Invariant: a cached key is in the file;
+ * after a rollback {@link FileKeys.forget} drops the cache, because the transaction may have made
+ * keys that are gone.
  */
 import { must } from '../../assert.ts'
 import { bytesToHex, hexToBytes } from '../../bytes.ts'
@@ -49,7 +51,10 @@ export class FileKeys {
     return actor
   }
 
-  /** The key of a peer's certificate fingerprint, made when missing. Inside a write transaction only. */
+  /**
+   * The key of a peer's certificate fingerprint, made when missing. Inside a write transaction
+   * only.
+   */
   peerKey(fingerprint: string): number {
     const known = this.#keyByPeer.get(fingerprint)
     if (known !== undefined) return known
@@ -58,7 +63,10 @@ export class FileKeys {
     return key
   }
 
-  /** The cursor that this connection last noted for a peer's feed of the shard, unless that was undone. */
+  /**
+   * The cursor that this connection last noted for a peer's feed of the shard, unless that was
+   * undone.
+   */
   pulledNote(peer: number, shard: number): PulledNote | undefined {
     return this.#pulledNoted.get(`${peer} ${shard}`)
   }

@@ -1,5 +1,5 @@
 /**
- * What a write transaction holds of a shard until it ends. Types, and the empty list of writes.
+ * The state of a shard inside a write transaction. Types, and the empty list of writes.
  */
 import { type Change, type VersionVector } from '../../model/types.ts'
 import { type Hlc } from '../../clock/hlc.ts'
@@ -23,7 +23,7 @@ export interface OpenShard extends ShardInfo {
   versionVector: VersionVector
   /** Writes that batches brought and the version vector does not cover yet. */
   uncoveredVector: VersionVector
-  /** What the shard has forgotten the deletes of: its `gc_floor`. */
+  /** The writes whose deletes the shard has forgotten: its `gc_floor`. */
   forgotten: VersionVector
   /** The counter of the newest dot of our own actor in this shard. */
   ownCounter: number
@@ -41,17 +41,29 @@ export interface OpenShard extends ShardInfo {
   notice: boolean
   /** When the shard's row was written last. */
   updatedAtMs: number
-  /** Whether its new writes go out as soon as they are committed, and where it stood when this transaction opened it. */
+  /**
+   * True when its new writes go out as soon as they are committed. The next two: its state when
+   * this transaction opened it.
+   */
   readonly isExposed: boolean
   readonly headBefore: number
   readonly counterBefore: number
-  /** What this transaction wrote itself, for those that send it; null where nobody does, or it cannot be kept. */
+  /**
+   * The writes of this transaction, for sessions that send them; null without such sessions, or
+   * when they cannot be kept.
+   */
   written: Written | null
-  /** Set when this transaction forgot a record, or moved one with a write of ours by what somebody else wrote. */
+  /**
+   * Set when this transaction forgot a record, or when another writer's change moved a record with
+   * a write of ours.
+   */
   hasMoved: boolean
   /** Rows of `own_writes` as this transaction last read them; null when they may be others. */
   ownWrites: readonly OwnWritesRow[] | null
-  /** Set when the row must be written though neither head nor vector moved; listeners are told as well. */
+  /**
+   * Set when the row must be written though neither head nor vector moved; listeners are told as
+   * well.
+   */
   touched: boolean
 }
 
@@ -63,7 +75,10 @@ export interface OwnWritesRow {
   readonly claimed: number
 }
 
-/** Writes of one transaction to one shard, newest first. Never changed, so that a savepoint can go back to it. */
+/**
+ * Writes of one transaction to one shard, newest first. Never changed, so that a savepoint can go
+ * back to it.
+ */
 export interface Written {
   readonly count: number
   readonly bytes: number

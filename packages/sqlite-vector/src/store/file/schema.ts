@@ -1,21 +1,24 @@
 /**
  * The tables of a database file, and the steps that bring an older file up to date.
  *
- * Not here: statements on them (statements.ts). docs/reference/file-format.md repeats this for readers.
+ * Not here: statements on them (statements.ts). docs/reference/file-format.md repeats this for
+ * readers.
  *
- * - `vectors`, `embeddings`: the visible records, which are a view of the replicated state. Apart, so
- *   that reading metadata never pages through embeddings.
- * - `tombstones`: ids of records whose visible state is a delete. Every id is in exactly one of both.
- * - `vector_changelog`: one row per record, visible or not; the compacted feed of its shard. A write
- *   replaces the row by one with a new, larger `change_id`, which the record's row in `vectors` or
- *   `tombstones` names. Its key `position` is shard << 44 | change_id, so the table is its own index in the
- *   order of every feed and grows at its end; any other index would cost more than the table.
+ * - `vectors`, `embeddings`: the visible records, which are a view of the replicated state. Apart,
+ *   so that reading metadata never pages through embeddings.
+ * - `tombstones`: ids of records whose visible state is a delete. Every id is in exactly one of
+ *   both.
+ * - `vector_changelog`: one row per record, visible or not; the compacted feed of its shard. A
+ *   write replaces the row by one with a new, larger `change_id`, which the record's row in
+ *   `vectors` or `tombstones` names. Its key `position` is shard << 44 | change_id, so the table is
+ *   its own index in the order of every feed and grows at its end; any other index would cost more
+ *   than the table.
  * - `saved_indexes`: which file beside the database holds a shard's codes (index-files.ts).
  * - `record_text`: the full-text index over `vectors.document` (text-index.ts).
  * - `vector_conflicts`: all siblings of records that have more than one, whole.
  *
- * `ahead_vector` covers what batches brought and the version vector does not cover yet; while there is
- * any, the rows are not those of the version vector, and digests are not compared.
+ * `ahead_vector` covers what batches brought and the version vector does not cover yet; while there
+ * is any, the rows are not those of the version vector, and digests are not compared.
  *
  * Encodings: `hlc` is milliseconds << 16 | logical. `context` is empty for "exactly the dots of the
  * siblings", else pairs of varints (actor key, counter). Version vectors are the bytes of
@@ -105,7 +108,8 @@ export const STEPS: readonly string[] = [
   `,
   TEXT_INDEX_STEP,
   SYNC_STATE_STEP,
-  // What a peer reported and our own vector dominated then; what of our own writes others may have seen.
+  // The peer's last report that our own vector dominated; and our own writes that peers may have
+  // seen.
   `
   ALTER TABLE sync_cursors ADD COLUMN stable_vector BLOB;
   CREATE TABLE own_writes (
@@ -117,7 +121,7 @@ export const STEPS: readonly string[] = [
   // Which file of the file system this is; see replica/file-mark.ts.
   'ALTER TABLE database_metadata ADD COLUMN file_mark TEXT',
   SAVED_INDEXES_STEP,
-  // Whether the peer said that it does not come back.
+  // True when the peer said that it does not come back.
   'ALTER TABLE peers ADD COLUMN has_left INTEGER NOT NULL DEFAULT 0',
 ]
 
@@ -152,7 +156,7 @@ function assertOurs(db: SqliteDatabase, path: string, version: number): void {
   if (applicationId === 0 && version === 0 && tables === 0) return
   throw new SqliteVectorError(
     'STORE_CORRUPT',
-    `${path} is an SQLite database of another program (application id ${applicationId})`,
+    `${path} is the SQLite database of another program (application id ${applicationId})`,
   )
 }
 

@@ -1,9 +1,9 @@
 /**
  * Work that blocks for a bounded number of rows at a time, and two ways to drive it.
  *
- * Each slice reads in a transaction of its own, so others may write between two: whoever writes such work says what it
- * then means. Not here: the rows (replica/hash-scan.ts, recount.ts, compare.ts). Sessions drive it with their effects
- * (sync/session/driver.ts).
+ * Each slice reads in a transaction of its own, so others may write between two: such work states
+ * what it then means. Not here: the rows (replica/hash-scan.ts, recount.ts, compare.ts). Sessions
+ * drive it with their effects (sync/session/driver.ts).
  */
 import { turns } from '#platform'
 
@@ -26,7 +26,8 @@ export async function inTurns<T>(work: Sliced<T>, signal?: AbortSignal): Promise
 }
 
 /**
- * Work in slices: each step reads a bounded number of rows, in a transaction of its own, and yields how many to account
- * for; the last one returns the result. Whoever drives it lets others have their turn between two.
+ * Work in slices: each step reads a bounded number of rows, in a transaction of its own, and yields
+ * how many to account for; the last one returns the result. The driver lets other work run between
+ * two.
  */
 export type Sliced<T> = Generator<number, T, void>

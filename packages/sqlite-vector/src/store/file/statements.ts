@@ -1,8 +1,8 @@
 /**
  * Every statement on a hot path, prepared once per open file and kept.
  *
- * Not here: what they mean together (register.ts, feed/reader.ts, shards.ts). SQL names are translated
- * here and in the modules that read the rows, nowhere else.
+ * Not here: what they mean together (register.ts, feed/reader.ts, shards.ts). SQL names are
+ * translated here and in the modules that read the rows, nowhere else.
  *
  * Stamps are written as `(?ms << 16) | ?logical` and read back as two numbers, so that no 64-bit
  * integer has to become a BigInt.
@@ -23,7 +23,7 @@ export interface ChangelogRow {
   readonly context: Uint8Array
 }
 
-/** What a visible record carries. */
+/** The payload of a visible record. */
 export interface PayloadRow {
   readonly vector_id: string
   readonly metadata: string
@@ -58,8 +58,9 @@ const CHANGELOG_COLUMNS = `c.record AS rowid, c.change_id, c.operation,
 
 // Not composed in place, as isolated declarations cannot type that: see prepareStatements().
 //
-// OR FAIL: what a bulk statement wrote need not be undone by itself, as its transaction fails with it;
-// without, SQLite copies every page that the statement touches, which takes back what bulk gains.
+// OR FAIL: what a bulk statement wrote need not be undone by itself, as its transaction fails with
+// it; without, SQLite copies every page that the statement touches, which takes back what bulk
+// gains.
 const SQL = {
   begin: 'BEGIN IMMEDIATE',
   beginRead: 'BEGIN',
@@ -142,9 +143,9 @@ const SQL = {
   addChange: `INSERT INTO vector_changelog (position, record, operation, hlc, actor, counter,
      embedding_actor, embedding_counter, context)
     VALUES ((? << 44) | ?, ?, ?, (? << 16) | ?, ?, ?, ?, ?, ?)`,
-  // The changelog of records ?1 to ?6, all just inserted: keys, change_ids, stamps and counters rise
-  // by one from record to record, so one statement writes them all. The cast matters: numbers are bound as
-  // floating point, and a sum with one would round the stamp.
+  // The changelog of records ?1 to ?6, all just inserted: keys, change_ids, stamps and counters
+  // rise by one from record to record, so one statement writes them all. The cast matters: numbers
+  // are bound as floating point, and a sum with one would round the stamp.
   addChanges: `INSERT OR FAIL INTO vector_changelog
     (position, record, operation, hlc, actor, counter, context)
     SELECT (shard << 44) | change_id, record, 1,
@@ -155,7 +156,8 @@ const SQL = {
   readFeed: `SELECT {changelog} FROM vector_changelog c
     WHERE c.position > ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
     ORDER BY c.position LIMIT ?3`,
-  // Above ?2 up to ?3, but for rows without a conflict that are writes of actor ?5 up to counter ?6.
+  // Above ?2 up to ?3, but for rows without a conflict that are writes of actor ?5 up to counter
+  // ?6.
   readFeedPast: `SELECT {changelog} FROM vector_changelog c
     WHERE c.position > ((?1 << 44) | ?2) AND c.position <= ((?1 << 44) | ?3)
       AND (c.actor IS NOT (SELECT actor FROM actors WHERE actor_id = ?5)

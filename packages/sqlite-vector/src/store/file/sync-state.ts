@@ -1,6 +1,6 @@
 /**
- * What sync remembers across restarts beside cursors and vectors: texts by key. The store knows nothing
- * of what they say. A write here is no change of a shard, so nobody is told of it.
+ * Texts by key that sync keeps across restarts, beside cursors and vectors. The store does not read
+ * them. A write here does not change a shard, so no listener hears of it.
  */
 import { must } from '../../assert.ts'
 import type { OpenFile } from './transaction.ts'

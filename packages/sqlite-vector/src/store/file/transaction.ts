@@ -1,12 +1,12 @@
 /**
  * The open file: its connection, its prepared statements, and the transactions around everything.
  *
- * Not here: what is written (register.ts) or asked (query/by-id.ts). There is one writer at a time, in
- * this process and among all processes on the file.
+ * Not here: what is written (register.ts) or asked (query/by-id.ts). There is one writer at a time,
+ * in this process and among all processes on the file.
  *
  * Invariants:
- *   I1  A write transaction commits whole or not at all; what memory knows of it (shard rows, keys of
- *       actors and peers, cursors) is dropped with it.
+ *   I1  A write transaction commits whole or not at all; what memory knows of it (shard rows, keys
+ *       of actors and peers, cursors) is dropped with it.
  *   I2  Shard rows and the writing identity are read inside the transaction that uses them: another
  *       process may have written since the last one.
  *   I3  Listeners hear of a commit after it, never of one that failed.
@@ -51,7 +51,7 @@ export interface OpenFileParts {
   readonly sliceRows: number
 }
 
-/** What a write transaction knows until it ends. */
+/** The state of a write transaction. */
 export interface WriteTransaction {
   readonly core: OpenFile
   readonly shards: Map<string, OpenShard>
@@ -61,7 +61,7 @@ export interface WriteTransaction {
   logId: string
   /** The largest record key given out. */
   lastRowid: number
-  /** What to tell {@link OpenFileParts.onEvent} once the transaction stands. */
+  /** Events for {@link OpenFileParts.onEvent} once the transaction is committed. */
   events: StoreEvent[]
   /** Set when a write broke off half-way; the transaction can then only roll back. */
   failure: { readonly error: unknown } | null
@@ -122,7 +122,9 @@ export class OpenFile {
     return this.#transaction !== null
   }
 
-  /** Runs `fn` in the running write transaction, or in one of its own that commits when it returns. */
+  /**
+   * Runs `fn` in the running write transaction, or in one of its own that commits when it returns.
+   */
   write<T>(fn: (transaction: WriteTransaction) => T): T {
     this.assertOpen()
     if (this.#transaction !== null) return this.#join(this.#transaction, fn)
@@ -164,7 +166,10 @@ export class OpenFile {
     return this.#translated(() => this.savepoint(running, fn))
   }
 
-  /** Runs `fn` so that it leaves nothing behind when it throws, while the rest of the transaction goes on. */
+  /**
+   * Runs `fn` so that it leaves nothing behind when it throws, while the rest of the transaction
+   * goes on.
+   */
   savepoint<T>(transaction: WriteTransaction, fn: () => T): T {
     const before = {
       shards: [...transaction.shards].map(([id, shard]) => [id, { ...shard }] as const),
@@ -182,7 +187,8 @@ export class OpenFile {
       return value
     } catch (error) {
       if (!this.db.isTransaction) {
-        // SQLite has rolled everything back by itself (disk full, I/O error): nobody may go on.
+        // SQLite has rolled everything back by itself (disk full, I/O error): the transaction
+        // cannot go on.
         transaction.failure ??= { error }
         throw error
       }

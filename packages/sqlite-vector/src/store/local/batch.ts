@@ -2,7 +2,7 @@
  * Batch inserts: checked, then committed in transactions of a bounded size, letting the process do
  * other work between two of them.
  *
- * A transaction is all or nothing. What an error or an abort leaves is the whole transactions before.
+ * A transaction is all or nothing. After an error or an abort the transactions before it stay.
  */
 import { turns } from '#platform'
 

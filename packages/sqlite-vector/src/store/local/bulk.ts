@@ -1,6 +1,6 @@
 /**
- * Inserting many new records at once: the same rows as insertRecord (writes.ts) writes one by one, in
- * fewer statements, because the calls into SQLite would cost more than the changelog.
+ * Inserting many new records at once: the same rows as insertRecord (writes.ts) writes one by one,
+ * in fewer statements, because the calls into SQLite would cost more than the changelog.
  *
  * A run is a row of new records without a tombstone. Keys, change_ids, stamps and counters of a run
  * rise by one from record to record, so its whole changelog is one statement.

@@ -1,8 +1,8 @@
 /**
  * Conflicts as people meet them: which records have several siblings, what those are, and deciding.
  *
- * Not here: how siblings come about (apply.ts) and what is shown of them (feed/visible.ts). A decision is a
- * write like any other: one new sibling that covers all, and it replicates.
+ * Not here: how siblings come about (apply.ts) and what is shown of them (feed/visible.ts). A
+ * decision is a write like any other: one new sibling that covers all, and it replicates.
  */
 import { sameDot } from '../../model/version-vector.ts'
 import { must } from '../../assert.ts'
@@ -15,7 +15,7 @@ import {
   findStored,
   OPERATION,
   payloadToValue,
-  reshowRecord,
+  refreshVisible,
   type StoredRecord,
   withPayload,
 } from '../feed/register.ts'
@@ -57,7 +57,7 @@ export function listConflicts(
   return { conflicts, nextCursor }
 }
 
-/** All siblings of a record in the order of their dots; none when there is no such record. */
+/** All siblings of a record in the order of their dots; none without such a record. */
 export function conflictSiblings(
   core: OpenFile,
   shard: ShardRow,
@@ -78,7 +78,7 @@ export function resolveConflict(
   rejectUnknownKeys('choice', choice, ['choose', 'value'])
   const { choose, value } = choice as { readonly choose?: Dot; readonly value?: unknown }
   if ((choose === undefined) === (value === undefined)) {
-    throw new TypeError('choice must have either choose or value')
+    throw new TypeError('choice must have exactly one of choose and value')
   }
   const record = findStored(transaction.core, shard.shard, id)
   if (record === null || record.operation !== OPERATION.conflict) {
@@ -120,7 +120,7 @@ export function setConflictStrategy(
       const record = must(findStored(core, shard.shard, cursor), 'a record in conflict')
       const value = visibleValue(transaction, shard, cursor, record.state.siblings)
       const before = shownValue(core, record)
-      if (!sameShown(before, value)) reshowRecord(transaction, shard, cursor, record, value)
+      if (!sameShown(before, value)) refreshVisible(transaction, shard, cursor, record, value)
     }
     if (rows.length < PAGE_RECORDS) return
   }

@@ -1,8 +1,8 @@
 /**
  * Our own writes: one new sibling whose context covers all siblings that were there.
  *
- * Not here: checking what the caller gave (input.ts) and the tables (register.ts). Refusals are thrown
- * before the first statement that writes.
+ * Not here: checking what the caller gave (input.ts) and the tables (register.ts). Refusals are
+ * thrown before the first statement that writes.
  */
 import { must } from '../../assert.ts'
 import { bytesToFloat32 } from '../../bytes.ts'
@@ -29,7 +29,7 @@ import type { PayloadRow } from '../file/statements.ts'
 import { type OpenShard } from '../file/open-shard.ts'
 import { type ShardInfo } from '../../model/records.ts'
 
-/** What `update()` changes, checked. */
+/** The checked arguments of `update()`. */
 export interface PreparedUpdate {
   readonly embedding: Float32Array | undefined
   readonly metadata: string | undefined
@@ -73,9 +73,9 @@ function contextOfNew(
 }
 
 /**
- * `context` of a write, and the deletes that were forgotten here: of a record that is not there now, or that came
- * again from somebody who had missed them. Who still has one must see that this write came after it, and did not
- * meet it.
+ * `context` of a write, and the deletes that were forgotten here: of a record that is not there
+ * now, or that came again from a peer that had missed them. A peer that still has one must see that
+ * this write came after it, and did not meet it.
  */
 export function withForgotten(
   { actor }: WriteTransaction,

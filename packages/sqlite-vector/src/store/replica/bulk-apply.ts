@@ -1,9 +1,9 @@
 /**
- * Applying many new records at once: the same rows as applyChange (apply.ts) writes one by one, in a
- * tenth of the statements, because on a first sync the calls into SQLite cost more than the rows.
+ * Applying many new records at once: the same rows as applyChange (apply.ts) writes one by one, in
+ * a tenth of the statements, because on a first sync the calls into SQLite cost more than the rows.
  *
  * A run is a row of whole, unknown, single writes whose counters and stamps rise by one, as a batch
- * insert made them: then its whole changelog is one statement. Whatever is no such run is left to apply.ts.
+ * insert made them: then its whole changelog is one statement. Everything else is left to apply.ts.
  *
  * Invariant: either a change of the run is written as apply.ts would write it, or nothing of it is.
  */
@@ -24,9 +24,9 @@ interface NewPut {
 }
 
 /**
- * Writes the longest run that `changes` begins with at `start`, of those that `isNew` holds to be new, valid and
- * without a tombstone. Returns how many that were, a multiple of BULK_ROWS; 0 where there is no run, or where a
- * record of its first rows exists.
+ * Writes the longest run that `changes` begins with at `start`, of those that `isNew` holds to be
+ * new, valid and without a tombstone. Returns how many that were, a multiple of BULK_ROWS; 0
+ * without a run, or where a record of its first rows exists.
  */
 export function applyRun(
   transaction: WriteTransaction,

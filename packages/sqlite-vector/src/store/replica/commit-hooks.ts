@@ -1,7 +1,9 @@
 /**
- * The work of replication around every write transaction: confirming own writes, keeping recent ones, deferring flushes.
+ * The work of replication around every write transaction: confirming own writes, keeping recent
+ * ones, deferring flushes.
  *
- * Not here: the transactions (file/transaction.ts) and the store that sync sees (replica.ts), which shares these parts.
+ * Not here: the transactions (file/transaction.ts) and the store that sync sees (replica.ts), which
+ * shares these parts.
  */
 import type { SqliteDatabase } from '#platform'
 
@@ -30,7 +32,8 @@ export class CommitHooks implements TransactionHooks {
   }
 
   beforeCommit(transaction: WriteTransaction, shard: OpenShard): void {
-    // One transaction, and one flush to disk, for a write and for the note that it is about to be sent.
+    // One transaction, and one flush to disk, for a write and for the note that it is about to be
+    // sent.
     if (transaction.core.exposed.has(shard.shardId)) confirmOwnWrites(transaction, shard)
   }
 

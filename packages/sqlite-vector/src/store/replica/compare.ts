@@ -1,18 +1,22 @@
 /**
- * Comparing a shard with a peer's by ranges of ids, and mending what differs.
+ * Comparing a shard with a peer's by ranges of ids, and repairing the differences.
  *
- * Not here: who asks whom, and when (sync/session/puller.ts). Only records with a put count, as in the
- * digest: tombstones are collected at different times on different replicas.
+ * Not here: the order of questions (sync/session/puller.ts). Only records with a put count, as in
+ * the digest: tombstones are collected at different times on different replicas.
  *
  * Three reasons to compare, three rules:
- * - `floor`: the sender forgot deletes that we never saw. A record of which it lists no put is asked for: it may
- *   be deleted there and not forgotten. What it covers and then does not have at all was deleted there: we drop
- *   it. A sibling of ours that it covers and has not was superseded there: we drop that, too.
- * - `equal`: equal version vectors, different rows: something was lost. What either side has is restored.
- * - `payloads`: equal names, and are they the same writes? Nothing is changed where not: nobody knows which one is damaged.
+ * - `floor`: the sender forgot deletes that we never saw. A record of which it lists no put is
+ *   asked for: it may be deleted there and not forgotten. A record that it covers and does not have
+ *   at all was deleted there: we drop it. A sibling of ours that it covers and has not was
+ *   superseded there: we drop that, too.
+ * - `equal`: equal version vectors, different rows: something was lost. Each side gets the other's
+ *   records back.
+ * - `payloads`: equal names, and are they the same writes? Nothing is changed where they differ:
+ *   neither side can tell which one is damaged.
  *
- * Time passes while rows are compared, and other sessions go on: what they bring meanwhile, the sender may have deleted
- * and forgotten ({@link doubtfulSince}); what we forget meanwhile must not be taken for lost (`floor` of {@link Findings}).
+ * Time passes while rows are compared, and other sessions go on: what they bring meanwhile, the
+ * sender may have deleted and forgotten ({@link doubtfulSince}); what we forget meanwhile must not
+ * be taken for lost (`floor` of {@link Findings}).
  */
 import { must } from '../../assert.ts'
 import { bytesEqual, viewToBytes } from '../../bytes.ts'
@@ -58,8 +62,9 @@ import { type Sliced } from '../file/sliced.ts'
 const PAGE_ROWS = 1_000
 
 /**
- * What the shard holds of the ranges: all of one when that is little, else sums over parts of it. In slices: each
- * record counts as it was at some time since the peer said what it holds, which is all that either rule needs.
+ * The shard's rows in the ranges: a list of a small range, sums over the parts of a large one. In
+ * slices: each record counts as it was at some time since the peer said what it holds, which is all
+ * that either rule needs.
  */
 export function* summarizeRanges(
   core: OpenFile,
@@ -80,7 +85,9 @@ export function* summarizeRanges(
   return answers
 }
 
-/** Holds our rows against a peer's answers about `asked`, in slices like {@link summarizeRanges}. */
+/**
+ * Compares our rows with a peer's answers about `asked`, in slices like {@link summarizeRanges}.
+ */
 export function* compareRanges(
   core: OpenFile,
   shardId: string,
@@ -109,7 +116,7 @@ function scanOf(core: OpenFile, shardId: string, payloads: boolean): HashScan {
   return new HashScan(core, core.read(() => shardRow(core, shardId)).shard, payloads)
 }
 
-/** What either side has and the other has not, or has otherwise. */
+/** Records that one side lacks, or that differ. */
 function* compareEqual(
   scan: HashScan,
   range: IdRange,
@@ -126,7 +133,10 @@ function* compareEqual(
   found.need.push(...theirs.keys())
 }
 
-/** What of ours the peer does not list, or lists otherwise. Where that is much, the rest is asked about later. */
+/**
+ * Records of ours that the peer does not list, or lists with another hash. Beyond a bound, the rest
+ * is asked about later.
+ */
 function* compareFloor(
   scan: HashScan,
   range: IdRange,
@@ -192,26 +202,27 @@ function sameValue(a: RecordValue | null, b: RecordValue | null): boolean {
   return bytesEqual(viewToBytes(a.embedding), viewToBytes(b.embedding))
 }
 
-/** What a comparison found, and what it rests on. */
+/** The findings of a comparison, and their basis. */
 export interface Findings {
   /** Asked for, and the peer has not even a delete of it. */
   readonly gone: readonly string[]
   readonly mode: CompareMode
   /** The peer's vector when the comparison began. */
-  readonly theirs: VersionVector
+  readonly peerVector: VersionVector
   readonly peer: string
   /** Our own floor when the comparison began. */
   readonly floor: VersionVector
 }
 
 /**
- * Records that changed since the head of our feed was `since`, by writes that `theirs` covers and our vector does
- * not: a comparison that began then may not have seen them, and joining `theirs` would claim that they are to stay.
+ * Records that changed since the head of our feed was `since`, by writes that `peerVector` covers and
+ * our vector does not: a comparison that began then may not have seen them, and joining `peerVector`
+ * would claim that they are to stay.
  */
 export function doubtfulSince(
   transaction: WriteTransaction,
   shard: OpenShard,
-  theirs: VersionVector,
+  peerVector: VersionVector,
   since: number,
 ): readonly string[] {
   const { core } = transaction
@@ -224,7 +235,7 @@ export function doubtfulSince(
       after = row.change_id
       const { siblings } = rowToRecordState(core, row)
       const isNews = ({ dot, value }: Sibling): boolean =>
-        value !== null && covers(theirs, dot) && !covers(own, dot)
+        value !== null && covers(peerVector, dot) && !covers(own, dot)
       if (siblings.some(isNews)) doubtful.push(idOf(core, row.rowid))
     }
     if (rows.length < PAGE_ROWS) return doubtful
@@ -232,8 +243,9 @@ export function doubtfulSince(
 }
 
 /**
- * Merges whole records that were asked for by id; `gone` are those that the peer has not even a delete of. See
- * the head of this file for the two rules. Null when they show that somebody else writes under our name.
+ * Merges whole records that were asked for by id; `gone` are those that the peer has not even a
+ * delete of. See the head of this file for the two rules. Null when they show that another file
+ * writes under our actor.
  */
 export function repairRecords(
   transaction: WriteTransaction,
@@ -241,7 +253,7 @@ export function repairRecords(
   changes: readonly Change[],
   findings: Findings,
 ): RepairResult | null {
-  const { gone, mode, theirs } = findings
+  const { gone, mode, peerVector } = findings
   const shard = loadShard(transaction, shardId)
   if (guardOwnDots(transaction, shard, changes, findings.peer)) return null
   const tally = emptyTally()
@@ -252,12 +264,12 @@ export function repairRecords(
       tally.skewMsMax = Math.max(tally.skewMsMax, skewMs(stamp, transaction.nowMs))
       shard.clock = receiveHlc(shard.clock, stamp, transaction.nowMs, CLOCK_DRIFT_MS_MAX)
     }
-    if (mode === 'floor') dropped += dropCovered(transaction, shard, change.id, theirs, change)
+    if (mode === 'floor') dropped += dropCovered(transaction, shard, change.id, peerVector, change)
     repairRecord(transaction, shard, change, findings, tally)
     if (hasMore(transaction, shard, change)) extra += 1
   }
   if (mode === 'floor') {
-    for (const id of gone) dropped += dropCovered(transaction, shard, id, theirs, null)
+    for (const id of gone) dropped += dropCovered(transaction, shard, id, peerVector, null)
   }
   if (dropped > 0) voidReaders(transaction, shard)
   return { ...tally, lacking: [], dropped, extra }
@@ -282,25 +294,25 @@ function hasMore(transaction: WriteTransaction, shard: OpenShard, change: Change
 }
 
 /**
- * Drops the siblings of a record that `theirs` covers and the peer does not hold: they were superseded or
- * deleted there. 1 when anything went. `held` null: the peer has no such record. Our deletes stay beside
- * writes that they have not met, also where the peer forgot them.
+ * Drops the siblings of a record that `peerVector` covers and the peer does not hold: they were
+ * superseded or deleted there. 1 when anything went. `held` null: the peer has no such record. Our
+ * deletes stay beside writes that they have not met, also where the peer forgot them.
  */
 function dropCovered(
   transaction: WriteTransaction,
   shard: OpenShard,
   id: string,
-  theirs: VersionVector,
+  peerVector: VersionVector,
   held: RecordState | null,
 ): number {
   const { core } = transaction
   const record = findRecord(core, shard, id)
   if (record === null) return 0
-  // What their context covers, and they do not hold, merging takes away.
+  // Merging drops the siblings that their context covers and they do not hold.
   const context = held === null ? EMPTY_VECTOR : contextOf(held)
   const isHeld = ({ dot, value }: Sibling): boolean => value === null || covers(context, dot)
   const kept = record.state.siblings.filter(
-    (sibling) => !covers(theirs, sibling.dot) || isHeld(sibling),
+    (sibling) => !covers(peerVector, sibling.dot) || isHeld(sibling),
   )
   if (kept.length === record.state.siblings.length) return 0
   if (kept.length === 0) {
@@ -316,13 +328,16 @@ function dropCovered(
   return 1
 }
 
-/** Rows vanished without a row in the feed: readers of it in this file start anew. */
+/** Rows vanished without a row in the feed: readers of it in this file start again. */
 function voidReaders(transaction: WriteTransaction, shard: OpenShard): void {
   shard.head += 1
   raiseFloor(transaction, shard, EMPTY_VECTOR, shard.head)
 }
 
-/** Whole records by id, tombstones included, as many as fit `bytesMax`; at least one when there is any. */
+/**
+ * Whole records by id, tombstones included, as many as fit `bytesMax`; at least one when there is
+ * any.
+ */
 export function readRecords(
   core: OpenFile,
   shardId: string,

@@ -1,8 +1,8 @@
 /**
- * What is known of each peer's copy of each shard: how far we read its feed, how far it read ours.
+ * Each peer's copy of each shard: our cursor in its feed, its cursor in ours.
  *
- * Not here: when that is said (sync/session/step.ts). A cursor moves in the transaction that applied what
- * lies before it.
+ * Not here: when that is said (sync/session/step.ts). A cursor moves in the transaction that
+ * applied what lies before it.
  */
 import { must } from '../../assert.ts'
 import { bytesToHex, compareUtf8, hexToBytes } from '../../bytes.ts'
@@ -33,7 +33,7 @@ interface CursorRow {
 /** A contact this recent need not be noted again. */
 const CONTACT_MS = 1_000
 
-/** Notes how far we have read the peer's feed. What is pushed to us leaves the cursor where it is: then seldom. */
+/** Notes our cursor in the peer's feed; seldom when it does not move, as with pushed writes. */
 export function movePulled(
   transaction: WriteTransaction,
   shard: OpenShard,
@@ -104,7 +104,10 @@ interface ReportRow {
   readonly last_contact: number
 }
 
-/** Notes whether the peer has said that it does not come back; a peer that was never met is not noted. */
+/**
+ * Notes whether the peer has said that it does not come back; a peer that was never met is not
+ * noted.
+ */
 export function notePeerLeft(core: OpenFile, peer: string, hasLeft: boolean): void {
   const row = core.read(() => core.sql.hasLeft.get(peer))
   if (row === undefined || (row['has_left'] === 1) === hasLeft) return
@@ -112,9 +115,9 @@ export function notePeerLeft(core: OpenFile, peer: string, hasLeft: boolean): vo
 }
 
 /**
- * What every known replica holds: the meet of our vector with each peer's last report that ours dominated.
- * Peers silent for longer than `retentionMs` are set aside, and those that left: they are behind the floor when they come
- * back.
+ * The writes that every known replica holds: the meet of our vector with each peer's last report
+ * that ours dominated. Peers silent for longer than `retentionMs` are set aside, and those that
+ * left: they are behind the floor when they come back.
  */
 export function stableCut(
   transaction: WriteTransaction,
@@ -137,19 +140,19 @@ function reportOf(row: ReportRow, own: VersionVector): VersionVector {
   return row.stable_vector === null ? EMPTY_VECTOR : storedVector(row.stable_vector)
 }
 
-/** What is known of one peer and shard, or null before the first contact. */
+/** The notes about one peer and shard, or null before the first contact. */
 export function peerCursor(core: OpenFile, shardId: string, peer: string): PeerCursor | null {
   const row = core.sql.getCursor.get(peer, shardId)
   return row === undefined ? null : rowToCursor(row as unknown as CursorRow)
 }
 
-/** What is known of all peers, by fingerprint, then shard. */
+/** The notes about all peers, by fingerprint, then shard. */
 export function peerCursors(core: OpenFile): readonly PeerCursor[] {
   const { listCursors, listPeerNames, listShards } = core.sql
   listCursors.setReturnArrays(true)
   const peers = namesByKey(listPeerNames.all(), 'peer', 'fingerprint')
   const shards = namesByKey(listShards.all(), 'shard', 'shard_id')
-  // Peers in step report the same vectors: each is decoded once.
+  // Peers that have caught up report the same vectors: each is decoded once.
   const vectors = new Map<string, VersionVector>()
   const vectorOf = (hex: string): VersionVector => {
     const known = vectors.get(hex) ?? storedVector(hexToBytes(hex))

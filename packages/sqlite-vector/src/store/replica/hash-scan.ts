@@ -1,10 +1,13 @@
 /**
- * The hashes of a shard's rows, read anew, all of them or a range of ids, to hold the kept sum or a peer's against.
+ * Recomputes row hashes for a shard, or a range of ids, so that the stored sum or a peer's can be
+ * checked.
  *
- * Not here: the sum itself (digest.ts), keeping it (register.ts), and what is counted besides (recount.ts).
+ * Not here: the sum itself (digest.ts), keeping it (register.ts), and what is counted besides
+ * (recount.ts).
  *
- * Rows are read in slices, each in a transaction of its own. Written to meanwhile, a record counts as it was at some
- * time of the reading, and exactly once: ids are read in their order, and no record changes its id.
+ * Rows are read in slices, each in a transaction of its own. Written to meanwhile, a record counts
+ * as it was at some time of the reading, and exactly once: ids are read in their order, and no
+ * record changes its id.
  */
 import { must } from '../../assert.ts'
 import type { OpenFile } from '../file/transaction.ts'
@@ -51,7 +54,10 @@ export class HashScan {
     this.#left = this.#rowsMax
   }
 
-  /** Tells `visit` of the records of the range that have a put, in the order of the bytes of their ids. */
+  /**
+   * Tells `visit` of the records of the range that have a put, in the order of the bytes of their
+   * ids.
+   */
   *each({ from, to }: IdRange, visit: HashVisitor): Sliced<void> {
     const { sliceRows } = this.#core
     let after = from

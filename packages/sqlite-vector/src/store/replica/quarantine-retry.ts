@@ -1,15 +1,16 @@
 /**
- * What becomes of quarantined changes: applied again, by command or after an upgrade, or discarded.
+ * The end of quarantined changes: applied again, by command or after an upgrade, or discarded.
  *
- * Discarding is a write: what the record is here now supersedes the change that could not be applied, on all
- * replicas. Merely to forget it here would leave equal version vectors over different rows for ever.
+ * Discarding is a write: what the record is here now supersedes the change that could not be
+ * applied, on all replicas. Merely to forget it here would leave equal version vectors over
+ * different rows for good.
  */
 import { compareSiblings, contextOf } from '../../model/merge.ts'
 import type { Sibling } from '../../model/types.ts'
 import { compareDots, covers, joinVectors, withDot } from '../../model/version-vector.ts'
 import { applyWhole, emptyTally } from './apply.ts'
 import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
-import { isQuarantined, quarantined, releaseCovered, takeOut } from './quarantine.ts'
+import { isQuarantined, quarantined, releaseCovered, removeEntry } from './quarantine.ts'
 import { addRecord, findRecord, replaceRecord, withPayload } from '../feed/register.ts'
 import { SCHEMA_VERSION } from '../file/schema.ts'
 import { loadShard, nextDot, ownVector, type ShardRow } from '../feed/shards.ts'
@@ -19,16 +20,22 @@ import { type OpenShard } from '../file/open-shard.ts'
 /** Entries looked at in one go. */
 const PAGE_ROWS = 100
 
-/** What {@link retryEntry} is held against: raised when a release applies what an earlier one refused. */
+/**
+ * The version of the rules that {@link retryEntry} applies: raised when a release applies what an
+ * earlier one refused.
+ */
 const RULES_VERSION = 1
 
-/** Applies the entry again. False when it came back into quarantine, or when nothing of it was news any more. */
+/**
+ * Applies the entry again. False when it came back into quarantine, or when nothing of it was news
+ * any more.
+ */
 export function retryEntry(
   transaction: WriteTransaction,
   shard: OpenShard,
   entry: number,
 ): boolean {
-  const { peer, change } = takeOut(transaction, shard, entry)
+  const { peer, change } = removeEntry(transaction, shard, entry)
   const tally = emptyTally()
   applyWhole(transaction, shard, ownVector(shard, transaction.actor), change, peer, tally)
   return tally.applied > 0
@@ -37,7 +44,7 @@ export function retryEntry(
 /** Lets the record stand as it is here, over the change that could not be applied. */
 export function discardEntry(transaction: WriteTransaction, shard: OpenShard, entry: number): void {
   const { core } = transaction
-  const { change } = takeOut(transaction, shard, entry)
+  const { change } = removeEntry(transaction, shard, entry)
   const record = findRecord(core, shard, change.id)
   if (record === null) {
     const dot = nextDot(transaction, shard)
@@ -49,8 +56,9 @@ export function discardEntry(transaction: WriteTransaction, shard: OpenShard, en
     return
   }
   const state = withPayload(core, record).state
-  // A record in conflict stays in conflict: nothing was decided but that the change is void. What it superseded gets
-  // new names, or whoever has the change would drop it; without such, the last one does, so that peers hear of it.
+  // A record in conflict stays in conflict: only the change is void. The writes that it superseded
+  // get new dots, or a peer that has the change would drop them; without such, the last one does,
+  // so that peers hear of it.
   const overruled = contextOf(change)
   const siblings = state.siblings.toSorted(compareSiblings)
   const isRenamed = (sibling: Sibling): boolean =>

@@ -1,10 +1,10 @@
 /**
- * Quarantine: changes that could not be applied, kept with their reason and their bytes, so that they
- * are visible, can be retried, and are not forgotten.
+ * Quarantine: changes that could not be applied, kept with their reason and their bytes, so that
+ * they are visible, can be retried, and are not forgotten.
  *
- * Invariant: the version vector of a shard covers nothing because of what lies here, neither a dot nor what the
- * change superseded and we never held, so peers go on knowing that we lack it. Nothing lies here that the state of
- * its record covers.
+ * Invariant: the version vector of a shard covers nothing because of what lies here, neither a dot
+ * nor what the change superseded and we never held, so peers go on knowing that we lack it. Nothing
+ * lies here that the state of its record covers.
  *
  * Not here: applying it again (replica/quarantine-retry.ts).
  *
@@ -26,7 +26,7 @@ import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { ownVector, storedVector } from '../feed/shards.ts'
 import { type OpenShard } from '../file/open-shard.ts'
 
-/** Puts `change` aside. Once per record and set of writes, however often it arrives. */
+/** Quarantines `change`. Once per record and set of writes, however often it arrives. */
 export function putAside(
   transaction: WriteTransaction,
   shard: OpenShard,
@@ -55,7 +55,7 @@ export function putAside(
   })
 }
 
-/** Forgets what was put aside of a record whose state now covers it. */
+/** Forgets quarantined changes of a record whose state now covers them. */
 export function releaseCovered(
   transaction: WriteTransaction,
   shard: OpenShard,
@@ -75,10 +75,11 @@ export function releaseCovered(
 }
 
 /**
- * `vector`, but no further than we are with actors of whom something lies in quarantine: among their earlier
- * writes may be some that only the change in quarantine superseded. Nor past deletes that the sender has forgotten
- * (`gcFloor`) and we never saw: what we still show of a record may be what one of them deleted, or what only the change in
- * quarantine superseded, and nothing is left that could tell.
+ * `vector`, but no further than we are with actors that have a change in quarantine: among their
+ * earlier writes may be some that only the change in quarantine superseded. Nor past deletes that
+ * the sender has forgotten (`gcFloor`) and we never saw: what we still show of a record may be what
+ * one of them deleted, or what only the change in quarantine superseded, and nothing is left that
+ * could tell.
  */
 export function boundByQuarantine(
   transaction: WriteTransaction,
@@ -119,7 +120,7 @@ function valueToJson(value: RecordValue): object {
   return { ...rest, embedding: bytesToBase64(viewToBytes(embedding)) }
 }
 
-/** What lies in quarantine. */
+/** A change in quarantine. */
 export interface QuarantineRow {
   readonly entry: number
   readonly peer: string
@@ -128,7 +129,7 @@ export interface QuarantineRow {
   readonly atMs: number
 }
 
-/** Entries of the shard above `after`, in the order in which they were put aside. */
+/** Entries of the shard above `after`, in the order of their arrival. */
 export function quarantined(
   core: OpenFile,
   shard: number,
@@ -144,13 +145,13 @@ export function quarantined(
   }))
 }
 
-/** Whether there is such an entry still. */
+/** True when the entry is still there. */
 export function isQuarantined(core: OpenFile, shard: OpenShard, entry: number): boolean {
   return quarantined(core, shard.shard, entry - 1, 1)[0]?.entry === entry
 }
 
 /** Takes the entry out. @throws SqliteVectorError `STORE_QUARANTINE_UNKNOWN` */
-export function takeOut(
+export function removeEntry(
   transaction: WriteTransaction,
   shard: OpenShard,
   entry: number,

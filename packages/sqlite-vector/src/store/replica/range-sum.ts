@@ -1,9 +1,10 @@
 /**
- * The sum over a range of ids, made row by row: a list while it is short, else so many parts of about equal counts.
- * Pure. Not here: reading the rows (replica/hash-scan.ts).
+ * The sum over a range of ids, made row by row: a list while it is short, else so many parts of
+ * about equal counts. Pure. Not here: reading the rows (replica/hash-scan.ts).
  *
- * How many rows there will be need not be known: when there are too many parts, two neighbours become one each, and
- * parts are twice as large from then on. So there are always between half of RANGE_PARTS and all of them.
+ * How many rows there will be need not be known: when there are too many parts, two neighbours
+ * become one each, and parts are twice as large from then on. So there are always between half of
+ * RANGE_PARTS and all of them.
  */
 import { RANGE_LEAF_RECORDS, RANGE_PARTS } from '../../limits.ts'
 import { exchange, digestToHex } from '../feed/digest.ts'
@@ -37,7 +38,7 @@ export class RangeSum {
     this.#parts.push({ from: id, count: 1, sum: hash })
   }
 
-  /** What there is up to `to`, the end of the range. */
+  /** The answer up to `to`, the end of the range. */
   answer(to: string | null): RangeAnswer {
     if (this.#list !== null) {
       const records = this.#list.map(({ id, hash }) => ({ id, hash: digestToHex(hash) }))

@@ -1,11 +1,13 @@
 /**
- * A shard's counts and digest, counted anew from its rows, and put right where what is kept is something else.
+ * Counts a shard and its digest again from the rows, and corrects the stored figures.
  *
- * Not here: keeping them from write to write (register.ts), and comparing rows with a peer's (compare.ts).
+ * Not here: keeping them from write to write (register.ts), and comparing rows with a peer's
+ * (compare.ts).
  *
- * Counting a large shard takes long, so it is done in slices, and holds only if the shard stood still from the first to
- * the last: every write moves its head, a collection its counts. Where it does not, it is begun anew, a few times;
- * {@link recount} counts in one transaction, whatever that blocks.
+ * Counting a large shard takes long, so it is done in slices, and holds only if the shard stood
+ * still from the first to the last: every write moves its head, a collection its counts. If it
+ * moved, the count starts again, a few times; {@link recount} counts in one transaction, whatever
+ * that blocks.
  */
 import { bytesEqual } from '../../bytes.ts'
 import { RECOUNT_ATTEMPTS_MAX } from '../../limits.ts'
@@ -22,7 +24,7 @@ import { type Sliced } from '../file/sliced.ts'
 /** Rows that SQLite counts by itself in the time in which one is hashed. */
 const COUNTED_PER_HASHED = 10
 
-/** What the rows say. */
+/** The figures of the rows. */
 interface Found {
   readonly sum: bigint
   readonly recordCount: number
@@ -39,7 +41,10 @@ export function recount(core: OpenFile, shardId: string): Recount {
   return core.write((transaction) => correctCounts(transaction, shardId))
 }
 
-/** Counts anew in the running transaction, and keeps what was counted; `correct` says how it was before. */
+/**
+ * Counts again in the running transaction, and stores the figures; `correct`: the stored ones were
+ * the same.
+ */
 export function correctCounts(transaction: WriteTransaction, shardId: string): Recount {
   const [before, found] = countNow(transaction.core, shardId)
   keep(transaction, before, found)
@@ -56,7 +61,10 @@ function countNow(core: OpenFile, shardId: string): readonly [ShardRow, Found] {
   return [row, inOneGo(countRows(core, row.shard))]
 }
 
-/** The same in slices. Null when the shard did not stand still for as long as that takes: nothing is known then. */
+/**
+ * The same in slices. Null when the shard did not stand still for as long as that takes: nothing is
+ * known then.
+ */
 export function* recountInSlices(core: OpenFile, shardId: string): Sliced<Recount | null> {
   for (let attempt = 1; attempt <= RECOUNT_ATTEMPTS_MAX; attempt += 1) {
     const before = core.read(() => shardRow(core, shardId))
@@ -67,7 +75,7 @@ export function* recountInSlices(core: OpenFile, shardId: string): Sliced<Recoun
   return null
 }
 
-/** What was counted, kept from now on where something else was; null when the shard moved meanwhile. */
+/** The counted figures, stored where they differ; null when the shard moved meanwhile. */
 function settle(core: OpenFile, before: ShardRow, found: Found): Recount | null {
   const { shard_id: shardId } = before
   const row = core.read(() => shardRow(core, shardId))
@@ -160,14 +168,14 @@ function judged(row: ShardRow, found: Found): Recount {
   return { correct, digest, recordCount, tombstoneCount, conflictCount }
 }
 
-/** What the rows hold beyond the version vector, deletes included. */
+/** The writes that the rows hold beyond the version vector, deletes included. */
 function uncoveredOf(row: ShardRow, { held }: Found): VersionVector {
   return beyond(held, storedVector(row.version_vector))
 }
 
 /**
- * Also false when a write is still held to be ahead that no row has any more, because another superseded it: no fault,
- * but it keeps digests from being compared.
+ * Also false when a write is still held to be ahead that no row has any more, because another
+ * superseded it: no fault, but it keeps digests from being compared.
  */
 function isKept(row: ShardRow, found: Found): boolean {
   return (

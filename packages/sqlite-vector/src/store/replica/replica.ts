@@ -1,6 +1,6 @@
 /**
- * The store as sync sees it: `ReplicaStore` over an open file. Each method is one transaction, but for
- * those that say that they work in slices.
+ * The store as sync sees it: `ReplicaStore` over an open file. Each method is one transaction, but
+ * for those that say that they work in slices.
  *
  * Not here: what the methods do (feed/reader.ts, apply.ts, peers.ts). Nothing above knows SQLite.
  */
@@ -223,7 +223,8 @@ export class Replica implements ReplicaStore {
   ): Sliced<readonly RangeAnswer[]> {
     const answers = yield* summarizeRanges(this.#core, shardId, ranges, payloads)
     if (payloads) return answers
-    // Somebody found our digest to differ: if it is not that of our rows, it is put right. Not on their account.
+    // A peer found that our digest differs: if it is not that of our rows, correct it. Not on the
+    // peer's account.
     if (ranges.some(isWhole)) for (const _ of this.recountInSlices(shardId)) yield 0
     return answers
   }
@@ -253,12 +254,12 @@ export class Replica implements ReplicaStore {
     changes: readonly Change[],
     gone: readonly string[],
     mode: CompareMode,
-    theirs: VersionVector,
+    peerVector: VersionVector,
     peer: string,
     floor: VersionVector,
   ): RepairResult {
     const result = this.#core.write((transaction) =>
-      repairRecords(transaction, shardId, changes, { gone, mode, theirs, peer, floor }),
+      repairRecords(transaction, shardId, changes, { gone, mode, peerVector, peer, floor }),
     )
     if (result === null) throw identityRenewed(shardId)
     return result
@@ -438,7 +439,10 @@ export class Replica implements ReplicaStore {
   }
 }
 
-/** True when the session began under an identity that this file no longer has: what it was told is void. */
+/**
+ * True when the session began under an identity that this file no longer has: what it was told is
+ * void.
+ */
 function isVoid(transaction: WriteTransaction, { reader }: DeltaSource): boolean {
   return reader !== undefined && reader !== transaction.logId
 }
@@ -450,6 +454,7 @@ function isWhole({ from, to }: IdRange): boolean {
 function identityRenewed(shardId: string): SqliteVectorError {
   return new SqliteVectorError(
     'SYNC_IDENTITY_RENEWED',
-    `another copy of this file wrote to shard ${shown(shardId)}; this one has a new name now`,
+    `another copy of this database has written to shard ${shown(shardId)}; ` +
+      'this file has been given a new actor id: sync again',
   )
 }

@@ -1,15 +1,17 @@
 /**
- * Collecting tombstones: forgetting deletes that every known replica has, and giving their space back.
+ * Collecting tombstones: forgetting deletes that every known replica has, and giving their space
+ * back.
  *
- * Not here: which reports count (peers.ts), and what a replica does that comes back with less than the
- * floor (compare.ts).
+ * Not here: which reports count (peers.ts), and what a replica does that comes back with less than
+ * the floor (compare.ts).
  *
  * Invariants:
- *   I1  A tombstone goes only when the stable cut covers its dots and its whole context: then every replica
- *       that was not set aside holds the delete or something newer.
- *   I2  `gc_floor` covers everything that was collected: who does not dominate it may still hold a record whose
- *       delete nobody remembers.
- *   I3  `collected_through` is the largest change_id that vanished: a reader of the feed below it starts anew.
+ *   I1  A tombstone goes only when the stable cut covers its dots and its whole context: then every
+ *       replica that was not set aside holds the delete or something newer.
+ *   I2  `gc_floor` covers everything that was collected: a replica that does not dominate it may
+ *       still hold a record whose delete is forgotten everywhere else.
+ *   I3  `collected_through` is the largest change_id that vanished: a reader of the feed below it
+ *       starts again.
  */
 import { contextOf } from '../../model/merge.ts'
 import type { VersionVector } from '../../model/types.ts'
@@ -78,7 +80,7 @@ export function raiseFloor(
   shard.touched = true
 }
 
-/** What the shard has forgotten the deletes of. */
+/** The writes whose deletes the shard has forgotten. */
 export function floorOf(core: OpenFile, shard: Pick<OpenShard, 'shard'>): VersionVector {
   return storedVector(core.sql.getFloor.get(shard.shard)?.['gc_floor'] as Uint8Array)
 }

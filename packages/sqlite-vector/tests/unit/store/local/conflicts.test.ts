@@ -222,8 +222,12 @@ describe('deciding', () => {
   })
 
   test.each([
-    [{}, TypeError, 'choice must have either choose or value'],
-    [{ choose: { actor: 'x', counter: 1 }, value: null }, TypeError, 'either choose or value'],
+    [{}, TypeError, 'choice must have exactly one of choose and value'],
+    [
+      { choose: { actor: 'x', counter: 1 }, value: null },
+      TypeError,
+      'exactly one of choose and value',
+    ],
     [{ pick: 1 }, TypeError, 'choice: unknown option "pick"'],
     [{ value: { embedding: [1] } }, Error, 'value.embedding must have 3 components'],
     [{ value: { embedding: [1, 0, 0], id: 'x' } }, TypeError, 'value: unknown option "id"'],
