@@ -354,10 +354,15 @@ export const ADDRESS_BYTES_MAX = 1_024
 /** Most grants of one node: several for each peer that it may trust. */
 export const GRANTS_MAX = 4_096
 
-/** Time after which a peer that claims writes of this node is asked for its rows again, in milliseconds. */
+/**
+ * Time after which a peer that claims writes of this node is asked for its rows again, in
+ * milliseconds.
+ */
 export const DOUBT_INTERVAL_MS = 3_600_000
 
-/** Longest time for which a peer that claims writes of this node is sent nothing, in milliseconds. */
+/**
+ * Longest time for which a peer that claims writes of this node is sent nothing, in milliseconds.
+ */
 export const DOUBT_WAIT_MS = 60_000
 
 /** Pairs of shard and peer whose claims on this node's writes are remembered; the oldest go. */

@@ -1,6 +1,6 @@
 /**
- * The nesting of a JSON text, found without parsing it: a parser may refuse, or recurse into, a text
- * that is nested too deep.
+ * The nesting of a JSON text, found without parsing it: a parser may refuse, or recurse into, a
+ * text that is nested too deep.
  */
 
 /** Deepest nesting of brackets, those within strings left out. */

@@ -1,8 +1,8 @@
 /**
  * Version vectors: which writes of which actors are covered.
  *
- * Parker et al. 1983, "Detection of Mutual Inconsistency in Distributed Systems". Pure functions over
- * immutable maps; a function that changes nothing returns its argument.
+ * Parker et al. 1983, "Detection of Mutual Inconsistency in Distributed Systems". Pure functions
+ * over immutable maps; a function that changes nothing returns its argument.
  *
  * Encoding, canonical (equal vectors give equal bytes), sorted by actor:
  *
@@ -61,7 +61,10 @@ export function withDot(vector: VersionVector, dot: Dot): VersionVector {
   return extended
 }
 
-/** `vector` extended to what `actor` shows by these changes to have written: who wrote holds all that it wrote before. */
+/**
+ * `vector` extended to what `actor` shows by these changes to have written: who wrote holds all
+ * that it wrote before.
+ */
 export function withWritesOf(
   actor: ActorId | null,
   changes: readonly Change[],
@@ -93,7 +96,7 @@ export function restrictVector(vector: VersionVector, known: VersionVector): Ver
   return entries.length === vector.size ? vector : new Map(entries)
 }
 
-/** What `a` says of actors of whom it covers more than `b`. */
+/** The entries of `a` that cover more than `b` does. */
 export function beyond(a: VersionVector, b: VersionVector): VersionVector {
   const entries = [...a].filter(([actor, counter]) => counter > (b.get(actor) ?? 0))
   if (entries.length === a.size) return a
@@ -127,7 +130,7 @@ export function encodeVector(vector: VersionVector): Uint8Array {
 }
 
 /**
- * The vector that `bytes` encode, or null when they are no canonical vector: a peer's bytes are
+ * The vector that `bytes` encode, or null when they are not a canonical vector: a peer's bytes are
  * input. Costs no more than the bytes' own length.
  */
 export function decodeVector(bytes: Uint8Array): VersionVector | null {

@@ -1,10 +1,11 @@
 /**
- * A copy of an open file, taken while others read and write it: SQLite's online backup, through a connection and a
- * read transaction of its own. On the connection that writes, a page copied in the middle of a transaction fails
- * the backup; without the read transaction, every commit of others would start it anew.
+ * A copy of an open file, taken while others read and write it: SQLite's online backup, through a
+ * connection and a read transaction of its own. On the connection that writes, a page copied in the
+ * middle of a transaction fails the backup; without the read transaction, every commit of others
+ * would start it again.
  *
- * Not here: how the copy behaves when it is opened. It is another file, so it gets a writing identity and a log of
- * its own at its first open (replica/file-mark.ts).
+ * Not here: how the copy behaves when it is opened. It is another file, so it gets a writing
+ * identity and a log of its own at its first open (replica/file-mark.ts).
  *
  * The copy appears under its name only when it is whole and was checked.
  */
@@ -25,7 +26,8 @@ const TOKEN_BYTES = 16
 
 /**
  * Copies the file to `path`. Resolves with the bytes of the copy.
- * @throws SqliteVectorError `STORE_IO` when there is a file already, `STORE_CORRUPT` when the copy is not sound
+ * @throws SqliteVectorError `STORE_IO` when there is a file already, `STORE_CORRUPT` when the copy
+ * is not sound
  */
 export async function snapshot(
   core: OpenFile,
@@ -35,7 +37,7 @@ export async function snapshot(
   core.assertOpen()
   signal?.throwIfAborted()
   if (files.exists(path)) throw new SqliteVectorError('STORE_IO', `${path} exists`)
-  // Whoever opens the copy will pass our writes on: they are ours alone no longer.
+  // The opened copy passes our writes on: they are not ours alone any more.
   core.write((transaction) => {
     for (const row of core.sql.listShards.all() as unknown as ShardRow[]) {
       confirmOwnWrites(transaction, loadShard(transaction, row.shard_id))

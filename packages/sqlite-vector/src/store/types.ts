@@ -37,7 +37,7 @@ export interface VectorRecord {
   readonly embedding?: Float32Array
 }
 
-/** What `update()` changes; at least one key. */
+/** The changes of `update()`; at least one key. */
 export interface RecordUpdate {
   readonly embedding?: VectorInput
   /** Merged key by key into the present metadata (a null stays a null), or replaces it. */
@@ -76,7 +76,9 @@ export interface ListPage {
 
 /** Options of `insertBatch()`. */
 export interface BatchOptions {
-  /** Whether a record that exists is an error or is replaced. @defaultValue `'insert'` */
+  /**
+   * A record that exists is an error (`insert`) or is replaced (`upsert`). @defaultValue `'insert'`
+   */
   readonly mode?: 'insert' | 'upsert'
   /** Called after every commit of the batch. */
   readonly onProgress?: (progress: BatchProgress) => void
@@ -95,27 +97,30 @@ export interface VectorDBOptions {
   /** The database file; made when missing. `:memory:` keeps everything in memory. */
   readonly path: string
   /**
-   * `'full'`: what was acknowledged survives power loss. `'normal'`: only a killed process; faster, and
-   * for files that never replicate. @defaultValue `'full'`
+   * `'full'`: what was acknowledged survives power loss. `'normal'`: only a killed process; faster,
+   * and for files that never replicate. @defaultValue `'full'`
    */
   readonly durability?: 'full' | 'normal'
-  /** Longest wait for another writer, in milliseconds. Integer, 0 to 60,000. @defaultValue `5000` */
+  /**
+   * Longest wait for another writer, in milliseconds. Integer, 0 to 60,000. @defaultValue `5000`
+   */
   readonly busyTimeoutMs?: number
   /**
-   * Memory for the vectors that searches scan, in bytes, over all shards; 0 scans the file. A shard that does not
-   * fit as float32 is held as codes, and its candidates are compared by their rows. @defaultValue `536870912`
+   * Memory for the vectors that searches scan, in bytes, over all shards; 0 scans the file. A shard
+   * that does not fit as float32 is held as codes, and its candidates are compared by their rows.
+   * @defaultValue `536870912`
    */
   readonly searchMemoryBytes?: number
   /**
-   * Whether the codes by which large shards are searched are kept in `<path>-index/`, so that the first search after an
-   * open does not read every row. @defaultValue `true`
+   * Keeps the codes by which large shards are searched in `<path>-index/`, so that the
+   * first search after an open does not read every row. @defaultValue `true`
    */
   readonly saveIndex?: boolean
-  /** Told of what the store did or met without being asked. @defaultValue nobody is told */
+  /** Hears of what the store did or met without being asked. @defaultValue none */
   readonly onEvent?: (event: StoreEvent) => void
 }
 
-/** What `stats()` says, counted from the file. */
+/** The result of `stats()`, counted from the file. */
 export interface StoreStats {
   readonly path: string
   /** Bytes of the database, without its write-ahead log; free pages included. */
@@ -138,7 +143,7 @@ export interface ShardOptions {
   readonly modelId?: string
 }
 
-/** What counting a shard anew from its rows showed. */
+/** The result of counting a shard again from its rows. */
 export interface Recount {
   /** True when the kept counts and digest were those of the rows. */
   readonly correct: boolean
@@ -152,8 +157,9 @@ export interface Recount {
 export type ConflictStrategy = ConflictStrategyName | ConflictFunction
 
 /**
- * What is shown of the siblings of a record (two or more, in the order of their dots); null shows a
- * delete. Must be deterministic and the same on every replica, or replicas show different records.
+ * Chooses the visible value from the siblings of a record (two or more, in the order of their
+ * dots); null shows a delete. Must be deterministic and the same on every replica, or replicas show
+ * different records.
  */
 export type ConflictFunction = (siblings: readonly ConflictSibling[]) => ConflictValue | null
 
@@ -169,7 +175,7 @@ export interface ConflictSibling {
   } | null
 }
 
-/** What a record is to show or to become. */
+/** The value that a record shows or gets. */
 export interface ConflictValue {
   readonly embedding: VectorInput
   /** @defaultValue `{}` */
@@ -201,8 +207,8 @@ export interface ConflictPage {
 /** Options of `collectTombstones()`. */
 export interface CollectOptions {
   /**
-   * Peers that were not heard of for longer are not waited for; when they come back, they compare their rows.
-   * Integer, 0 to 10 years in milliseconds. @defaultValue 30 days
+   * Peers that were not heard of for longer are not waited for; when they come back, they compare
+   * their rows. Integer, 0 to 10 years in milliseconds. @defaultValue 30 days
    */
   readonly replicaRetentionMs?: number
 }
@@ -228,9 +234,12 @@ export interface QuarantineListOptions {
   readonly limit?: number
 }
 
-/** What `retryQuarantine()` did. */
+/** The result of `retryQuarantine()`. */
 export interface QuarantineRetry {
-  /** Entries that were news still; one whose writes have been superseded meanwhile goes, and does not count. */
+  /**
+   * Entries that were news still; one whose writes have been superseded meanwhile goes, and does
+   * not count.
+   */
   readonly applied: number
   /** Entries of the shard that are still in quarantine. */
   readonly left: number
@@ -241,7 +250,7 @@ export interface SnapshotOptions {
   readonly signal?: AbortSignal
 }
 
-/** What happened inside the store that its caller did not ask for. */
+/** Events inside the store that its caller did not ask for. */
 export type StoreEvent =
   /** The file got a new actor and a new log; cursors of the old log are void. */
   | {
@@ -262,7 +271,7 @@ export type StoreEvent =
       readonly peer: string
       readonly skewMs: number
     }
-  /** A change could not be applied and was put aside. */
+  /** A change could not be applied and was quarantined. */
   | {
       readonly type: 'change-quarantined'
       readonly shardId: string
@@ -270,9 +279,14 @@ export type StoreEvent =
       readonly id: string
       readonly reason: string
     }
-  /** The codes of a shard that were kept beside the file are not used; they are made anew from its rows. */
+  /**
+   * The codes of a shard that were kept beside the file are not used; they are made again from its
+   * rows.
+   */
   | { readonly type: 'index-refused'; readonly shardId: string; readonly reason: string }
-  /** The codes of a shard could not be kept beside the file; the next open takes longer to search. */
+  /**
+   * The codes of a shard could not be kept beside the file; the next open takes longer to search.
+   */
   | { readonly type: 'index-not-saved'; readonly shardId: string; readonly reason: string }
   /** A caller's strategy function threw or gave no valid value; the last write is shown instead. */
   | {

@@ -1,12 +1,15 @@
 /**
- * Peers that claim writes of this file's own actors which the file did not make, or write under its actor.
+ * Peers that claim writes of this file's own actors which the file did not make, or write under its
+ * actor.
  *
- * Such a claim is true after a restore or a clone, and a lie otherwise. It costs the claimant, not this file: the peer is
- * asked once for all rows under our actors, is sent nothing until then, for DOUBT_WAIT_MS at most, and only rows renew an
- * identity. A peer that has shown none is not asked again for DOUBT_INTERVAL_MS. Renewals that one peer causes follow a
- * budget. Kept in memory: after a restart, a claim is looked into again.
+ * Such a claim is true after a restore or a clone, and a lie otherwise. It costs the claimant, not
+ * this file: the peer is asked once for all rows under our actors, is sent nothing until then, for
+ * DOUBT_WAIT_MS at most, and only rows renew an identity. A peer that has shown none is not asked
+ * again for DOUBT_INTERVAL_MS. Renewals that one peer causes follow a budget. Kept in memory: after
+ * a restart, a claim is looked into again.
  *
- * Not here: what rows prove (replica/own-writes.ts). Invariant: at most DOUBTS_MAX pairs of shard and peer are kept.
+ * Not here: what rows prove (replica/own-writes.ts). Invariant: at most DOUBTS_MAX pairs of shard
+ * and peer are kept.
  */
 import { RetryBudget } from '../../clock/backoff.ts'
 import {

@@ -1,19 +1,19 @@
 /**
  * SQLite as the store needs it: opening a file with our settings, and what its failures mean.
  *
- * Not here: tables (schema.ts) and transactions (file/transaction.ts). The rest of the library names SQLite only
- * through store/types.ts.
+ * Not here: tables (schema.ts) and transactions (file/transaction.ts). The rest of the library
+ * names SQLite only through store/types.ts.
  *
- * Settings: WAL, so that readers never wait for the writer; `synchronous` FULL by default, because a
- * commit that power loss can undo must never have been sent to a peer; pages of 8 KiB, because rows
- * carry embeddings. Result codes: https://www.sqlite.org/rescode.html
+ * Settings: WAL, so that readers never wait for the writer; `synchronous` FULL by default, because
+ * a commit that power loss can undo must never have been sent to a peer; pages of 8 KiB, because
+ * rows carry embeddings. Result codes: https://www.sqlite.org/rescode.html
  */
 import { files, sqlite, type SqliteDatabase } from '#platform'
 
 import { assert } from '../../assert.ts'
 import { SqliteVectorError, type ErrorCode } from '../../errors.ts'
 
-/** Whether a commit survives power loss (`full`) or only a killed process (`normal`). */
+/** `full`: a commit survives power loss. `normal`: it survives only a killed process. */
 export type Durability = 'full' | 'normal'
 
 /** How to open a file. */
@@ -37,7 +37,8 @@ export function openSqlite(settings: SqliteSettings): SqliteDatabase {
     try {
       assertSqliteVersion(db)
       assertWhole(db, settings.path)
-      // Both take effect only in a file without tables: a big delete must be able to shrink the file.
+      // Both take effect only in a file without tables: a big delete must be able to shrink the
+      // file.
       db.exec('PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL')
       enterWal(db, settings)
       db.exec(`PRAGMA synchronous = ${settings.durability === 'full' ? 'FULL' : 'NORMAL'}`)
@@ -119,7 +120,8 @@ function assertWhole(db: SqliteDatabase, path: string): void {
 }
 
 function enterWal(db: SqliteDatabase, settings: SqliteSettings): void {
-  // Read first: changing the mode needs the file for itself, and nearly every open finds it changed.
+  // Read first: changing the mode needs the file for itself, and nearly every open finds it
+  // changed.
   if (journalMode(db, 'PRAGMA journal_mode') === 'wal') return
   const mode = journalMode(db, 'PRAGMA journal_mode = WAL')
   if (mode === 'wal' || mode === 'memory') return

@@ -1,8 +1,9 @@
 /**
- * What peers call themselves, by the actor that they write as.
+ * The names that peers give themselves, by their actors.
  *
- * A name is a claim. The first peer that names an actor is the only one that may rename it, and names of this file's own
- * actors are never taken from a peer. Only actors of which writes are known are named: names bring no rows of their own.
+ * A name is a claim. The first peer that names an actor is the only one that may rename it, and
+ * names of this file's own actors are never taken from a peer. Only actors of which writes are
+ * known are named: names bring no rows of their own.
  */
 import { hexToBytes } from '../../bytes.ts'
 import { readSyncState, writeSyncState } from '../file/sync-state.ts'

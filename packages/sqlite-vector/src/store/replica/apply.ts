@@ -2,11 +2,12 @@
  * Applying what peers sent: merge, write, quarantine, and move the cursor, in one transaction.
  *
  * Not here: the merge itself (model/merge.ts) and the tables (register.ts). A peer's changes are
- * input: what cannot be true refuses the batch, what cannot be applied is put aside with its reason.
+ * input: an impossible change refuses the batch, one that cannot be applied is quarantined with its
+ * reason.
  *
  * Invariants:
- *   I1  The version vector is joined with the sender's at CAUGHT_UP only ({@link joinVector}): earlier
- *       it would claim writes that a superseding one hid and that have not arrived.
+ *   I1  The version vector is joined with the sender's at CAUGHT_UP only ({@link joinVector}):
+ *       earlier it would claim writes that a superseding one hid and that have not arrived.
  *   I2  It never covers a dot in quarantine that the record's state does not.
  *   I3  Applying a batch twice changes nothing the second time.
  */
@@ -45,7 +46,7 @@ import { BULK_ROWS } from '../file/statements.ts'
 import { type OpenShard } from '../file/open-shard.ts'
 import { type ApplyResult, type DeltaSource } from './types.ts'
 
-/** What applying did so far. */
+/** Counts of the changes applied so far. */
 export interface ApplyTally {
   applied: number
   redundant: number
@@ -60,8 +61,8 @@ export function emptyTally(): ApplyTally {
 }
 
 /**
- * Merges `changes` into the shard and moves the cursor. Null when the changes show that somebody else writes
- * under our name: nothing of them is applied then, and the file has a new identity.
+ * Merges `changes` into the shard and moves the cursor. Null when the changes show that another
+ * file writes under our name: nothing of them is applied then, and the file has a new identity.
  */
 export function applyDelta(
   transaction: WriteTransaction,
@@ -131,8 +132,9 @@ export function applyWhole(
 }
 
 /**
- * Joins the sender's vector, as far as nothing of it lies in quarantine, and moves the cursor. Writes of our own that
- * we did not make are left out: the sender's word alone is not a proof of them.
+ * Joins the sender's vector, as far as nothing of it lies in quarantine, and moves the cursor.
+ * Writes of our own that we did not make are left out: the sender's word alone is not a proof of
+ * them.
  */
 export function joinVector(
   transaction: WriteTransaction,
@@ -149,7 +151,7 @@ export function joinVector(
   if (source.verified === true) settleClaims(transaction, shard, said, source.peer)
   const theirs = withoutClaims(transaction, shard, said)
   const gcFloor = withoutClaims(transaction, shard, floorSaid)
-  // We lack deletes that the sender forgot: whoever lacks them, too, must compare with us as well.
+  // We lack deletes that the sender forgot: a replica that lacks them must compare with us as well.
   const floor = dominates(ownVector(shard, transaction.actor), gcFloor) ? null : gcFloor
   if (floor !== null && !dominates(floorOf(transaction.core, shard), floor)) {
     raiseFloor(transaction, shard, floor, 0)
@@ -164,8 +166,8 @@ export function joinVector(
   }
   shard.versionVector = joined
   shard.ownCounter = joined.get(transaction.actor) ?? 0
-  // What is vouched for ahead of the cursor came with a batch that moved it, is a part of what the sender holds, and no
-  // report.
+  // A vector vouched for ahead of the cursor came with a batch that moved it; it is a part of what
+  // the sender holds, not a report.
   if (isWhole) {
     movePulled(transaction, shard, source)
     noteReport(transaction, shard, source.peer, theirs)
@@ -245,8 +247,9 @@ function isPlainNews(known: VersionVector, change: Change): boolean {
 }
 
 /**
- * `after` with every payload in it that must be written: siblings that `before` kept are read, and an
- * embedding that was left out is taken from the sibling that has it. Null when nobody has it.
+ * `after` with every payload in it that must be written: siblings that `before` kept are read, and
+ * an embedding that was left out is taken from the sibling that has it. Null when neither side has
+ * it.
  */
 function withEmbeddings(
   transaction: WriteTransaction,
@@ -306,7 +309,7 @@ function payloadFault(shard: OpenShard, change: Change): string | null {
   return null
 }
 
-/** Refuses what names no writes: without dots a change could not even be put aside. */
+/** Refuses what names no writes: without dots a change cannot even be quarantined. */
 function assertPossible(change: Change): void {
   const { siblings } = change
   const possible =

@@ -215,9 +215,9 @@ export interface Findings {
 }
 
 /**
- * Records that changed since the head of our feed was `since`, by writes that `peerVector` covers and
- * our vector does not: a comparison that began then may not have seen them, and joining `peerVector`
- * would claim that they are to stay.
+ * Records that changed since the head of our feed was `since`, by writes that `peerVector` covers
+ * and our vector does not: a comparison that began then may not have seen them, and joining
+ * `peerVector` would claim that they are to stay.
  */
 export function doubtfulSince(
   transaction: WriteTransaction,

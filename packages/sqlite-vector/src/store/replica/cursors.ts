@@ -50,8 +50,8 @@ export function movePulled(
 }
 
 /**
- * Notes what the peer says it durably holds, as far as we hold it, too. A peer that may only read (`isWriter` false)
- * changes nothing but its own row.
+ * Notes what the peer says it durably holds, as far as we hold it, too. A peer that may only read
+ * (`isWriter` false) changes nothing but its own row.
  */
 export function recordAck(
   transaction: WriteTransaction,

@@ -1,15 +1,17 @@
 /**
- * Noticing at open that the file is not the one that was open here last: an older copy was put in its place, or
- * it was copied from elsewhere.
+ * Noticing at open that the file is not the one that was open here last: an older copy was put in
+ * its place, or it was copied from elsewhere.
  *
- * - The file holds its own mark: number and time of birth of its inode. A copy is another inode, however it was
- *   made; only what writes over a file in its place leaves the inode as it is.
- * - Every open draws a token and keeps it twice: in the file, and beside it in the folder `<path>-node/`, once a
- *   node lives there. When the two disagree, one of them came from somewhere else. The token's file is a new inode
- *   each time and names its own mark, so that a copy of it counts for nothing.
+ * - The file holds its own mark: number and time of birth of its inode. A copy is another inode,
+ *   however it was made; only what writes over a file in its place leaves the inode as it is.
+ * - Every open draws a token and keeps it twice: in the file, and beside it in the folder
+ *   `<path>-node/`, once a node lives there. When the two disagree, one of them came from somewhere
+ *   else. The token's file is a new inode each time and names its own mark, so that a copy of it
+ *   counts for nothing.
  *
- * Not noticed here: what is copied below the file system (a virtual machine that is set back), and a file that is
- * written over in its place with a copy made since it was last opened. Peers notice these (own-writes.ts).
+ * Not noticed here: what is copied below the file system (a virtual machine that is set back), and
+ * a file that is written over in its place with a copy made since it was last opened. Peers notice
+ * these (own-writes.ts).
  */
 import { type FileFacts, files, paths } from '#platform'
 
@@ -22,12 +24,12 @@ import type { ShardRow } from '../feed/shards.ts'
 const TOKEN_BYTES = 16
 const TOKEN_FILE = 'open-token'
 
-/** What {@link readToken} says of a token that was copied: it equals none. */
+/** The value of {@link readToken} for a copied token; equal to no other. */
 const COPIED = 'copied'
 
 /**
- * True when this is not the file that was open here last; it is from now on. Inside the transaction that notes the
- * open: opens of other processes wait for it.
+ * True when this is not the file that was open here last; it is from now on. Inside the transaction
+ * that notes the open: opens of other processes wait for it.
  */
 export function exchangeMarks(core: OpenFile): boolean {
   const { db, path } = core
@@ -50,8 +52,9 @@ export function keepToken(core: OpenFile): void {
 }
 
 /**
- * A file that was put in the place of another may lie beside the other's log, which SQLite has read into it by now.
- * What came of that must at least be whole, and is counted anew. @throws SqliteVectorError `STORE_CORRUPT`
+ * A file that was put in the place of another may lie beside the other's log, which SQLite has read
+ * into it by now. The result must at least be whole, and is counted again. @throws
+ * SqliteVectorError `STORE_CORRUPT`
  */
 export function checkMixture(transaction: WriteTransaction): void {
   const { core } = transaction
@@ -63,8 +66,9 @@ export function checkMixture(transaction: WriteTransaction): void {
   if (verdict !== 'ok' || !isWhole) {
     throw new SqliteVectorError(
       'STORE_CORRUPT',
-      `${core.path} was put beside the log of another file and read together with it` +
-        ` (${verdict === 'ok' ? 'rows are missing' : verdict}); put the copy back, without ${core.path}-wal`,
+      `${core.path} was opened with a write-ahead log that belongs to another database` +
+        ` (${verdict === 'ok' ? 'rows are missing' : verdict}). ` +
+        `Restore the copy again and delete ${core.path}-wal first`,
     )
   }
   for (const { shard_id: shardId } of core.sql.listShards.all() as unknown as ShardRow[]) {
@@ -72,7 +76,10 @@ export function checkMixture(transaction: WriteTransaction): void {
   }
 }
 
-/** True when the token in the file and the one beside it do not belong together; both are new afterwards. */
+/**
+ * True when the token in the file and the one beside it do not belong together; both are new
+ * afterwards.
+ */
 function exchangeToken(core: OpenFile): boolean {
   const { db, path } = core
   const row = db.prepare('SELECT open_token FROM database_metadata').get()
@@ -112,7 +119,7 @@ function writeToken(path: string, token: string): void {
   files.rename(partial, path)
 }
 
-/** What no two files of a file system share, and no copy keeps. */
+/** A mark that no two files of a file system share, and no copy keeps. */
 function markOf(facts: FileFacts | null): string {
   return facts === null ? '' : `${facts.inode}.${facts.bornNs}`
 }

@@ -1,14 +1,17 @@
 /**
- * The writing identity of a file: its actor (who writes) and its log (which feed a cursor is of).
+ * The writing identity of a file: its actor (the writer in dots) and its log (the feed of a
+ * cursor).
  *
- * Both are drawn anew, always together, whenever commits that peers may have seen can be missing from
- * the file: a dot or a change_id must never be given to two writes.
+ * Both are drawn again, always together, whenever commits that peers may have seen can be missing
+ * from the file: a dot or a change_id must never be given to two writes.
  *
- * - An open that no clean close preceded, on another boot of the machine: power loss may have undone
- *   commits. On the same boot it cannot: what a killed process committed is with the kernel.
- * - The file is not the one that was open here last (replica/file-mark.ts): a backup or a copy was put in its place.
- * - A peer shows a row with a dot of our actor that we do not know, or know as another write: the same, noticed late.
- *   See own-writes.ts for what becomes of what was written meanwhile. A claim without rows renews nothing (file/doubts.ts).
+ * - An open that no clean close preceded, on another boot of the machine: power loss may have
+ *   undone commits. On the same boot it cannot: what a killed process committed is with the kernel.
+ * - The file is not the one that was open here last (replica/file-mark.ts): a backup or a copy was
+ *   put in its place.
+ * - A peer shows a row with a dot of our actor that we do not know, or know as another write: the
+ *   same, noticed late. See own-writes.ts for what becomes of what was written meanwhile. A claim
+ *   without rows renews nothing (file/doubts.ts).
  * - A shard was dropped: created again, it would count its dots from 1.
  *
  * `open_sessions` holds one row per open; a clean close takes it away.
@@ -44,8 +47,9 @@ export function createIdentity(core: Pick<OpenFile, 'db' | 'clock' | 'randomByte
 }
 
 /**
- * Notes that the file is open, and renews the identity when the last open did not end well. `hadLog`: there was a
- * log beside the file. @throws SqliteVectorError `STORE_CORRUPT` where that was another file's
+ * Notes that the file is open, and renews the identity when the last open did not end well.
+ * `hadLog`: there was a log beside the file. @throws SqliteVectorError `STORE_CORRUPT` where that
+ * was another file's
  */
 export function openSession(core: OpenFile, machine: Machine, hadLog: boolean): Uint8Array {
   const session = core.randomBytes(IDENTITY_BYTES)
@@ -78,8 +82,8 @@ export function closeSession(core: OpenFile, session: Uint8Array): void {
 }
 
 /**
- * Draws a new actor and a new log; what the transaction wrote before stays under the old actor. `keepsActor`: the
- * actor has no write yet, so a new log is enough.
+ * Draws a new actor and a new log; what the transaction wrote before stays under the old actor.
+ * `keepsActor`: the actor has no write yet, so a new log is enough.
  */
 export function renewIdentity(
   transaction: WriteTransaction,

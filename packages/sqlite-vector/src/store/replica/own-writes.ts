@@ -1,20 +1,23 @@
 /**
- * Which of our own writes others may have seen, and what becomes of the others when it turns out that
- * somebody else made writes of the same names.
+ * Tracks which of our writes may already have reached a peer. If another copy of this file used the
+ * same dots, writes that have not left yet are reissued under a new actor.
  *
- * A file that was set back to a backup, or copied, gives its next writes dots that the original gave away, too. Per
- * shard and actor of ours (`own_writes`):
+ * A file that was set back to a backup, or copied, gives its next writes dots that the original
+ * gave away, too. Per shard and actor of ours (`own_writes`):
  *
- * - `confirmed`: our writes up to this counter are known to be ours alone. It rises when we send: noted and
- *   committed before a frame leaves; while a live session sends every write at once, with the write itself.
- * - `claimed`: the highest counter of the actor that any peer said it holds. Above `confirmed`, somebody else may
- *   have made them; then `confirmed` stays until a peer's records have shown that they are the same, and what is
- *   sent meanwhile counts as claimed, too.
+ * - `confirmed`: our writes up to this counter are known to be ours alone. It rises when we send:
+ *   noted and committed before a frame leaves; while a live session sends every write at once, with
+ *   the write itself.
+ * - `claimed`: the highest counter of the actor that any peer said it holds. Above `confirmed`,
+ *  another file may have made them; then `confirmed` stays until a peer's records have shown that
+ *  they are the same, and what is sent meanwhile counts as claimed, too.
  *
- * When a peer knows more of our actor than we do, or knows one of our dots as another write, the file draws a new
- * identity, and its own writes above `confirmed` get new dots ({@link reissue}); the version vector falls back to
- * `confirmed`, so that the others' writes are taken. Nothing is lost. Where both had really made the same
- * write, it is there twice afterwards, as a conflict between two equal values.
+ * When a peer knows more of our actor than we do, or knows one of our dots as another write, the
+ * file draws a new identity, and its own writes above `confirmed` get new dots ({@link reissue});
+ * the version vector falls back to `confirmed`, so that the others' writes are taken. Nothing is
+ * lost. If both had really made the same
+ *  write, it is there twice afterwards, as a conflict
+ * between two equal values.
  */
 import type { ActorId, Change, Dot, RecordState, VersionVector } from '../../model/types.ts'
 import { bytesToHex } from '../../bytes.ts'
@@ -75,7 +78,10 @@ export function confirmOwnWrites(transaction: WriteTransaction, shard: OpenShard
   }
 }
 
-/** `vector` without writes of ours that somebody else may have made, too: what we may claim to hold. */
+/**
+ * `vector` without writes of ours that another copy may have made, too: the part that we may claim
+ * to hold.
+ */
 export function claimable(
   core: OpenFile,
   shard: number,
@@ -92,8 +98,9 @@ export function claimable(
 }
 
 /**
- * Notes that a peer says it holds `vector`. True when that names writes of ours that we did not make: a restored or
- * cloned file, or a lie. Until rows decide, what we write counts as claimed, so that it can be given another name.
+ * Notes that a peer says it holds `vector`. True when that names writes of ours that we did not
+ * make: a restored or cloned file, or a lie. Until rows decide, what we write counts as claimed, so
+ * that it can be given another name.
  */
 export function noteClaims(
   transaction: WriteTransaction,
@@ -117,8 +124,9 @@ export function noteClaims(
 }
 
 /**
- * The same for what a peer holds beyond its version vector, by a transfer that was cut. What we send is confirmed
- * before it leaves, so writes of ours that it has beyond that were sent by another copy of this file.
+ * The same for what a peer holds beyond its version vector, by a transfer that was cut. Our writes
+ *  are confirmed before it leaves, so writes of ours that it has beyond that were sent by another
+ *  copy of this file.
  */
 export function noteUncoveredClaims(
   transaction: WriteTransaction,
@@ -132,7 +140,9 @@ export function noteUncoveredClaims(
   return noteClaims(transaction, shard, uncovered) || isDoubtful
 }
 
-/** `vector` without writes of our own that we did not make: a peer's word brings none of them here. */
+/**
+ * `vector` without writes of our own that we did not make: a peer's word brings none of them here.
+ */
 export function withoutClaims(
   transaction: WriteTransaction,
   shard: OpenShard,
@@ -150,7 +160,10 @@ export function withoutClaims(
   return bounded ?? vector
 }
 
-/** `vector` without any write of our own: the peer that is told this sends all that it holds under our names. */
+/**
+ * `vector` without any write of our own: the peer that is told this sends all that it holds under
+ * our names.
+ */
 export function withoutOwn(
   core: OpenFile,
   shard: number,
@@ -163,9 +176,9 @@ export function withoutOwn(
 }
 
 /**
- * Judges records that a peer sent. A write under a name of ours that is not ours proves that another copy of this file
- * writes under that name, too: the file gets a new identity, and true is returned. Of a peer that is in doubt, writes
- * that we hold for confirmed are compared as well.
+ * Judges records that a peer sent. A write under a name of ours that is not ours proves that
+ * another copy of this file writes under that name, too: the file gets a new identity, and true is
+ * returned. Of a peer that is in doubt, writes that we hold for confirmed are compared as well.
  * @throws SqliteVectorError `SYNC_IDENTITY_DOUBTED` when the peer has caused too many identities
  */
 export function guardOwnDots(
@@ -240,7 +253,10 @@ export function settleClaims(
   }
 }
 
-/** True when the change can be one that we made: we hold the write, or what superseded it, on this record. */
+/**
+ * True when the change can be one that we made: we hold the write, or what superseded it, on this
+ * record.
+ */
 function isOurs(
   transaction: WriteTransaction,
   shard: OpenShard,
@@ -280,7 +296,7 @@ function abandonActor(
   shard.versionVector = vector
   core.sql.dropOwnWrites.run(shard.shard, keyOf(core, own))
   shard.ownWrites = null
-  // What peers skipped because of what we claimed is unknown: their feeds are read from the start.
+  // Peers skipped an unknown part because of our claims: their feeds are read from the start.
   core.sql.resetPulled.run(shard.shard)
 }
 

@@ -1,5 +1,6 @@
 /**
- * What sync needs of the store: the feed read from a cursor, what peers send applied, rows compared. Types only.
+ * The store as sync sees it: the feed read from a cursor, peers' changes applied, rows compared.
+ * Types only.
  */
 import { type ActorId, type Change, type VersionVector } from '../../model/types.ts'
 import { type CommitNotice } from '../file/open-shard.ts'
@@ -8,7 +9,10 @@ import { type Recount } from '../types.ts'
 import { type ReplicaIdentity, type ShardInfo, type ShardState } from '../../model/records.ts'
 import { type Sliced } from '../file/sliced.ts'
 
-/** A peer's introduction: its writing identity, what it says it holds, and what it holds beyond that. */
+/**
+ * A peer's introduction: its writing identity, what it says it holds, and what it holds beyond
+ * that.
+ */
 export interface PeerClaims {
   readonly actor: ActorId
   readonly versionVector: VersionVector
@@ -16,7 +20,8 @@ export interface PeerClaims {
 }
 
 /**
- * A peer's claims, judged. `doubted`: it must show its rows; `awaited`: and is to be sent nothing before that.
+ * A peer's claims, judged. `doubted`: it must show its rows; `awaited`: and is to be sent nothing
+ * before that.
  */
 export type Verdict = 'credible' | 'doubted' | 'awaited'
 
@@ -28,7 +33,7 @@ export interface ActorName {
   readonly peer: string
 }
 
-/** Where a batch of changes came from; the cursor moves in the same transaction. */
+/** The origin of a batch of changes; the cursor moves in the same transaction. */
 export interface DeltaSource {
   /** Fingerprint of the sending peer. */
   readonly peer: string
@@ -37,18 +42,18 @@ export interface DeltaSource {
   /** The sender's change_id up to which this batch reaches. */
   readonly cursor: number
   /**
-   * Our own log id when the session began. When it is another by now, our identity was renewed and what the sender
-   * was told we hold is void: `SYNC_IDENTITY_RENEWED`. @defaultValue not checked
+   * Our own log id when the session began. When it is another by now, our identity was renewed and
+   * what the sender was told we hold is void: `SYNC_IDENTITY_RENEWED`. @defaultValue not checked
    */
   readonly reader?: string
   /**
-   * True when the sender was told no more than {@link FeedReader.claimedVector} before it sent this: then what
-   * it holds under our name has all been held against ours. @defaultValue false
+   * True when the sender was told no more than {@link FeedReader.claimedVector} before it sent
+   * this: then what it holds under our actor has all been compared with ours. @defaultValue false
    */
   readonly verified?: boolean
 }
 
-/** What applying a batch did; counts only what was committed. */
+/** The effect of a batch; counts only committed changes. */
 export interface ApplyResult {
   /** Records whose replicated state changed. */
   readonly applied: number
@@ -56,18 +61,21 @@ export interface ApplyResult {
   readonly redundant: number
   /** Records that have more than one sibling since this batch and had one or none before. */
   readonly conflicts: number
-  /** Changes put aside with their reason. */
+  /** Changes quarantined with their reason. */
   readonly quarantined: number
   /** Largest lead of a stamp over the local clock, in milliseconds; 0 when none leads. */
   readonly skewMsMax: number
   /**
-   * Records whose embedding was left out and is not here: to be asked for whole. While there is one, neither
-   * the cursor moves nor the vector is joined; applying the batch again then does both.
+   * Records whose embedding was left out and is not here: to be asked for whole. While there is
+   * one, neither the cursor moves nor the vector is joined; applying the batch again then does
+   * both.
    */
   readonly lacking: readonly string[]
 }
 
-/** Ids from `from` (included) to `to` (not included; null: to the end), in the order of their bytes. */
+/**
+ * Ids from `from` (included) to `to` (not included; null: to the end), in the order of their bytes.
+ */
 export interface IdRange {
   readonly from: string
   readonly to: string | null
@@ -86,19 +94,20 @@ export interface ListedRecord {
   readonly hash: string
 }
 
-/** What a replica holds of a range: few records one by one, many as sums over parts. */
+/** A replica's rows in a range: few records one by one, many as sums over parts. */
 export type RangeAnswer =
   | { readonly type: 'parts'; readonly parts: readonly RangePart[] }
   | { readonly type: 'list'; readonly records: readonly ListedRecord[] }
 
 /**
- * Why rows are compared. `payloads`: what bears the same name on both sides must be the same, and nothing is changed where it is
- * not. `floor`: the peer forgot deletes that we never saw, and what it covers and lacks is
- * dropped. `equal`: equal version vectors with different rows, and what either side has is restored.
+ * Why rows are compared. `payloads`: what bears the same name on both sides must be the same, and
+ * nothing is changed where it is not. `floor`: the peer forgot deletes that we never saw, and what
+ * it covers and lacks is dropped. `equal`: equal version vectors with different rows, and what
+ * either side has is restored.
  */
 export type CompareMode = 'floor' | 'equal' | 'payloads'
 
-/** What a comparison of some ranges found. */
+/** The findings of a comparison of some ranges. */
 export interface Comparison {
   /** Parts that differ and hold many records: to be asked about next. */
   readonly descend: readonly IdRange[]
@@ -108,7 +117,7 @@ export interface Comparison {
   readonly extra: number
 }
 
-/** What merging records that a comparison asked for did. */
+/** The effect of merging records that a comparison asked for. */
 export interface RepairResult extends ApplyResult {
   /** Records that were dropped, whole or in part, because the peer had deleted them. */
   readonly dropped: number
@@ -122,13 +131,13 @@ export interface RecordsRead {
   readonly dimension: number
 }
 
-/** What is known of one peer's copy of one shard, durable. */
+/** The durable notes about one peer's copy of one shard. */
 export interface PeerCursor {
   readonly peer: string
   readonly shardId: string
   /** The feed we read from the peer, and how far; null before the first batch. */
   readonly pulled: { readonly logId: string; readonly cursor: number } | null
-  /** What the peer last said it holds; null before it said so. */
+  /** The peer's last report of what it holds; null before the first. */
   readonly versionVector: VersionVector | null
   /** How far the peer has read our feed, as it acknowledged. */
   readonly ackedCursor: number
@@ -152,15 +161,25 @@ export interface FeedReader {
   /** Whole records, as many as fit, at least one of those there are; in the order of `ids`. */
   readRecords(shardId: string, ids: readonly string[], bytesMax: number): RecordsRead
   /**
-   * From now on every write of the shard is noted as sent in its own transaction, because a session sends it at
-   * once; the result ends that. Only after a read that exposed the whole feed: what was written before must have been noted.
+   * From now on every write of the shard is noted as sent in its own transaction, because a session
+   * sends it at once; the result ends that. Only after a read that exposed the whole feed: what was
+   * written before must have been noted.
    */
   expose(shardId: string): () => void
-  /** What we may say to a peer that we hold: without own writes that somebody else may have made, too. */
+  /**
+   * The vector that we may claim to a peer: without own writes that another copy may have made,
+   * too.
+   */
   claimedVector(shardId: string, peer?: string): VersionVector
-  /** True while `peer` is to be asked for all that it holds under our names: its feed is then read from the start. */
+  /**
+   * True while `peer` is to be asked for all that it holds under our names: its feed is then read
+   * from the start.
+   */
   isDoubted(shardId: string, peer: string): boolean
-  /** Writes that we hold and the version vector does not cover yet: a transfer has not come to its end. */
+  /**
+   * Writes that we hold and the version vector does not cover yet: a transfer has not come to its
+   * end.
+   */
   uncoveredVector(shardId: string): VersionVector
   /**
    * Calls `listener` after every commit that moved a feed or a version vector, local or applied;
@@ -173,11 +192,15 @@ export interface FeedReader {
 
 /** Writes that peers send, merged into the feed. */
 export interface FeedReceiver {
-  /** Creates the shard as a peer describes it, or checks that ours is the same. @throws `STORE_SHARD_MISMATCH` */
+  /**
+   * Creates the shard as a peer describes it, or checks that ours is the same. @throws
+   * `STORE_SHARD_MISMATCH`
+   */
   ensureShard(info: ShardInfo): void
   /**
-   * A peer that may write introduces itself. Where what it says would mean that this file was restored or cloned, nothing
-   * is changed: the peer must show its rows ({@link FeedReader.isDoubted}).
+   * A peer that may write introduces itself. Where what it says would mean that this file was
+   * restored or cloned, nothing is changed: the peer must show its rows
+   * ({@link FeedReader.isDoubted}).
    */
   meet(shardId: string, peer: string, claims: PeerClaims): Verdict
   /**
@@ -191,8 +214,9 @@ export interface FeedReceiver {
     join?: VersionVector | null,
   ): ApplyResult
   /**
-   * At CAUGHT_UP: joins the sender's vector, moves the cursor, and returns the state after. `gcFloor` is the
-   * sender's; where we were behind it, ours is raised, too: call {@link behindFloor} first.
+   * At CAUGHT_UP: joins the sender's vector, moves the cursor, and returns the state after.
+   * `gcFloor` is the sender's; where we were behind it, ours is raised, too: call
+   * {@link behindFloor} first.
    */
   joinVector(
     shardId: string,
@@ -201,9 +225,10 @@ export interface FeedReceiver {
     gcFloor?: VersionVector,
   ): ShardState
   /**
-   * The same after rows were compared because we were behind the floor, from when the head of our feed was `since`. Nothing
-   * is joined when somebody else's batch meanwhile brought writes that `versionVector` covers: the sender may have deleted
-   * them and forgotten it, and is asked for these records first.
+   * The same after rows were compared because we were behind the floor, from when the head of our
+   * feed was `since`. Nothing is joined when another peer's batch meanwhile brought writes that
+   * `versionVector` covers: the sender may have deleted them and forgotten it, and is asked for
+   * these records first.
    */
   joinCompared(
     shardId: string,
@@ -213,33 +238,40 @@ export interface FeedReceiver {
     since: number,
   ): ShardState | Doubtful
   /**
-   * True when a sender with this floor forgot deletes that we may have missed, so that rows must be compared
-   * before its vector is joined. False when `digest` shows that the rows are equal.
+   * True when a sender with this floor forgot deletes that we may have missed, so that rows must be
+   * compared before its vector is joined. False when `digest` shows that the rows are equal.
    */
   behindFloor(shardId: string, gcFloor: VersionVector, digest: string | null): boolean
 }
 
 /** Rows compared with a peer's, repaired, and counted again. */
 export interface RowComparison {
-  /** What we hold of these ranges, for a peer that compares: names of writes, with `payloads` what they wrote as well. */
+  /**
+   * Our rows in these ranges, for a peer that compares: names of writes, with `payloads` their
+   * values as well.
+   */
   summarizeRanges(
     shardId: string,
     ranges: readonly IdRange[],
     payloads?: boolean,
   ): Sliced<readonly RangeAnswer[]>
-  /** Holds our rows against a peer's answers. */
+  /** Compares our rows with a peer's answers. */
   compareRanges(
     shardId: string,
     ranges: readonly IdRange[],
     answers: readonly RangeAnswer[],
     mode: CompareMode,
   ): Sliced<Comparison>
-  /** Ids of `changes` of which a write is here as well, and is another one by what it wrote: one of the two is damaged. */
+  /**
+   * Ids of `changes` of which a write is here as well, and is another one by what it wrote: one of
+   * the two is damaged.
+   */
   comparePayloads(shardId: string, changes: readonly Change[]): readonly string[]
   /**
-   * Merges records that a comparison asked for; `gone` are those that the peer has no trace of: in mode
-   * `floor`, what its vector `theirs` covers of them is dropped. In mode `equal`, what was lost is restored, unless our
-   * floor has risen above `floor` since the comparison began: then it may be what we have forgotten meanwhile.
+   * Merges records that a comparison asked for; `gone` are those that the peer has no trace of: in
+   * mode `floor`, what its vector `theirs` covers of them is dropped. In mode `equal`, what was
+   * lost is restored, unless our floor has risen above `floor` since the comparison began: then it
+   * may be what we have forgotten meanwhile.
    */
   repairRecords(
     shardId: string,
@@ -250,33 +282,42 @@ export interface RowComparison {
     peer: string,
     floor: VersionVector,
   ): RepairResult
-  /** Counts the shard anew from its rows and puts right what was kept wrongly. */
+  /** Counts the shard again from its rows and corrects the stored figures. */
   recount(shardId: string): Recount
-  /** The same in slices; null when the shard was written to for as long as they took, several times over. */
+  /**
+   * The same in slices; null when the shard was written to for as long as they took, several times
+   * over.
+   */
   recountInSlices(shardId: string): Sliced<Recount | null>
   /**
-   * The same a slice per turn of the event loop, and in one go where the shard does not stand still. Rejects with the
-   * reason of `signal`.
+   * The same a slice per turn of the event loop, and in one go where the shard does not stand
+   * still. Rejects with the reason of `signal`.
    */
   recountInTurns(shardId: string, signal?: AbortSignal): Promise<Recount>
-  /** The digest counted anew from the rows; differs from the kept one only by a fault. O(records). */
+  /**
+   * The digest computed again from the rows; differs from the kept one only by a fault. O(records).
+   */
   recomputeDigest(shardId: string): string
 }
 
 /** Durable notes about peers, and the tombstones that they let go. */
 export interface PeerLedger {
   /**
-   * Notes what a peer that may write to the shard calls itself, for {@link PeerLedger.nodeOf}. Ignored for actors of this
-   * file, for actors of which no write is known, and for those that another peer has named.
+   * Notes what a peer that may write to the shard calls itself, for {@link PeerLedger.nodeOf}.
+   * Ignored for actors of this file, for actors of which no write is known, and for those that
+   * another peer has named.
    */
   nameActor(shardId: string, name: ActorName): void
   /** Notes what this node calls itself, for {@link PeerLedger.nodeOf}. */
   nameOwnActor(nodeId: string): void
-  /** What the node that wrote as `actor` last called itself to us; null when it never did. */
+  /** The last name that the node behind `actor` gave itself; null when it never did. */
   nodeOf(actor: ActorId): string | null
   peerCursor(shardId: string, peer: string): PeerCursor | null
   peerCursors(): readonly PeerCursor[]
-  /** A peer says what it durably holds. `isWriter` false: it may only read, and changes nothing else. */
+  /**
+   * A peer says what it durably holds. `isWriter` false: it may only read, and changes nothing
+   * else.
+   */
   recordAck(
     shardId: string,
     peer: string,
@@ -285,18 +326,19 @@ export interface PeerLedger {
     isWriter?: boolean,
   ): void
   /**
-   * Calls `listener` when a peer said what it durably holds of a shard, in this process; returns the
-   * unsubscriber. What another process heard is in {@link peerCursors}.
+   * Calls `listener` when a peer said what it durably holds of a shard, in this process; returns
+   * the unsubscriber. Reports to other processes are in {@link PeerLedger.peerCursors}.
    */
   onReport(listener: (shardId: string, peer: string) => void): () => void
   /**
-   * The peer has said that it does not come back, or that it is here again. While it has left, deletes are forgotten without
-   * waiting for it; when it comes back all the same, it compares rows.
+   * The peer has said that it does not come back, or that it is here again. While it has left,
+   * deletes are forgotten without waiting for it; when it comes back all the same, it compares
+   * rows.
    */
   notePeerLeft(peer: string, hasLeft: boolean): void
   /** Forgets deletes that every known replica has; how many. */
   collectTombstones(shardId: string, replicaRetentionMs: number): number
-  /** What sync keeps under `key` across restarts; null when there is nothing. */
+  /** The text that sync keeps under `key` across restarts; null without one. */
   syncState(key: string): string | null
   /** Keeps `value` under `key`; null removes it. */
   saveSyncState(key: string, value: string | null): void
@@ -309,21 +351,24 @@ export interface Durability {
   /** Draws a new actor and a new log together, as a restored or cloned file needs. */
   renewIdentity(): ReplicaIdentity
   /**
-   * Notes in the file and in the folder beside it, once there is one, that they belong together: see
-   * {@link StoreEvent}, `file-replaced`.
+   * Notes in the file and in the folder beside it, once there is one, that they belong together:
+   * see {@link StoreEvent}, `file-replaced`.
    */
   keepToken(): void
   /**
-   * From now on what peers send is committed without waiting for the disk; the result ends that. Whoever tells a peer
-   * anything of this file awaits {@link Durability.whenDurable} before.
+   * From now on peers' changes are committed without waiting for the disk; the result ends that.
+   * Code that tells a peer anything of this file awaits {@link Durability.whenDurable} before.
    */
   deferFlush(): () => Promise<void>
-  /** Resolves once everything committed so far, also by other processes, would survive power loss. @throws `STORE_IO` */
+  /**
+   * Resolves once everything committed so far, also by other processes, would survive power loss.
+   * @throws `STORE_IO`
+   */
   whenDurable(): Promise<void>
 }
 
 /**
- * What sync needs of the store. `SQLiteVectorDB.replica` implements it; nothing else in sync/ knows
+ * The store as sync sees it. `SQLiteVectorDB.replica` implements it; nothing else in sync/ knows
  * SQLite. Each method is one transaction.
  */
 export interface ReplicaStore
