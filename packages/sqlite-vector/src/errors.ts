@@ -144,6 +144,10 @@ export const ERRORS = {
     retryable: false,
     hint: 'Pin the certificate with the fingerprint in the message, if you know its owner.',
   },
+  TRANSPORT_PEER_CHANGED: {
+    retryable: true,
+    hint: 'Dial again to reach the node that answers now, if you trust the fingerprint in the message.',
+  },
   TRANSPORT_REFUSED_BY_PEER: {
     retryable: false,
     hint: 'Have our certificate pinned on the peer; the message names our fingerprint.',

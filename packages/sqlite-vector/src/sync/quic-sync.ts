@@ -27,7 +27,7 @@ import type { Channel, Connection, PeerAddress, Transport } from '../transport/t
 import { stateOrNull } from './session/driver.ts'
 import { shardTag } from './wire/peer-record.ts'
 import { violationError } from './session/endings.ts'
-import { Connections, ping } from './node/connections.ts'
+import { againIfPeerChanged, Connections, ping, wireBytes } from './node/connections.ts'
 import { AutoSyncs } from './node/auto-syncs.ts'
 import { type DroppedEvent, EventHub } from './node/event-stream.ts'
 import { LiveHub } from './live/live-hub.ts'
@@ -415,9 +415,12 @@ export class VectorSync {
     this.#applyStrategy(shardId)
     const signal = this.#waitSignal(waiters)
     try {
-      const connection = await this.#connect(address, signal, true)
-      const wireBefore = wireBytes(connection)
-      const { pulled, pushed } = await this.#twiceIfRenewed(connection, shardId, signal)
+      const { connection, wireBefore, pulled, pushed } = await againIfPeerChanged(async (early) => {
+        const dialled = await this.#connect(address, signal, early)
+        const before = wireBytes(dialled)
+        const both = await this.#twiceIfRenewed(dialled, shardId, signal)
+        return { ...both, connection: dialled, wireBefore: before }
+      })
       return {
         ...syncTally(pulled, pushed),
         pulled: pulled !== null,
@@ -589,9 +592,4 @@ function isForbidden(error: unknown): boolean {
 
 function closedError(): SqliteVectorError {
   return new SqliteVectorError('SYNC_CLOSED', 'this sync was closed')
-}
-
-function wireBytes(connection: Connection): number {
-  const { wireBytesSent, wireBytesReceived } = connection.stats()
-  return wireBytesSent + wireBytesReceived
 }

@@ -209,3 +209,23 @@ export async function ping(
     cancel()
   }
 }
+
+/** Bytes on the wire of a connection, both ways. */
+export function wireBytes(connection: Connection): number {
+  const { wireBytesSent, wireBytesReceived } = connection.stats()
+  return wireBytesSent + wireBytesReceived
+}
+
+/**
+ * Runs `work` with early data; once more without it when another node answered than the session ticket
+ * named: then the work is done with that node, under its own name.
+ */
+export async function againIfPeerChanged<T>(work: (early: boolean) => Promise<T>): Promise<T> {
+  try {
+    return await work(true)
+  } catch (error) {
+    if (!(error instanceof SqliteVectorError) || error.code !== 'TRANSPORT_PEER_CHANGED')
+      throw error
+    return work(false)
+  }
+}

@@ -122,6 +122,12 @@ export class TrustList {
    */
   add(certificatePem: string, nodeId: string | null = null): TrustEntry {
     const entry = trustEntry(certificatePem, nodeId)
+    if (!new X509Certificate(entry.certificatePem).ca) {
+      throw new TypeError(
+        'certificatePem must be a self-signed certificate: one that a cluster issued is trusted with the ' +
+          `cluster's authority, got ${entry.fingerprint}`,
+      )
+    }
     this.#put((state) => state.pins, entry, TRUST_ENTRIES_MAX, 'peers')
     return entry
   }
@@ -208,6 +214,7 @@ export class TrustList {
 
   /** True when a node with this certificate may still be trusted; its connection decides. */
   mayTrust(fingerprint: string): boolean {
+    if (this.#isRevoked(fingerprint)) return false
     return this.#state.pins.has(fingerprint) || this.#state.authorities.size > 0
   }
 
@@ -221,9 +228,7 @@ export class TrustList {
     } catch {
       return refused('it cannot be read')
     }
-    for (const list of this.#state.revocations.values()) {
-      if (list.fingerprints.has(fingerprint)) return refused('it is revoked')
-    }
+    if (this.#isRevoked(fingerprint)) return refused('it is revoked')
     if (certificate.validToDate.getTime() < nowMs) return refused('it has expired')
     if (certificate.validFromDate.getTime() > nowMs) return refused('it is not valid yet')
     const pin = this.#state.pins.get(fingerprint)
@@ -291,6 +296,13 @@ export class TrustList {
     this.#state = stamp === '' ? emptyState() : this.#read(this.#path)
     this.#stamp = stamp
     if (!isFirst && fingerprintOfTrust(this.#state) !== before) this.#announce()
+  }
+
+  #isRevoked(fingerprint: string): boolean {
+    for (const list of this.#state.revocations.values()) {
+      if (list.fingerprints.has(fingerprint)) return true
+    }
+    return false
   }
 
   #put(

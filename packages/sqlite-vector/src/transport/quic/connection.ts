@@ -12,6 +12,9 @@
  *       for it sends at most EARLY_FRAMES_MAX frames, all together EARLY_BYTES_MAX bytes; the rest
  *       waits. Nothing that came so, not even the name of the peer's process, decides between two
  *       connections.
+ *   C4  A peer that was assumed in early data, by the certificate in its session ticket, is judged again
+ *       by the certificate that completed the handshake, before anything else is read or sent. Where
+ *       the two differ the connection ends, and frames meant for the assumed peer are not sent again.
  *
  * Each side opens one control stream (quic/control.ts), which names its process. The listener does
  * so when it has taken the peer in, so its arrival tells the dialler that it is accepted: in TLS
@@ -27,7 +30,7 @@ import type { HostPort } from '../address.ts'
 import { certificateFingerprint } from '../identity/certificate.ts'
 import type { NativeConnection } from './binding.ts'
 import { controlParts, readControl } from './control.ts'
-import { CLOSE_CODE, describeEnd } from './errors.ts'
+import { CLOSE_CODE, describeEnd, peerChanged } from './errors.ts'
 import type { QuicPasses } from './passes.ts'
 import { QuicPump } from './pump.ts'
 import type { PumpHost } from './pump.ts'
@@ -144,6 +147,8 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
   #end: ConnectionEnd | null = null
   #isEstablished = false
   #wasEarly = false
+  /** The peer is the one of the session ticket: not proven in this handshake yet (C4). */
+  #isAssumed = false
   #earlyTaken = false
   #earlyBytesLeft = EARLY_BYTES_MAX
   #hasSession = false
@@ -203,12 +208,16 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
   }
 
   /**
-   * Ended before the peer accepted it, for what may be the ticket's fault: other limits than it
-   * remembers.
+   * Ended before the peer accepted it, for a reason that may be the ticket's: other limits, another
+   * peer or an older certificate than the full handshake would show.
    */
   get failedByTicket(): boolean {
     if (!this.#init.resuming || this.#end === null || this.#peerInstance !== null) return false
-    return this.#end.code === 'TRANSPORT_CLOSED' && this.#end.by !== 'us'
+    const { code, by } = this.#end
+    if (code === 'TRANSPORT_CLOSED') return by !== 'us'
+    // A resumed session shows the certificates of the one before; both sides may have newer ones.
+    const isOfSession = code === 'TRANSPORT_PEER_UNTRUSTED' && this.native.isResumed()
+    return isOfSession || code === 'TRANSPORT_PEER_CHANGED' || code === 'TRANSPORT_REFUSED_BY_PEER'
   }
 
   /** Names the peer's process; null until its control stream has arrived. */
@@ -316,8 +325,13 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
     if (this.#end === null && this.#peer !== null) this.#streams.serve()
   }
 
+  received(): void {
+    if (!this.#isAssumed || this.#isEstablished || this.#end !== null) return
+    if (this.native.isEstablished()) this.#advance()
+  }
+
   gone(error: Error | null): void {
-    if (this.#end === null && error === null) this.#noticeEnd()
+    if (this.#end === null) this.#noticeEnd()
     if (this.#end === null) {
       const reason = `the QUIC engine failed: ${error?.message ?? 'no reason given'}`
       this.#settle({ by: 'error', code: 'TRANSPORT_CLOSED', reason })
@@ -378,6 +392,7 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
     if (!isEstablished || this.#end !== null) return
     const becomesEstablished = !this.#isEstablished
     if (becomesEstablished) {
+      if (this.#isAssumed && !this.#proveAssumed()) return
       this.#isEstablished = true
       this.#establishing.resolve()
       this.#host.handshakeOver(this)
@@ -402,10 +417,38 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
       return
     }
     this.#peer = Object.freeze(judged)
+    this.#isAssumed = !this.native.isEstablished()
     const earlyTaken = this.isServer && this.#wasEarly
     this.#streams.openControl(controlParts(this.#host.instance, earlyTaken))
     this.#opening.resolve()
     this.#events.onOpen(this)
+  }
+
+  /** Judges an assumed peer again; false when the connection ended by that (C4). */
+  #proveAssumed(): boolean {
+    const judged = this.#events.judge(this, this.peerCertificate())
+    const refusal = 'closeCode' in judged ? judged : this.#changedPeer(judged)
+    if (refusal === null) {
+      this.#isAssumed = false
+      return true
+    }
+    // The ticket of this handshake would be kept under the name of the assumed peer.
+    this.#hasSession = true
+    this.#streams.abandon(new SqliteVectorError(refusal.end.code, refusal.end.reason))
+    this.closeWith(refusal.closeCode, refusal.toPeer, refusal.end)
+    return false
+  }
+
+  #changedPeer(judged: PeerIdentity): Refusal | null {
+    const { fingerprint, nodeId, invite } = this.peer
+    const isSame =
+      judged.fingerprint === fingerprint && judged.nodeId === nodeId && judged.invite === invite
+    if (isSame) return null
+    return {
+      closeCode: CLOSE_CODE.peerChanged,
+      toPeer: 'another node was expected at your address',
+      end: peerChanged(this.remoteAddress, fingerprint, judged.fingerprint),
+    }
   }
 
   #earlyData(): 'none' | 'taken' | 'refused' {
@@ -461,7 +504,9 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
     const peerError = native.peerError()
     const localError = native.localError()
     if (peerError === null && localError === null && !native.isClosed()) return
-    const leaf = this.#peer === null ? this.peerCertificate() : null
+    // An assumed peer is not the one whose certificate failed.
+    const isKnown = this.#peer !== null && !this.#isAssumed
+    const leaf = isKnown ? null : this.peerCertificate()
     const { identity, maxIdleTimeoutMs } = this.#host.options
     this.#settle(
       describeEnd({
@@ -471,8 +516,11 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
         established: this.#isEstablished,
         idleTimeoutMs: maxIdleTimeoutMs,
         ownFingerprint: identity.fingerprint,
-        peerFingerprint:
-          this.#peer?.fingerprint ?? (leaf === null ? null : certificateFingerprint(leaf)),
+        peerFingerprint: isKnown
+          ? this.peer.fingerprint
+          : leaf === null
+            ? null
+            : certificateFingerprint(leaf),
         remoteAddress: this.remoteAddress,
       }),
     )

@@ -220,8 +220,14 @@ export class QuicDialler {
     const connection = await this.#endpoint.dial({ to, dialled: target, session })
     race.attempts.add(connection)
     if (race.isOver) await connection.close('not needed any more')
-    await connection.opened
-    return connection
+    try {
+      await connection.opened
+      return connection
+    } catch (error) {
+      if (race.isOver || !connection.failedByTicket) throw error
+      tickets.forget(target)
+      return this.#attempt(target, to, race)
+    }
   }
 
   /** True when an open connection can be handed out; probes a peer that was silent. */

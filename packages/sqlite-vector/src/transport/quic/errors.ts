@@ -8,7 +8,14 @@ import type { NativeConnectionError } from './binding.ts'
 import type { ConnectionEnd } from '../types.ts'
 
 /** Our codes of CONNECTION_CLOSE, application kind. */
-export const CLOSE_CODE = { normal: 0, refused: 1, overLimit: 2, duplicate: 3, idle: 4 } as const
+export const CLOSE_CODE = {
+  normal: 0,
+  refused: 1,
+  overLimit: 2,
+  duplicate: 3,
+  idle: 4,
+  peerChanged: 5,
+} as const
 
 const CODE_OF_CLOSE: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
   [CLOSE_CODE.refused, 'TRANSPORT_REFUSED_BY_PEER'],
@@ -57,6 +64,14 @@ export function untrustedPeer(address: string, fingerprint: string | null): stri
   return fingerprint === null
     ? `the peer at ${address} showed no certificate`
     : `the peer at ${address} is not trusted: its certificate has the fingerprint ${fingerprint}`
+}
+
+/** The node that completed the handshake is not the one of the session ticket. */
+export function peerChanged(address: string, expected: string, found: string): ConnectionEnd {
+  const reason =
+    `another node answers at ${address}: ${expected} did before, ` +
+    `the certificate shown now has the fingerprint ${found}`
+  return { by: 'error', code: 'TRANSPORT_PEER_CHANGED', reason }
 }
 
 function endByPeer(facts: EndFacts, error: NativeConnectionError): ConnectionEnd {

@@ -45,6 +45,8 @@ export interface PumpHost {
   /** Memory for one datagram of at most `byteLength`; not used again while it is being sent. */
   datagramMemory(byteLength: number): Uint8Array
   transmit(datagram: Uint8Array, from: HostPort, to: HostPort): void
+  /** The engine has taken a datagram; called before anything that it made possible is done. */
+  received(): void
   /** Something came in: {@link QuicPump.progress} soon. */
   passSoon(): void
   /** True while writers wait until more may be under way. */
@@ -153,6 +155,7 @@ export class QuicPump {
       // A forged or damaged datagram is dropped; a fatal one has set localError, seen in the pass.
       refusedFor = error instanceof Error ? error.message : String(error)
     }
+    this.#host.received()
     if (refusedFor === null && this.#host.isBlocked() && !isLoopback(from.host)) this.run()
     else this.#host.passSoon()
     return refusedFor

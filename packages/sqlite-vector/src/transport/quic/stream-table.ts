@@ -146,6 +146,12 @@ export class StreamTable implements StreamHost {
     }
   }
 
+  /** Drops everything that waits in the engine to be sent: it was meant for another peer. */
+  abandon(error: SqliteVectorError): void {
+    for (const stream of Array.from(this.#streams.values()))
+      stream.abort(error, STREAM_CODE.aborted)
+  }
+
   /** The connection is over: writes fail, reads fail after what had arrived. */
   end(error: SqliteVectorError): void {
     for (const stream of this.#streams.values()) stream.connectionEnded(error)

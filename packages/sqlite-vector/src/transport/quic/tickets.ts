@@ -118,6 +118,13 @@ export class TicketStore {
     if (this.#tickets.delete(address)) this.#planSave()
   }
 
+  /** Drops every ticket that peers gave us: a resumed session shows the certificate of the one before. */
+  forgetAll(): void {
+    if (this.#tickets.size === 0) return
+    this.#tickets.clear()
+    this.#planSave()
+  }
+
   /** Writes changes; the transport calls it when it closes. */
   save(): void {
     this.#savePlanned = false

@@ -84,7 +84,10 @@ export class QuicTransport implements Transport {
       this.#accepted.push(displaced)
     })
     this.#stopWatching = options.trust.onChange(() => this.#trustChanged())
-    this.#stopWatchingIdentity = identity.onChange(() => this.#configs.clear())
+    this.#stopWatchingIdentity = identity.onChange(() => {
+      this.#configs.clear()
+      options.tickets.forgetAll()
+    })
   }
 
   /**
