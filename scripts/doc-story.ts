@@ -2,7 +2,7 @@
  * Runs the story of a page: its programs and commands, in order, as readers on several machines would.
  *
  * ` ```ts file=NAME ` is a program that every machine has. ` ```sh story ` holds commands, each after the name of the
- * machine that runs it (`laptop$ node sync.ts`). A machine is a folder; `scp FILE MACHINE:…` copies into another one.
+ * machine that runs it (`laptop$ node main.ts`). A machine is a folder; `scp FILE MACHINE:…` copies into another one.
  * A command that ends with `&` runs on, is ready with its first line, and gets SIGINT at the end. The ` ```text output `
  * fence after a block is what its commands print. Addresses of the page become free ports of the loopback.
  */

@@ -1,5 +1,6 @@
 /**
- * Writes the tables of docs/how-to/operations.md and docs/reference/http-api.md, and docs/reference/openapi.json, from the code of the server.
+ * Writes the tables of configuration.md, metrics.md and http-api.md in docs/reference/, and openapi.json there, from the
+ * code of the server.
  *
  * Run after a change of either: `node --conditions=source scripts/server-tables.ts`, then `npm run format`. The tests
  * of the server compare the documents with the code.
@@ -47,7 +48,7 @@ const settings = CONFIG_OPTIONS.map(({ key, kind, fallback, summary }) => [
   summary,
 ])
 replace(
-  '../how-to/operations.md',
+  'configuration.md',
   'configuration',
   table(['Key', 'Flag', 'Variable', 'Value', 'Default', 'Meaning'], settings),
 )
@@ -59,7 +60,7 @@ const kinds = new Map(
 const metrics = [...text.matchAll(/^# HELP (sqlite_vector_\S+) (.+)$/gm)].map(
   ([, name = '', help = '']) => [`\`${name}\``, kinds.get(name) ?? '', help],
 )
-replace('../how-to/operations.md', 'metrics', table(['Metric', 'Kind', 'Meaning'], metrics))
+replace('configuration.md', 'metrics', table(['Metric', 'Kind', 'Meaning'], metrics))
 
 // Routes are only looked at, never run: nothing of a node is needed.
 const config = { http: { eventStreamsMax: 1 } }

@@ -1,12 +1,13 @@
 /**
  * A test of the repository itself: `npm run tidy` prints every violation and fails when there is one.
  *
- * The rules lie in tidy/rules.ts (code) and tidy/documents.ts (documents), and tests/tidy.test.ts
+ * The rules lie in tidy/rules.ts (code), tidy/documents.ts and tidy/options.ts (documents), and tests/tidy.test.ts
  * shows for each that it can fail.
  */
 import { join } from 'node:path'
 import * as documents from './tidy/documents.ts'
 import { readRepository } from './tidy/repository.ts'
+import { optionRows } from './tidy/options.ts'
 import * as code from './tidy/rules.ts'
 
 const RULES: readonly code.Rule[] = [
@@ -21,8 +22,10 @@ const RULES: readonly code.Rule[] = [
   documents.errorRows,
   documents.limitRows,
   documents.exportsDocumented,
+  optionRows,
   documents.links,
   documents.decisions,
+  documents.decisionIndex,
 ]
 
 const repository = readRepository(join(import.meta.dirname, '..'))

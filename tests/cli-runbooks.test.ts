@@ -1,5 +1,5 @@
 /**
- * The runbooks of docs/how-to/operations.md, run as they are written: every command of every block, in order, against nodes that
+ * The runbooks of docs/how-to/runbooks.md, run as they are written: every command of every block, in order, against nodes that
  * run, with the address replaced by the one that the first node took. Each must end with the exit code 0.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -13,7 +13,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '..')
 const MAIN = join(ROOT, 'packages', 'cli', 'src', 'main.ts')
-const PAGE = readFileSync(join(ROOT, 'docs', 'how-to', 'operations.md'), 'utf8')
+const PAGE = readFileSync(join(ROOT, 'docs', 'how-to', 'runbooks.md'), 'utf8')
 const ADDRESS_OF_PAGE = '192.0.2.1:4433'
 
 let folder: string
@@ -82,13 +82,12 @@ async function stop(database: string): Promise<void> {
 }
 
 function runbooks(): readonly { readonly title: string; readonly lines: readonly string[] }[] {
-  const chapter = PAGE.slice(PAGE.indexOf('## Runbooks'))
-  return [
-    ...chapter.matchAll(/### ([^\n]+)\n(?:(?!###)[\s\S])*?```sh runbook\n([\s\S]*?)```/g),
-  ].map(([, title = '', block = '']) => ({
-    title,
-    lines: block.split('\n').filter((line) => line !== ''),
-  }))
+  return [...PAGE.matchAll(/^## ([^\n]+)\n(?:(?!^## )[\s\S])*?```sh runbook\n([\s\S]*?)```/gm)].map(
+    ([, title = '', block = '']) => ({
+      title,
+      lines: block.split('\n').filter((line) => line !== ''),
+    }),
+  )
 }
 
 test('every command of every runbook does what it is there for', async () => {

@@ -3,6 +3,7 @@
  */
 import { describe, expect, test } from 'vitest'
 import * as documents from '../scripts/tidy/documents.ts'
+import { optionRows } from '../scripts/tidy/options.ts'
 import { codeOnly, type Repository } from '../scripts/tidy/repository.ts'
 import * as code from '../scripts/tidy/rules.ts'
 
@@ -16,6 +17,14 @@ function repository(files: Record<string, string>): Repository {
 
 const SRC = 'packages/sqlite-vector/src'
 const ERRORS = `${SRC}/errors.ts`
+
+const OPTIONS = 'docs/reference/options.md'
+const WALK = `export interface WalkOptions {
+  /** Steps. @defaultValue \`4\` */
+  readonly speed?: number
+}
+`
+const WALK_ROW = '\n### WalkOptions\n\n| `speed` | `number` | `4` | Steps. |\n'
 
 interface Case {
   readonly rule: code.Rule
@@ -162,6 +171,61 @@ const CASES: readonly Case[] = [
     bad: { 'docs/decisions/0001-a.md': '', 'docs/decisions/0001-b.md': '' },
     says: 'has the number of',
     good: { 'docs/decisions/0001-a.md': '', 'docs/decisions/0002-b.md': '' },
+  },
+  {
+    rule: documents.decisionIndex,
+    name: 'a decision record that the index does not list',
+    bad: { 'docs/decisions/0001-a.md': '', 'docs/decisions/README.md': '' },
+    says: '0 lines for 0001-a.md',
+    good: {
+      'docs/decisions/0001-a.md': '',
+      'docs/decisions/README.md': '- [A](0001-a.md): b.',
+    },
+  },
+  {
+    rule: documents.exportsDocumented,
+    name: 'an export of a later entry point that api.md does not name',
+    bad: { [`${SRC}/sealed/index.ts`]: 'export const sealed = 1', 'docs/reference/api.md': '' },
+    says: 'does not name sealed',
+    good: {
+      [`${SRC}/sealed/index.ts`]: 'export const sealed = 1',
+      'docs/reference/api.md': '`sealed`',
+    },
+  },
+  {
+    rule: optionRows,
+    name: 'an option without a row',
+    bad: {
+      [`${SRC}/index.ts`]: WALK,
+      [OPTIONS]: '\n### WalkOptions\n\n| `other` | `x` | none | m |\n',
+    },
+    says: 'WalkOptions.speed has no row with the default `4`',
+    good: { [`${SRC}/index.ts`]: WALK, [OPTIONS]: WALK_ROW },
+  },
+  {
+    rule: optionRows,
+    name: 'an option whose row shows another default',
+    bad: { [`${SRC}/index.ts`]: WALK, [OPTIONS]: WALK_ROW.replace('`4`', '`5`') },
+    says: 'WalkOptions.speed has no row with the default `4`',
+    good: { [`${SRC}/index.ts`]: WALK, [OPTIONS]: WALK_ROW },
+  },
+  {
+    rule: optionRows,
+    name: 'an option without a comment',
+    bad: { [`${SRC}/index.ts`]: WALK.replace('Steps. ', ''), [OPTIONS]: WALK_ROW },
+    says: 'WalkOptions.speed has no comment',
+    good: { [`${SRC}/index.ts`]: WALK, [OPTIONS]: WALK_ROW },
+  },
+  {
+    rule: optionRows,
+    name: 'options that two pages table',
+    bad: {
+      [`${SRC}/index.ts`]: WALK,
+      [OPTIONS]: WALK_ROW,
+      'docs/a.md': '| `WalkOptions` | Default |\n| --- | --- |\n',
+    },
+    says: 'docs/a.md: tables WalkOptions',
+    good: { [`${SRC}/index.ts`]: WALK, [OPTIONS]: WALK_ROW, 'docs/a.md': '`WalkOptions`' },
   },
 ]
 

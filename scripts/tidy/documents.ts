@@ -42,8 +42,15 @@ export const limitRows: Rule = (repository) => {
 /** Every public export is named in docs/reference/api.md. */
 export const exportsDocumented: Rule = (repository) => {
   const api = repository.files.get('docs/reference/api.md') ?? ''
-  const doors = ['index.ts', 'sync/index.ts', 'transport/index.ts', 'errors.ts']
-  const names = new Set(doors.flatMap((door) => exportedNames(repository, `${LIBRARY}/${door}`)))
+  const doors = [
+    'index',
+    'sync/index',
+    'transport/index',
+    'sealed/index',
+    'testing/index',
+    'errors',
+  ]
+  const names = new Set(doors.flatMap((door) => exportedNames(repository, `${LIBRARY}/${door}.ts`)))
   return [...names]
     .filter(
       (name) => !new RegExp(`\`[^\`\n]*\\b${name}\\b[^\`\n]*\`|^.*\\b${name}\\b`, 'm').test(api),
@@ -86,7 +93,7 @@ export const links: Rule = (repository) =>
 
 /** Decision records have numbers of their own and stay short enough to be read. */
 export const decisions: Rule = (repository) => {
-  const records = [...repository.files].filter(([path]) => path.startsWith('docs/decisions/'))
+  const records = recordsOf(repository)
   const numbers = new Map<string, string>()
   return records.flatMap(([path, text]) => {
     const number = /^docs\/decisions\/(\d{4})-[a-z0-9-]+\.md$/.exec(path)?.[1]
@@ -98,6 +105,25 @@ export const decisions: Rule = (repository) => {
       ...(text.trimEnd().split('\n').length > 60 ? [`${path}: more than 60 lines`] : []),
     ]
   })
+}
+
+/** Every decision record has one line in the index, and the index names no other. */
+export const decisionIndex: Rule = (repository) => {
+  const index = repository.files.get(INDEX) ?? ''
+  const listed = [...index.matchAll(/\]\((\d{4}[^)]*\.md)\)/g)].map(([, name = '']) => name)
+  return recordsOf(repository).flatMap(([path]) => {
+    const name = path.slice('docs/decisions/'.length)
+    const times = listed.filter((other) => other === name).length
+    return times === 1 ? [] : [`${INDEX}: ${times} lines for ${name}, not one`]
+  })
+}
+
+const INDEX = 'docs/decisions/README.md'
+
+function recordsOf(repository: Repository): readonly (readonly [string, string])[] {
+  return [...repository.files].filter(
+    ([path]) => path.startsWith('docs/decisions/') && path !== INDEX,
+  )
 }
 
 function markdown(repository: Repository): readonly (readonly [string, string])[] {

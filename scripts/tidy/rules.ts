@@ -112,9 +112,14 @@ export const namedFiles: Rule = (repository) => {
     const prose = path.endsWith('.md') ? text : path.endsWith('.ts') ? commentsOf(text) : ''
     const names = new Set(prose.match(/(?<![\w./*<-])[a-z][\w-]*(?:\/[\w-]+)*(?:\.test)?\.ts\b/g))
     return [...names]
-      .filter((name) => !exists(name) && !EXAMPLE_FILES.test(name))
+      .filter((name) => !exists(name) && !EXAMPLE_FILES.test(name) && !isOfPage(text, name))
       .map((name) => `${path}: names ${name}, which is not a file here`)
   })
+}
+
+/** True for a program that the page itself gives its readers. */
+function isOfPage(page: string, name: string): boolean {
+  return page.includes(`\n\`\`\`ts file=${name}\n`)
 }
 
 /** File names that stand for a reader's own files. */

@@ -66,7 +66,7 @@ export interface Command {
   readonly target: Target
   readonly arguments: readonly Argument[]
   readonly options: readonly Option[]
-  /** The settings of a node as options; docs/how-to/operations.md documents them. */
+  /** The settings of a node as options; docs/reference/configuration.md lists them. */
   readonly settings?: readonly Option[]
   /** Resolves with the exit code. */
   run(call: Call): Promise<number>

@@ -82,10 +82,7 @@ function markdownSection(command: Command): string {
     ...(shared === '' ? [] : [`Also takes ${shared}.`, '']),
     ...(command.settings === undefined
       ? []
-      : [
-          'Every setting of a node is also an option: see [operations](../how-to/operations.md#configuration).',
-          '',
-        ]),
+      : ['Every setting of a node is also an option: see [Configuration](configuration.md).', '']),
   ].join('\n')
 }
 

@@ -1,6 +1,6 @@
 /**
  * The table of all settings. File keys, environment variables, flags, their help and the table in
- * docs/how-to/operations.md derive from it.
+ * docs/reference/configuration.md derive from it.
  *
  * Not here: reading values (kinds.ts) and merging sources (resolve.ts).
  */

@@ -2,7 +2,7 @@
  * The metrics of one node: counters that events increment, and gauges read at each scrape.
  *
  * Not here: the groups (http-metrics.ts, store-metrics.ts, sync-metrics.ts). Names and units follow
- * Prometheus' conventions; every label is bounded (labels.ts). docs/how-to/operations.md lists all
+ * Prometheus' conventions; every label is bounded (labels.ts). docs/reference/metrics.md lists all
  * metrics.
  */
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'

@@ -195,8 +195,8 @@ describe('how they are made', () => {
     expect(alerts.filter((alert) => !fired.has(alert))).toEqual([])
   })
 
-  test('docs/how-to/operations.md lists every metric of the node, and no other', async () => {
-    const page = readFileSync(join(OPS, '../docs/how-to/operations.md'), 'utf8')
+  test('docs/reference/metrics.md lists every metric of the node, and no other', async () => {
+    const page = readFileSync(join(OPS, '../docs/reference/metrics.md'), 'utf8')
     const text = await metricsOf('b')
     const own = [...text.matchAll(/^# TYPE (sqlite_vector_\S+)/gm)].map(([, name]) => name)
     const listed = [...page.matchAll(/^\| `(sqlite_vector_[a-z0-9_]+)`/gm)].map(([, name]) => name)

@@ -1,5 +1,5 @@
 /**
- * docs/how-to/operations.md and docs/reference/http-api.md say what the code does: settings, codes, paths.
+ * docs/reference/configuration.md and http-api.md say what the code does: settings, codes, paths.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -25,7 +25,7 @@ function rows(file: string, first: RegExp): readonly (readonly string[])[] {
 }
 
 test('every setting has its row with flag, variable and default, and no other', () => {
-  const listed = rows('../how-to/operations.md', /^`[a-z][\w.]*`$/).filter(([, flag = '']) =>
+  const listed = rows('configuration.md', /^`[a-z][\w.]*`$/).filter(([, flag = '']) =>
     flag.startsWith('`--'),
   )
 

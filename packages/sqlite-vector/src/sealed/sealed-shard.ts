@@ -39,8 +39,9 @@ import { type SearchOptions, type SearchResult } from '../store/query/types.ts'
 export interface SealedShardOptions {
   /** Components of every vector. Integer, 1 to 8,192. */
   readonly dimension: number
-  /** @defaultValue `'cosine'` */
+  /** How distance is measured. Relays do not know it. @defaultValue `'cosine'` */
   readonly metric?: Metric
+  /** Keys of the shard, the same on every member. */
   readonly keys: ShardKeys
   /**
    * The view of concurrent writes. Must be the same on every member. @defaultValue

@@ -22,7 +22,7 @@ export interface RecordInput {
   readonly id: string
   /** `dimension` finite components; not all zero when the metric is cosine. Kept as float32. */
   readonly embedding: VectorInput
-  /** @defaultValue `{}` */
+  /** A JSON object. @defaultValue `{}` */
   readonly metadata?: Metadata
   /** The text the vector was made from, if it is to travel along. */
   readonly text?: string
@@ -39,12 +39,13 @@ export interface VectorRecord {
 
 /** The changes of `update()`; at least one key. */
 export interface RecordUpdate {
+  /** The new vector. */
   readonly embedding?: VectorInput
   /** Merged key by key into the present metadata (a null stays a null), or replaces it. */
   readonly metadata?: Metadata
   /** null removes the text. */
   readonly text?: string | null
-  /** @defaultValue `'merge'` */
+  /** Merges the metadata key by key, or replaces it. @defaultValue `'merge'` */
   readonly metadataMode?: 'merge' | 'replace'
 }
 
@@ -137,7 +138,7 @@ export interface StoreStats {
 export interface ShardOptions {
   /** Components of every vector. Integer, 1 to 8,192. */
   readonly dimension: number
-  /** @defaultValue `'cosine'` */
+  /** How distance is measured: `cosine`, `l2` or `dot`. @defaultValue `'cosine'` */
   readonly metric?: Metric
   /** Names the model that makes the vectors, so that two models never mix. @defaultValue none */
   readonly modelId?: string
@@ -177,9 +178,11 @@ export interface ConflictSibling {
 
 /** The value that a record shows or gets. */
 export interface ConflictValue {
+  /** The vector, as in `RecordInput`. */
   readonly embedding: VectorInput
-  /** @defaultValue `{}` */
+  /** A JSON object. @defaultValue `{}` */
   readonly metadata?: Metadata
+  /** The text; null for none. */
   readonly text?: string | null
 }
 
@@ -247,6 +250,7 @@ export interface QuarantineRetry {
 
 /** Options of `snapshot()`. */
 export interface SnapshotOptions {
+  /** Ends the copy; the call rejects with the reason of the signal. */
   readonly signal?: AbortSignal
 }
 

@@ -111,8 +111,11 @@ import { type ShardInfo, type VectorInput } from '../model/records.ts'
 
 /** The surroundings of the store; tests own the time and the dice. */
 export interface VectorDBEnvironment {
+  /** Source of the time. */
   readonly clock: Clock
+  /** Source of randomness. */
   readonly randomBytes: (count: number) => Uint8Array
+  /** The machine and the process, for telling copies of a file apart. */
   readonly machine: Machine
   /** Rows that are summed in one turn of the event loop. */
   readonly sliceRows: number

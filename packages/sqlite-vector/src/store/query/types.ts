@@ -50,7 +50,7 @@ export interface HybridOptions extends SearchModeOptions {
   readonly weights?: { readonly text?: number; readonly vector?: number }
   /** Ranks taken from each side. Integer, `k` to 10,000. @defaultValue `max(4 × k, 100)` */
   readonly depth?: number
-  /** @defaultValue `false` */
+  /** Makes results carry their embedding. @defaultValue `false` */
   readonly includeVectors?: boolean
 }
 
@@ -72,6 +72,7 @@ export interface HybridResult extends VectorRecord {
 export interface TextSearchOptions {
   /** Records wanted. Integer, 1 to 10,000. @defaultValue `10` */
   readonly k?: number
+  /** Only records whose metadata passes. */
   readonly filter?: Filter
 }
 
@@ -128,7 +129,9 @@ export interface RecallOptions {
   readonly sample?: number
   /** Integer, 1 to 10,000. @defaultValue `10` */
   readonly k?: number
+  /** Only records whose metadata passes. */
   readonly filter?: Filter
+  /** As in `SearchModeOptions`. */
   readonly rescore?: number
 }
 
@@ -155,6 +158,7 @@ export interface EmbedOptions {
 export interface Embedder {
   /** Names the model; vectors of two models are never compared. */
   readonly modelId: string
+  /** Components of each vector. Integer, 1 to 8,192. */
   readonly dimension: number
   /** One vector for each text, in their order. */
   embed(

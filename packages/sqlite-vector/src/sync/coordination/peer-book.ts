@@ -22,10 +22,11 @@ export type PeerStatus = 'online' | 'offline' | 'silent' | 'set-aside'
 export interface PeerInput {
   /** What people call it; one peer per name. */
   readonly nodeId: string
+  /** Where the peer listens, `host:port`. */
   readonly address: PeerAddress
   /** Shards to sync with it. @defaultValue every shard that is here */
   readonly shards?: readonly string[]
-  /** @defaultValue `'offline'` */
+  /** Assumed until the peer is reached. @defaultValue `'offline'` */
   readonly status?: 'online' | 'offline'
 }
 

@@ -38,6 +38,7 @@ export interface InitOptions {
   readonly name: string
   /** Name of this node in it. */
   readonly nodeId: string
+  /** Source of the time; another one in tests. @defaultValue the system's clock */
   readonly clock?: Clock
 }
 
@@ -68,6 +69,7 @@ export function initCluster(folder: string, options: InitOptions): ClusterMember
 export interface InviteOptions {
   /** How long the token is good for. Integer, 1 to 8,760. @defaultValue `24` */
   readonly hours?: number
+  /** Source of the time; another one in tests. @defaultValue the system's clock */
   readonly clock?: Clock
 }
 
@@ -92,7 +94,9 @@ export function inviteNode(
 export interface JoinOptions {
   /** Name of this node in the cluster; no other node may have it. */
   readonly nodeId: string
+  /** Ends the call. */
   readonly signal?: AbortSignal
+  /** Source of the time; another one in tests. @defaultValue the system's clock */
   readonly clock?: Clock
 }
 

@@ -49,6 +49,7 @@ export interface Revocations {
 }
 
 export interface AuthorityOptions {
+  /** Source of the time; another one in tests. @defaultValue the system's clock */
   readonly clock?: Clock
 }
 

@@ -42,6 +42,7 @@ const DAY_MS = 86_400_000
 export interface IdentityOptions {
   /** A label for people, put into the certificate. @defaultValue `'node'` */
   readonly nodeId?: string
+  /** Source of the time; another one in tests. @defaultValue the system's clock */
   readonly clock?: Clock
 }
 

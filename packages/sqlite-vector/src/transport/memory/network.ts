@@ -29,6 +29,7 @@ export interface MemoryNetworkOptions {
   readonly maxConcurrentStreams?: number
   /** Largest frame in bytes. Integer, 1 to 8 388 608. @defaultValue the largest */
   readonly frameBytesMax?: number
+  /** Source of the time; another one in tests. @defaultValue the system's clock */
   readonly clock?: Clock
   /** Uniform in [0, 1): decides on losses. @defaultValue `() => 0.5` */
   readonly random?: () => number

@@ -105,6 +105,7 @@ export interface QuicTransportOptions {
   readonly onError?: (error: unknown) => void
   /** Called when a node of a known name shows another certificate than the last time. */
   readonly onIdentityChange?: (change: IdentityChange) => void
+  /** Source of the time; another one in tests. @defaultValue the system's clock */
   readonly clock?: Clock
 }
 
