@@ -60,7 +60,7 @@ const kinds = new Map(
 const metrics = [...text.matchAll(/^# HELP (sqlite_vector_\S+) (.+)$/gm)].map(
   ([, name = '', help = '']) => [`\`${name}\``, kinds.get(name) ?? '', help],
 )
-replace('configuration.md', 'metrics', table(['Metric', 'Kind', 'Meaning'], metrics))
+replace('metrics.md', 'metrics', table(['Metric', 'Kind', 'Meaning'], metrics))
 
 // Routes are only looked at, never run: nothing of a node is needed.
 const config = { http: { eventStreamsMax: 1 } }
