@@ -20,13 +20,19 @@ function version(): string {
   return manifest.version
 }
 
-async function main(words: readonly string[]): Promise<number> {
-  const [first] = words
+/** The words of this call. */
+const words = process.argv.slice(2)
+
+/** The command under way. */
+let running: Command | null = null
+
+async function main(given: readonly string[]): Promise<number> {
+  const [first] = given
   if (first === '--version' || first === '-v') return answer(`${version()}\n`)
   if (first === undefined) return complain(overview(COMMANDS))
   if (first === '--help' || first === '-h') return answer(overview(COMMANDS))
-  const wantsHelp = first === 'help' || words.includes('--help') || words.includes('-h')
-  const choice = chooseCommand(COMMANDS, first === 'help' ? words.slice(1) : words)
+  const wantsHelp = first === 'help' || given.includes('--help') || given.includes('-h')
+  const choice = chooseCommand(COMMANDS, first === 'help' ? given.slice(1) : given)
   switch (choice.type) {
     case 'command':
       return wantsHelp ? answer(helpOf(choice.command)) : runCommand(choice.command, choice.rest)
@@ -58,7 +64,8 @@ function complain(text: string): number {
   return EXIT.usage
 }
 
-async function runCommand(command: Command, words: readonly string[]): Promise<number> {
+async function runCommand(command: Command, rest: readonly string[]): Promise<number> {
+  running = command
   const interrupt = new AbortController()
   const onSignal = (): void => {
     if (interrupt.signal.aborted) process.exit(EXIT.interrupted)
@@ -69,9 +76,9 @@ async function runCommand(command: Command, words: readonly string[]): Promise<n
   // The library's timers never keep a process alive, so a waiting command must.
   const alive = new MessageChannel()
   alive.port1.on('message', () => undefined)
-  const isJson = words.includes('--json')
+  const isJson = rest.includes('--json')
   try {
-    const call = parseCall(command, words, interrupt.signal, process.env)
+    const call = parseCall(command, rest, interrupt.signal, process.env)
     return await command.run(call)
   } catch (error) {
     if (interrupt.signal.aborted) {
@@ -132,8 +139,19 @@ function isCoded(error: unknown): error is Coded {
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') {
+    const message = `cannot write to stdout: ${error.message}`
+    process.stderr.write(
+      words.includes('--json')
+        ? `${JSON.stringify({ error: { code: 'OUTPUT_FAILED', message } })}\n`
+        : `OUTPUT_FAILED: ${message}\n`,
+    )
+    process.exit(EXIT.failed)
+  }
   // The reader of the pipe has closed it, as in `export | head`.
-  if (error.code !== 'EPIPE') throw error
-  process.exit(EXIT.done)
+  if (running?.outlivesReader !== true) process.exit(EXIT.done)
 })
-process.exitCode = await main(process.argv.slice(2))
+process.stderr.on('error', () => {
+  // Messages have no reader any more; the exit code still tells the outcome.
+})
+process.exitCode = await main(words)

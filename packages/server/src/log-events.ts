@@ -5,6 +5,7 @@ import type { StoreEvent } from '@agentic-flow/sqlite-vector'
 import type { SyncEvent } from '@agentic-flow/sqlite-vector/sync'
 import type { LogLevel } from './config/types.ts'
 import type { Log } from './log.ts'
+import type { Repeats } from './repeats.ts'
 
 /** Every store event is logged: the store acted without being asked. */
 const STORE: Readonly<Partial<Record<StoreEvent['type'], LogLevel>>> = {
@@ -30,7 +31,24 @@ export function logStoreEvent(log: Log, { type, ...fields }: StoreEvent): void {
   log(STORE[type] ?? 'warn', `store-${type}`, fields)
 }
 
-export function logSyncEvent(log: Log, { type, ...fields }: SyncEvent): void {
+export function logSyncEvent(log: Log, repeats: Repeats, event: SyncEvent): void {
+  const { type, ...fields } = event
   const level = SYNC[type]
-  if (level !== undefined) log(level, `sync-${type}`, fields)
+  if (level === undefined) return
+  const cause = causeOf(event)
+  if (cause === null) log(level, `sync-${type}`, fields)
+  else repeats.log(cause, level, `sync-${type}`, fields)
+}
+
+/** The cause that events have in common, whatever their shard; null when each is worth a line. */
+function causeOf(event: SyncEvent): string | null {
+  if (event.type === 'error') {
+    const code = 'code' in event.error ? String(event.error.code) : event.error.message
+    return `${event.address ?? ''} ${code}`
+  }
+  if (event.type === 'sync') return `${event.address} ${event.status}`
+  if (event.type === 'peer-refused') return `${event.address} ${event.fingerprint ?? ''}`
+  const isOfShard =
+    event.type === 'skew' || event.type === 'conflict' || event.type === 'quarantine'
+  return isOfShard ? `${event.peer} ${event.shardId}` : null
 }

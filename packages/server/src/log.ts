@@ -14,10 +14,11 @@ export type Log = (
 
 const ORDER: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
 
-/** A log that drops lines below the level `least`. */
-export function jsonLog(least: LogLevel, write: (line: string) => void): Log {
+/** A log that drops lines below the level `least`; a function is asked at each line. */
+export function jsonLog(least: LogLevel | (() => LogLevel), write: (line: string) => void): Log {
+  const lowest = typeof least === 'string' ? () => least : least
   return (level, event, fields = {}) => {
-    if (ORDER.indexOf(level) < ORDER.indexOf(least)) return
+    if (ORDER.indexOf(level) < ORDER.indexOf(lowest())) return
     const line = { at: new Date(Date.now()).toISOString(), level, event, ...fields }
     write(`${JSON.stringify(line, errorAsText)}\n`)
   }

@@ -2,7 +2,6 @@
  * `sqlite-vector serve` and `config`: run a node, and show its configuration. The server package
  * does the work and owns the table of settings.
  */
-import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import {
@@ -51,6 +50,7 @@ const SETTINGS: readonly Option[] = CONFIG_OPTIONS.map(({ key, kind, fallback, s
 
 export const serveCommand: Command = {
   words: ['serve'],
+  outlivesReader: true,
   summary: 'Run a node: HTTP API, sync listener, and live sync with its peers, until Ctrl-C.',
   details:
     'Settings come from --config, then the environment, then options; later sources win. Listens on loopback by default. At shutdown, requests under way are answered and no acknowledged write is lost. --json prints one object on stdout when the node is ready.',
@@ -81,25 +81,25 @@ export const configPrintCommand: Command = {
 }
 
 async function serve(call: Call): Promise<number> {
-  const { jsonLog, startNode } = await import('@agentic-flow/sqlite-vector-server')
+  const server = await import('@agentic-flow/sqlite-vector-server')
   const { config } = await resolved(call)
-  const invitation = call.flag('invite') ? await invite(config.database, config.nodeId) : null
   const { nodeId } = config
-  const log = jsonLog(config.log.level, (line) => process.stderr.write(line))
-  const node = await startNode(config, { log })
-  const { url, syncAddress, fingerprint } = node
-  call.print({ nodeId, url, syncAddress, fingerprint, ...invitation }, () =>
-    [
-      `node ${nodeId} is ready`,
-      `  API   ${url}`,
-      `  sync  ${syncAddress ?? 'off: this node only dials'}`,
-      `  fingerprint ${fingerprint}`,
-      ...(invitation === null ? [] : [`  token, valid once within a day: ${invitation.token}`]),
-    ].join('\n'),
-  )
-  if (!call.signal.aborted) await once(call.signal, 'abort')
-  const { graceful } = await node.close()
-  return graceful ? EXIT.done : EXIT.failed
+  const invitation = call.flag('invite') ? await invite(config.database, nodeId) : null
+  return server.serve({
+    configure: () => resolved(call),
+    signal: call.signal,
+    onReady: ({ url, syncAddress, fingerprint }) => {
+      call.print({ nodeId, url, syncAddress, fingerprint, ...invitation }, () =>
+        [
+          `node ${nodeId} is ready`,
+          `  API   ${url}`,
+          `  sync  ${syncAddress ?? 'off: this node only dials'}`,
+          `  fingerprint ${fingerprint}`,
+          ...(invitation === null ? [] : [`  token, valid once within a day: ${invitation.token}`]),
+        ].join('\n'),
+      )
+    },
+  })
 }
 
 async function invite(database: string, nodeId: string): Promise<{ token: string }> {

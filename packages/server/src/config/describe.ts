@@ -31,7 +31,7 @@ export function describeConfig({ config, origins }: ResolvedConfig): readonly De
 }
 
 function hideKeys(keys: ResolvedConfig['config']['http']['apiKeys']): unknown {
-  return keys.map(({ name, access }) => ({ name, access, sha256: HIDDEN }))
+  return keys.map((key) => ({ ...key, sha256: HIDDEN }))
 }
 
 function valueAt(config: object, key: string): unknown {

@@ -103,14 +103,21 @@ export function splitAddress(
   return { host: match[1] ?? match[2] ?? '', port }
 }
 
-/** A list of one kind. */
-function list(syntax: string, item: Kind, uniqueBy: string): Kind {
+/** A list of one kind. A `secret` list holds keys, so its messages never quote a value. */
+function list(
+  syntax: string,
+  item: Kind,
+  uniqueBy: string,
+  { secret = false }: { readonly secret?: boolean } = {},
+): Kind {
   return {
     syntax,
     repeats: true,
     fromText: (name, given) => item.fromText(name, given),
     check(name, value) {
-      if (!Array.isArray(value)) throw new TypeError(`${name} must be a list, got ${shown(value)}`)
+      if (!Array.isArray(value)) {
+        throw new TypeError(`${name} must be a list${secret ? '' : `, got ${shown(value)}`}`)
+      }
       const items = value.map((entry, index) => item.check(`${name}[${index}]`, entry))
       const seen = new Set<unknown>()
       for (const entry of items as Record<string, unknown>[]) {
@@ -140,15 +147,57 @@ const apiKey: Kind = {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       throw new TypeError(`${name} must be an object with name, access, and key or sha256`)
     }
-    rejectUnknownKeys(name, value, ['name', 'access', 'key', 'sha256'])
-    const { name: keyName, access, key, sha256 } = value as Record<string, unknown>
-    nameGiven(`${name}.name`, keyName, 64)
-    oneOf(`${name}.access`, access, ['read-only', 'read-write'])
+    const given = value as Record<string, unknown>
+    if (Object.keys(given).some((field) => !API_KEY_FIELDS.includes(field))) {
+      throw new TypeError(`${name} may have the fields ${API_KEY_FIELDS.join(', ')} only`)
+    }
+    const { name: keyName, access, key, sha256 } = given
+    if (typeof keyName !== 'string' || !/^[\w.@ -]{1,64}$/.test(keyName)) {
+      throw new TypeError(
+        `${name}.name must be 1 to 64 letters, digits, spaces, dots, dashes, underscores or @`,
+      )
+    }
+    if (access !== 'read-only' && access !== 'read-write') {
+      throw new RangeError(`${name}.access must be read-only or read-write`)
+    }
     if ((key === undefined) === (sha256 === undefined)) {
       throw new TypeError(`${name} must have one of key and sha256`)
     }
-    return { name: keyName, access, sha256: hashOf(name, key, sha256) }
+    const { shards: ofShards = null, operations = null, requestsPerMinuteMax = null } = given
+    return {
+      name: keyName,
+      access,
+      sha256: hashOf(name, key, sha256),
+      shards: namesOrNull(`${name}.shards`, ofShards),
+      operations: namesOrNull(`${name}.operations`, operations),
+      requestsPerMinuteMax: rateOrNull(`${name}.requestsPerMinuteMax`, requestsPerMinuteMax),
+    }
   },
+}
+
+const API_KEY_FIELDS: readonly string[] = [
+  'name',
+  'access',
+  'key',
+  'sha256',
+  'shards',
+  'operations',
+  'requestsPerMinuteMax',
+]
+
+/** A list of names or patterns with `*`, or null for all. */
+function namesOrNull(name: string, value: unknown): readonly string[] | null {
+  if (value === null) return null
+  const isList =
+    Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'string')
+  if (!isList) throw new TypeError(`${name} must be a list of one or more names`)
+  return value
+}
+
+function rateOrNull(name: string, value: unknown): number | null {
+  if (value === null) return null
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number
+  throw new RangeError(`${name} must be a whole number of requests per minute, 0 for no limit`)
 }
 
 function hashOf(name: string, key: unknown, sha256: unknown): string {
@@ -171,7 +220,7 @@ export function hashApiKey(key: string): string {
   return createHash('sha256').update(key, 'utf8').digest('hex')
 }
 
-export const apiKeys: Kind = list(apiKey.syntax, apiKey, 'name')
+export const apiKeys: Kind = list(apiKey.syntax, apiKey, 'name', { secret: true })
 
 const peer: Kind = {
   syntax: 'NODE=HOST:PORT[/SHARD/…]',
@@ -231,6 +280,18 @@ const shard: Kind = {
 }
 
 export const shards: Kind = list(shard.syntax, shard, 'shardId')
+
+/** A list of metadata paths. */
+export const paths: Kind = {
+  syntax: 'PATH',
+  repeats: true,
+  fromText: asIs,
+  check(name, value) {
+    if (!Array.isArray(value)) throw new TypeError(`${name} must be a list, got ${shown(value)}`)
+    for (const [index, path] of value.entries()) nameGiven(`${name}[${index}]`, path, 1_024)
+    return value
+  },
+}
 
 /** The choice of peers that this node dials. */
 export const topology: Kind = {

@@ -173,6 +173,9 @@ function checkTogether({ http, nodeId, peers }: NodeConfig): void {
       `http.listen ${http.listen} can be reached from other machines: set http.apiKeys, or listen at 127.0.0.1`,
     )
   }
+  if ((http.tls.certificate === null) !== (http.tls.key === null)) {
+    throw new ConfigError('http.tls needs both certificate and key, or neither')
+  }
   if (peers.some((peer) => peer.nodeId === nodeId)) {
     throw new ConfigError(`peers: ${nodeId} is the name of this node`)
   }

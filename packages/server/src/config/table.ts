@@ -10,6 +10,7 @@ import {
   choice,
   integer,
   type Kind,
+  paths,
   peers,
   shards,
   text,
@@ -88,6 +89,30 @@ export const CONFIG_OPTIONS: readonly ConfigOption[] = [
     kind: integer(1, 10_000),
     fallback: 64,
     summary: 'Most event streams open at once.',
+  },
+  {
+    key: 'http.requestTimeoutMs',
+    kind: integer(100, 3_600_000),
+    fallback: 60_000,
+    summary: 'Longest time to receive and answer a request, in milliseconds.',
+  },
+  {
+    key: 'http.connectionsMax',
+    kind: integer(1, 100_000),
+    fallback: 1_024,
+    summary: 'Most HTTP connections open at once; further ones are closed.',
+  },
+  {
+    key: 'http.tls.certificate',
+    kind: textOrOff(text('FILE')),
+    fallback: 'off',
+    summary: 'PEM file with the certificate chain for HTTPS; read again when it changes.',
+  },
+  {
+    key: 'http.tls.key',
+    kind: textOrOff(text('FILE')),
+    fallback: 'off',
+    summary: 'PEM file with the private key of http.tls.certificate.',
   },
   {
     key: 'sync.listen',
@@ -171,6 +196,12 @@ export const CONFIG_OPTIONS: readonly ConfigOption[] = [
     summary: 'Shards to create at start when missing.',
   },
   {
+    key: 'metadataIndexes',
+    kind: paths,
+    fallback: [],
+    summary: 'Metadata paths to index at start, for faster filters.',
+  },
+  {
     key: 'snapshots.folder',
     kind: textOrOff(text('FOLDER')),
     fallback: 'off',
@@ -181,6 +212,19 @@ export const CONFIG_OPTIONS: readonly ConfigOption[] = [
     kind: integer(0, 600_000),
     fallback: 10_000,
     summary: 'Longest wait for requests under way at shutdown, in milliseconds.',
+  },
+  {
+    key: 'shutdown.drainMs',
+    kind: integer(0, 600_000),
+    fallback: 0,
+    summary:
+      'Time at shutdown in which /readyz answers 503 and requests are still served, in milliseconds.',
+  },
+  {
+    key: 'audit.file',
+    kind: textOrOff(text('FILE')),
+    fallback: 'off',
+    summary: 'File for the audit log, JSON lines; opened again at SIGHUP.',
   },
   {
     key: 'log.level',

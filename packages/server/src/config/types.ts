@@ -15,6 +15,12 @@ export interface ApiKeyConfig {
   readonly access: Access
   /** SHA-256 of the key, 64 lowercase hexadecimal digits. */
   readonly sha256: string
+  /** Shards or patterns with `*` that the key may use; null: all. */
+  readonly shards: readonly string[] | null
+  /** Operation ids or tags of the API that the key may use; null: all. */
+  readonly operations: readonly string[] | null
+  /** 0: unlimited; null: `http.requestsPerMinuteMax`. */
+  readonly requestsPerMinuteMax: number | null
 }
 
 /** A peer to sync with. */
@@ -51,6 +57,10 @@ export interface NodeConfig {
     /** 0: no limit. */
     readonly requestsPerMinuteMax: number
     readonly eventStreamsMax: number
+    readonly requestTimeoutMs: number
+    readonly connectionsMax: number
+    /** Both null: plain HTTP. */
+    readonly tls: { readonly certificate: string | null; readonly key: string | null }
   }
   readonly sync: {
     /** null: dials only. */
@@ -69,8 +79,10 @@ export interface NodeConfig {
   }
   readonly peers: readonly PeerConfig[]
   readonly shards: readonly ShardConfig[]
+  readonly metadataIndexes: readonly string[]
   readonly snapshots: { readonly folder: string | null }
-  readonly shutdown: { readonly graceMs: number }
+  readonly shutdown: { readonly graceMs: number; readonly drainMs: number }
+  readonly audit: { readonly file: string | null }
   readonly log: { readonly level: LogLevel }
 }
 

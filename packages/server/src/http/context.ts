@@ -3,11 +3,14 @@
  */
 import type { SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
 import type { ShardCoordinator } from '@agentic-flow/sqlite-vector/sync'
-import type { NodeConfig } from '../config/types.ts'
+import type { Audit } from '../audit.ts'
+import type { ApiKeyConfig, NodeConfig } from '../config/types.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
+import type { AnswerBudget } from './answer-budget.ts'
+import type { Deadlines } from './deadlines.ts'
 
-export type NodeState = 'starting' | 'ready' | 'stopping'
+export type NodeState = 'starting' | 'ready' | 'draining' | 'stopping'
 
 export interface NodeContext {
   readonly config: NodeConfig
@@ -15,9 +18,16 @@ export interface NodeContext {
   readonly coordinator: ShardCoordinator
   readonly metrics: Metrics
   readonly log: Log
+  readonly audit: Audit
+  readonly answers: AnswerBudget
+  readonly deadlines: Deadlines
   readonly state: NodeState
+  /** Shards whose search index is still being built. */
+  readonly warming: ReadonlySet<string>
   /** Aborts when the node is told to end. */
   readonly stopping: AbortSignal
+  /** The keys in force; they change at a reload. */
+  readonly apiKeys: () => readonly ApiKeyConfig[]
   /** Starts syncing new shards and peers. */
   readonly keepInSync: () => void
 }

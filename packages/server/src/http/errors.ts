@@ -24,6 +24,11 @@ export const HTTP_ERRORS = {
     retryable: false,
     hint: 'Call the node by its loopback address, or configure API keys.',
   },
+  HTTP_ORIGIN_REFUSED: {
+    status: 403,
+    retryable: false,
+    hint: 'Call the API from a program, or from a page that this node serves.',
+  },
   HTTP_ROUTE_UNKNOWN: {
     status: 404,
     retryable: false,
@@ -33,6 +38,11 @@ export const HTTP_ERRORS = {
     status: 404,
     retryable: false,
     hint: 'Register the peer first; GET /v1/peers lists the known ones.',
+  },
+  HTTP_REQUEST_TIMEOUT: {
+    status: 408,
+    retryable: true,
+    hint: 'Send the whole request faster, or raise http.requestTimeoutMs.',
   },
   HTTP_UNDO_REFUSED: {
     status: 409,
@@ -54,10 +64,20 @@ export const HTTP_ERRORS = {
     retryable: false,
     hint: 'Send a smaller body, or raise http.bodyBytesMax.',
   },
+  HTTP_ANSWER_TOO_LARGE: {
+    status: 400,
+    retryable: false,
+    hint: 'Ask for fewer records, leave out the vectors, or split the request.',
+  },
+  HTTP_HEADERS_TOO_LARGE: {
+    status: 431,
+    retryable: false,
+    hint: 'Send at most 16 KiB of headers.',
+  },
   HTTP_MEDIA_TYPE: {
     status: 415,
     retryable: false,
-    hint: 'Send "Content-Type: application/json".',
+    hint: 'Send "Content-Type: application/json" without a Content-Encoding.',
   },
   HTTP_RATE_LIMITED: {
     status: 429,
@@ -68,6 +88,16 @@ export const HTTP_ERRORS = {
     status: 503,
     retryable: true,
     hint: 'Close an event stream, or raise http.eventStreamsMax.',
+  },
+  HTTP_BUSY: {
+    status: 503,
+    retryable: true,
+    hint: 'Other large answers are being sent. Try again, or ask for less at once.',
+  },
+  HTTP_TIMEOUT: {
+    status: 503,
+    retryable: true,
+    hint: 'Ask for less, or raise http.requestTimeoutMs. A write may still be committed.',
   },
   HTTP_NOT_READY: {
     status: 503,

@@ -4,6 +4,7 @@
  */
 import type { VectorRecord } from '@agentic-flow/sqlite-vector'
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
+import { redactPaths } from './redact.ts'
 
 /**
  * Converts a value with maps, typed arrays or errors inside. Copies the whole value; use it for
@@ -30,7 +31,7 @@ export function recordJson(record: VectorRecord): unknown {
 
 /** The part of an error that a caller may see. */
 export function errorJson(error: Error): unknown {
-  const { message } = error
+  const message = redactPaths(error.message)
   if (!(error instanceof SqliteVectorError)) return { code: null, message }
   return { code: error.code, message, retryable: error.retryable }
 }

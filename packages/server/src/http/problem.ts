@@ -6,6 +6,7 @@
 import { isErrorCode, SqliteVectorError, type ErrorCode } from '@agentic-flow/sqlite-vector/errors'
 import { nearestName } from '@agentic-flow/sqlite-vector/options'
 import { HTTP_ERRORS, HttpError, type HttpErrorCode } from './errors.ts'
+import { redactPaths } from './redact.ts'
 
 /** Body of an error answer. */
 export interface Problem {
@@ -39,6 +40,11 @@ const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
 
 /** The answer to an error. */
 export function problemOf(error: unknown): Problem {
+  const problem = unredacted(error)
+  return { ...problem, detail: redactPaths(problem.detail) }
+}
+
+function unredacted(error: unknown): Problem {
   if (error instanceof SqliteVectorError && isErrorCode(error.code)) {
     const { code, message, hint, retryable } = error
     return { ...kind(code, hint), status: statusOf(code), detail: message, code, retryable }

@@ -3,11 +3,14 @@
  * app.ts runs routes, openapi.ts describes them; both from the same value.
  */
 
+import type { ApiKeyConfig } from '../config/types.ts'
+import type { AnswerSize } from './answer-budget.ts'
+
 /** A JSON Schema (draft 2020-12 as far as draft-07 validators agree). */
 export type JsonSchema = Readonly<Record<string, unknown>>
 
-/** Permission needed: none, a key, or a key that may write. */
-export type RouteAccess = 'open' | 'read' | 'write'
+/** Permission needed: none, a key, a key that may write, or a key that may write everything. */
+export type RouteAccess = 'open' | 'read' | 'write' | 'admin'
 
 /** A request, checked against the schemas of its route. */
 export interface Call {
@@ -16,7 +19,12 @@ export interface Call {
   readonly body: unknown
   /** Aborts when the caller disconnects or the node ends. */
   readonly signal: AbortSignal
-  readonly header: (name: string) => string | undefined
+  /** The caller's key; null when the node has no keys. */
+  readonly key: ApiKeyConfig | null
+  readonly requestId: string
+  header(name: string): string | undefined
+  /** Reserves room for an answer until it has left. @throws HttpError `HTTP_ANSWER_TOO_LARGE`, `HTTP_BUSY` */
+  reserve(size: AnswerSize): void
 }
 
 /** The successful answer of a route. */
@@ -41,6 +49,8 @@ export interface Route {
   readonly tag: string
   readonly summary: string
   readonly access: RouteAccess
+  /** True for work of any length, which the caller ends by disconnecting. */
+  readonly isUnbounded?: boolean
   readonly query?: JsonSchema
   readonly body?: JsonSchema
   readonly answer: Answer

@@ -13,6 +13,7 @@ export class HttpMetrics {
   readonly #requests: Counter<'method' | 'route' | 'status'>
   readonly #seconds: Histogram<'method' | 'route'>
   readonly #refused: Counter<'code'>
+  readonly #audited: Counter<'operation'>
 
   constructor(registry: Registry) {
     const registers = [registry]
@@ -35,11 +36,22 @@ export class HttpMetrics {
       labelNames: ['code'],
       registers,
     })
+    this.#audited = new Counter({
+      name: 'sqlite_vector_audit_events_total',
+      help: 'Audited operations: writes over HTTP and refused callers.',
+      labelNames: ['operation'],
+      registers,
+    })
   }
 
   answered(method: string, route: string, status: number, seconds: number): void {
     this.#requests.inc({ method, route, status: String(status) })
     this.#seconds.observe({ method, route }, seconds)
+  }
+
+  /** An operation was recorded in the audit log. */
+  audited(operation: string): void {
+    this.#audited.inc({ operation })
   }
 
   refused(code: string): void {

@@ -99,6 +99,13 @@ export class StoreMetrics {
     return value
   }
 
+  async queryInTurns<T>(kind: string, run: () => Promise<T>): Promise<T> {
+    const startMs = performance.now()
+    const value = await run()
+    this.#queries.observe({ kind }, (performance.now() - startMs) / 1_000)
+    return value
+  }
+
   async write<T>(operation: string, run: () => Promise<T>): Promise<T> {
     const startMs = performance.now()
     const value = await run()

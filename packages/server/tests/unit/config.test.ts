@@ -16,6 +16,7 @@ import {
 } from '../../src/index.ts'
 
 const KEY = 'a-key-that-nobody-guesses'
+const ALL = { shards: null, operations: null, requestsPerMinuteMax: null }
 
 let folder: string
 
@@ -185,8 +186,8 @@ describe('keys of the API', () => {
     const { apiKeys } = resolveConfig({ file: path }).config.http
 
     expect(apiKeys).toEqual([
-      { name: 'a', access: 'read-write', sha256: hashApiKey(KEY) },
-      { name: 'b', access: 'read-only', sha256: hashApiKey('x') },
+      { name: 'a', access: 'read-write', sha256: hashApiKey(KEY), ...ALL },
+      { name: 'b', access: 'read-only', sha256: hashApiKey('x'), ...ALL },
     ])
   })
 
@@ -215,4 +216,22 @@ describe('keys of the API', () => {
       '16 characters',
     )
   })
+})
+
+test('a key that stands where a list or an object belongs is refused without being shown', () => {
+  const shapes = [
+    `http:\n  apiKeys: ${KEY}`,
+    `http:\n  apiKeys: [${KEY}]`,
+    `http:\n  apiKeys: [{ ${KEY}: read-only }]`,
+    `http:\n  apiKeys: [{ name: a, access: ${KEY} }]`,
+    `http:\n  apiKeys: { ${KEY}: read-only }`,
+    `http:\n  apiKeys: [{ name: a, access: read-only, key: [${KEY}] }]`,
+  ]
+
+  const refusals = shapes.map((shape) => refusal({ file: file(shape) }))
+
+  for (const text of refusals) {
+    expect(text).toContain('http.apiKeys')
+    expect(text).not.toContain(KEY)
+  }
 })

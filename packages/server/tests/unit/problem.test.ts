@@ -61,3 +61,15 @@ test.each([
     detail: 'the node failed to answer',
   })
 })
+
+test('a detail names files and never the folders above them; ids keep their slashes', () => {
+  const io = problemOf(
+    new SqliteVectorError('STORE_IO', "cannot write '/srv/tenant-7/data/notes.db': no such folder"),
+  )
+  const id = problemOf(
+    new SqliteVectorError('STORE_RECORD_UNKNOWN', 'no record "/a/b" in shard "x/y"'),
+  )
+
+  expect(io.detail).toBe("cannot write 'notes.db': no such folder")
+  expect(id.detail).toBe('no record "/a/b" in shard "x/y"')
+})

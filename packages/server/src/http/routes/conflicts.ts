@@ -14,6 +14,7 @@ import type { VectorRecord } from '@agentic-flow/sqlite-vector'
 import type { NodeContext } from '../context.ts'
 import { HttpError } from '../errors.ts'
 import { plain } from '../json.ts'
+import { Items, type Parted } from '../json-parts.ts'
 import type { JsonSchema, Route } from '../route.ts'
 import {
   dot,
@@ -76,7 +77,7 @@ export function conflictRoutes({ db }: NodeContext): readonly Route[] {
         description: 'Conflicts in byte order of their ids.',
         schema: object({ conflicts: listOf(conflict), nextCursor: nullableText }),
       },
-      run: ({ params, query }) => plain(tracker.list(params['shard'] ?? '', query)),
+      run: ({ params, query }) => conflictPage(tracker, params['shard'] ?? '', query),
     },
     {
       method: 'GET',
@@ -95,6 +96,30 @@ export function conflictRoutes({ db }: NodeContext): readonly Route[] {
     },
     ...deciding(new ConflictResolver(db)),
   ]
+}
+
+/** Conflicts that one slice of a page reads: each may hold 32 records. */
+const SLICE_CONFLICTS = 8
+
+/** A page that is read slice by slice while it is sent. */
+function conflictPage(
+  tracker: ConflictTracker,
+  shardId: string,
+  { cursor = null, limit = 100 }: { readonly cursor?: string | null; readonly limit?: number },
+): Parted {
+  const read = (from: string | null, left: number) =>
+    tracker.list(shardId, { cursor: from, limit: Math.min(left, SLICE_CONFLICTS) })
+  let current = read(cursor, limit)
+  let left = limit - current.conflicts.length
+  function* conflicts(): Generator {
+    yield* current.conflicts
+    while (current.nextCursor !== null && left > 0) {
+      current = read(current.nextCursor, left)
+      left -= current.conflicts.length
+      yield* current.conflicts
+    }
+  }
+  return { conflicts: new Items(conflicts(), plain), nextCursor: () => current.nextCursor }
 }
 
 function deciding(resolver: ConflictResolver): readonly Route[] {

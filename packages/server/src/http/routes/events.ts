@@ -58,17 +58,15 @@ export function eventRoutes(context: NodeContext): readonly Route[] {
   ]
 }
 
-function followShard(
-  { db }: NodeContext,
-  { params, query, signal, header }: Call,
-): AsyncIterable<string> {
+function followShard({ db }: NodeContext, call: Call): AsyncIterable<string> {
+  const { params, query, signal } = call
   const shard = params['shard'] ?? ''
   const { after = null, includeRecords } = query as {
     readonly after?: string
     readonly includeRecords: boolean
   }
   const { logId } = db.replica.shardState(shard)
-  const given = header('last-event-id') ?? after
+  const given = call.header('last-event-id') ?? after
   return shardFeed(db, shard, {
     after: given === '0' ? `${logId}.0` : given,
     includeRecords,

@@ -18,7 +18,7 @@ const readiness = {
   type: 'object',
   required: ['status', 'checks'],
   properties: {
-    status: { enum: ['ready', 'starting', 'stopping', 'failing'] },
+    status: { enum: ['ready', 'starting', 'warming', 'draining', 'stopping', 'failing'] },
     checks: {
       type: 'object',
       additionalProperties: text,
@@ -77,18 +77,20 @@ export function healthRoutes(context: NodeContext, describe: () => unknown): rea
   ]
 }
 
-function ready({ state, config, db, coordinator }: NodeContext): unknown {
+function ready({ state, config, db, coordinator, warming }: NodeContext): unknown {
   const checks = {
     store: checked(() => {
       db.shards()
       return true
     }),
+    ...(warming.size === 0 ? {} : { index: `warming ${[...warming].slice(0, 5).join(', ')}` }),
     sync: checked(
       () => config.sync.listen === null || coordinator.sync.getSession().listening !== null,
     ),
   }
   const isWell = Object.values(checks).every((check) => check === 'ok')
-  const status = state === 'ready' && !isWell ? 'failing' : state
+  const trouble = warming.size > 0 ? 'warming' : 'failing'
+  const status = state === 'ready' && !isWell ? trouble : state
   const body = { status, checks }
   return status === 'ready' ? body : new Status(503, body)
 }

@@ -106,6 +106,7 @@ function peers({ coordinator, keepInSync }: NodeContext): readonly Route[] {
       method: 'POST',
       path: '/v1/peers/check',
       id: 'checkPeers',
+      isUnbounded: true,
       tag: 'peers',
       summary: 'Contacts every peer now.',
       access: 'write',
@@ -135,6 +136,7 @@ function syncing(context: NodeContext): readonly Route[] {
       method: 'POST',
       path: '/v1/sync',
       id: 'sync',
+      isUnbounded: true,
       tag: 'sync',
       summary: 'Syncs both ways now and answers when done: everything, one shard, or one peer.',
       access: 'write',
@@ -151,6 +153,7 @@ function syncing(context: NodeContext): readonly Route[] {
       method: 'POST',
       path: '/v1/shards/{shard}/verify',
       id: 'verify',
+      isUnbounded: true,
       tag: 'sync',
       summary:
         'Recounts the rows of a shard. With a peer, compares rows and fetches missing ones; with payloads, names the records that differ.',

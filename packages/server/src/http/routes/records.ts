@@ -3,10 +3,21 @@
  *
  * A successful answer means that the write is durable. Concurrent single writes share one commit.
  */
-import type { Filter, RecordInput, RecordUpdate } from '@agentic-flow/sqlite-vector'
+import type {
+  Filter,
+  ListOptions,
+  RecordInput,
+  RecordUpdate,
+  SQLiteVectorDB,
+  VectorRecord,
+} from '@agentic-flow/sqlite-vector'
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
+import { ID_BYTES_MAX } from '@agentic-flow/sqlite-vector/limits'
+import { nameGiven } from '@agentic-flow/sqlite-vector/options'
 import type { NodeContext } from '../context.ts'
+import { ANSWER_VECTOR_BYTES_MAX } from '../answer-budget.ts'
 import { recordJson } from '../json.ts'
+import { Items, type Parted } from '../json-parts.ts'
 import type { Call, Route } from '../route.ts'
 import {
   count,
@@ -25,6 +36,12 @@ import {
 
 /** Most records per request: a transaction of about ten milliseconds. */
 const RECORDS_MAX = 1_000
+
+/** Most records that one slice of a long answer reads. */
+const SLICE_RECORDS = 64
+
+/** Most bytes of embeddings that one slice reads. */
+const SLICE_VECTOR_BYTES = 1_048_576
 
 const SHARD = '/v1/shards/{shard}'
 
@@ -223,8 +240,12 @@ function byId({ db }: NodeContext): readonly Route[] {
       },
       run: ({ params, body }) => {
         const { ids } = body as { readonly ids: readonly string[] }
-        const records = db.getMany(params['shard'] ?? '', ids)
-        return { records: records.map((found) => (found === null ? null : recordJson(found))) }
+        for (const [index, id] of ids.entries()) nameGiven(`ids[${index}]`, id, ID_BYTES_MAX)
+        return {
+          records: new Items(manyOf(db, params['shard'] ?? '', ids), (found: VectorRecord | null) =>
+            found === null ? null : recordJson(found),
+          ),
+        }
       },
     },
   ]
@@ -242,13 +263,11 @@ function many({ db, metrics }: NodeContext): readonly Route[] {
       query: object({ ...page, includeVectors: flag }, []),
       answer: {
         status: 200,
-        description: 'One page; nextCursor is null on the last.',
+        description:
+          'One page, shorter than the limit where vectors would take over 16 MiB; nextCursor is null on the last.',
         schema: object({ records: listOf(record), nextCursor: nullableText }),
       },
-      run: ({ params, query }: Call) => {
-        const { records, nextCursor } = db.list(params['shard'] ?? '', query)
-        return { records: records.map(recordJson), nextCursor }
-      },
+      run: ({ params, query }: Call) => pageOf(db, params['shard'] ?? '', query),
     },
     {
       method: 'POST',
@@ -267,4 +286,45 @@ function many({ db, metrics }: NodeContext): readonly Route[] {
       },
     },
   ]
+}
+
+/** A page that is read slice by slice while it is sent. */
+function pageOf(
+  db: SQLiteVectorDB,
+  shardId: string,
+  { cursor = null, limit = 100, includeVectors = false }: ListOptions,
+): Parted {
+  const { dimension } = db.replica.shardState(shardId)
+  const vectorBytes = includeVectors ? dimension * 4 : 0
+  const most =
+    vectorBytes === 0 ? limit : Math.min(limit, Math.floor(ANSWER_VECTOR_BYTES_MAX / vectorBytes))
+  const slice =
+    vectorBytes === 0
+      ? SLICE_RECORDS
+      : Math.max(1, Math.min(SLICE_RECORDS, Math.floor(SLICE_VECTOR_BYTES / vectorBytes)))
+  const read = (from: string | null, left: number) =>
+    db.list(shardId, { cursor: from, limit: Math.min(left, slice), includeVectors })
+  // The first slice is read before the answer begins, so that its errors have a status.
+  let current = read(cursor, most)
+  let left = most - current.records.length
+  function* records(): Generator<VectorRecord> {
+    yield* current.records
+    while (current.nextCursor !== null && left > 0) {
+      current = read(current.nextCursor, left)
+      left -= current.records.length
+      yield* current.records
+    }
+  }
+  return { records: new Items(records(), recordJson), nextCursor: () => current.nextCursor }
+}
+
+/** Records by id, read slice by slice while they are sent. */
+function* manyOf(
+  db: SQLiteVectorDB,
+  shardId: string,
+  ids: readonly string[],
+): Generator<VectorRecord | null> {
+  for (let index = 0; index < ids.length; index += SLICE_RECORDS) {
+    yield* db.getMany(shardId, ids.slice(index, index + SLICE_RECORDS))
+  }
 }

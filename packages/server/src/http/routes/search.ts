@@ -1,16 +1,21 @@
 /**
  * Routes for search: by vector, by text, by both, by filter; and the plan of a search.
  */
+import { setImmediate as turn } from 'node:timers/promises'
 import type {
   Filter,
   HybridOptions,
   SearchOptions,
   TextSearchOptions,
+  SearchResult,
+  SQLiteVectorDB,
   VectorInput,
 } from '@agentic-flow/sqlite-vector'
 import type { NodeContext } from '../context.ts'
 import { plain, recordJson } from '../json.ts'
-import type { JsonSchema, Route } from '../route.ts'
+import { HttpError } from '../errors.ts'
+import { Items } from '../json-parts.ts'
+import type { Call, JsonSchema, Route } from '../route.ts'
 import {
   count,
   filter,
@@ -25,6 +30,15 @@ import {
 
 /** Most vectors per request; each is one search. */
 const VECTORS_MAX = 100
+
+/** Most results of a batch together; a search of the library has the same bound. */
+const BATCH_RESULTS_MAX = 20_000
+
+/** Results up to here need no reservation: they leave at once. */
+const FEW_RESULTS = 100
+
+/** Work between two turns of the event loop that a batch aims at, in milliseconds. */
+const SLICE_MS = 20
 
 const SHARD = '/v1/shards/{shard}'
 const number: JsonSchema = { type: 'number' }
@@ -83,12 +97,14 @@ function byVector({ db, metrics }: NodeContext): readonly Route[] {
       body: object({ vector, ...searchOptions }, ['vector']),
       answer: { status: 200, description: 'Smaller distances are nearer.', schema: results(found) },
       errors: ['STORE_SHARD_UNKNOWN', 'STORE_DIMENSION_MISMATCH'],
-      run: ({ params, body }) => {
-        const { vector: near, ...options } = body as {
+      run: (call) => {
+        const { vector: near, ...options } = call.body as {
           readonly vector: VectorInput
         } & SearchOptions
+        const shardId = call.params['shard'] ?? ''
+        reserve(db, call, options, 1)
         return metrics.store.query('vector', () => ({
-          results: db.search(params['shard'] ?? '', near, options).map(recordJson),
+          results: new Items(db.search(shardId, near, options), recordJson),
         }))
       },
     },
@@ -97,7 +113,7 @@ function byVector({ db, metrics }: NodeContext): readonly Route[] {
       path: `${SHARD}/query-batch`,
       id: 'queryBatch',
       tag: 'search',
-      summary: 'Searches for up to 100 vectors over one state of the file.',
+      summary: 'Searches for up to 100 vectors; each sees the latest state of the file.',
       access: 'read',
       body: object({ vectors: { ...listOf(vector, VECTORS_MAX), minItems: 1 }, ...searchOptions }, [
         'vectors',
@@ -107,13 +123,15 @@ function byVector({ db, metrics }: NodeContext): readonly Route[] {
         description: 'Results of each vector, in the order of the vectors.',
         schema: object({ batches: listOf(listOf(found)) }),
       },
-      run: ({ params, body }) => {
-        const given = body as { readonly vectors: readonly VectorInput[] } & SearchOptions
+      run: (call) => {
+        const given = call.body as { readonly vectors: readonly VectorInput[] } & SearchOptions
         const { vectors, ...options } = given
-        return metrics.store.query('vector-batch', () => ({
-          batches: db
-            .searchBatch(params['shard'] ?? '', vectors, options)
-            .map((batch) => batch.map(recordJson)),
+        reserve(db, call, options, vectors.length)
+        return metrics.store.queryInTurns('vector-batch', async () => ({
+          batches: new Items(
+            await searchInTurns(db, call, vectors, options),
+            (batch: readonly SearchResult[]) => new Items(batch, recordJson),
+          ),
         }))
       },
     },
@@ -138,7 +156,7 @@ function byText({ db, metrics }: NodeContext): readonly Route[] {
       run: ({ params, body }) => {
         const { text: words, ...options } = body as { readonly text: string } & TextSearchOptions
         return metrics.store.query('text', () => ({
-          results: db.searchText(params['shard'] ?? '', words, options).map(recordJson),
+          results: new Items(db.searchText(params['shard'] ?? '', words, options), recordJson),
         }))
       },
     },
@@ -163,12 +181,56 @@ function byText({ db, metrics }: NodeContext): readonly Route[] {
           }),
         ),
       },
-      run: ({ params, body }) =>
-        metrics.store.query('hybrid', () => ({
-          results: db.hybrid(params['shard'] ?? '', body as HybridOptions).map(recordJson),
-        })),
+      run: (call) => {
+        const options = call.body as HybridOptions
+        reserve(db, call, options, 1)
+        return metrics.store.query('hybrid', () => ({
+          results: new Items(db.hybrid(call.params['shard'] ?? '', options), recordJson),
+        }))
+      },
     },
   ]
+}
+
+/** Estimates the answer before the search runs. @throws HttpError `HTTP_ANSWER_TOO_LARGE`, `HTTP_BUSY` */
+function reserve(
+  db: SQLiteVectorDB,
+  call: Call,
+  { k: wanted = 10, includeVectors = false }: { k?: number; includeVectors?: boolean },
+  searches: number,
+): void {
+  if (wanted * searches <= FEW_RESULTS) return
+  const { dimension, recordCount } = db.replica.shardState(call.params['shard'] ?? '')
+  const records = searches * Math.min(wanted, recordCount)
+  if (records > BATCH_RESULTS_MAX) {
+    throw new HttpError(
+      'HTTP_ANSWER_TOO_LARGE',
+      `${searches} searches give up to ${records} results; the bound is ${BATCH_RESULTS_MAX} (BATCH_RESULTS_MAX)`,
+    )
+  }
+  call.reserve({ records, dimension, includeVectors })
+}
+
+/** Searches a few vectors at a time, as many as fit a slice. Ends when the call does. */
+async function searchInTurns(
+  db: SQLiteVectorDB,
+  { params, signal }: Call,
+  vectors: readonly VectorInput[],
+  options: SearchOptions,
+): Promise<readonly (readonly SearchResult[])[]> {
+  const batches: (readonly SearchResult[])[] = []
+  let together = 1
+  while (batches.length < vectors.length) {
+    const some = vectors.slice(batches.length, batches.length + together)
+    const startMs = performance.now()
+    batches.push(...db.searchBatch(params['shard'] ?? '', some, options))
+    const eachMs = Math.max(0.1, (performance.now() - startMs) / some.length)
+    together = Math.max(1, Math.min(vectors.length, Math.floor(SLICE_MS / eachMs)))
+    // oxlint-disable-next-line no-await-in-loop -- the event loop gets a turn between slices
+    await turn()
+    signal.throwIfAborted()
+  }
+  return batches
 }
 
 interface FindBody {
@@ -207,7 +269,9 @@ function others({ db, metrics }: NodeContext): readonly Route[] {
           .offset(given.offset)
         if (given.filter !== undefined) query = query.where(given.filter)
         if (given.orderBy !== undefined) query = query.orderBy(given.orderBy, given.direction)
-        return metrics.store.query('find', () => ({ results: query.all().map(recordJson) }))
+        return metrics.store.query('find', () => ({
+          results: new Items(query.all(), recordJson),
+        }))
       },
     },
     {

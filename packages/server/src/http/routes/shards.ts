@@ -4,6 +4,7 @@
 import type { Metric } from '@agentic-flow/sqlite-vector'
 import type { ConflictStrategyName } from '@agentic-flow/sqlite-vector/sync'
 import type { NodeContext } from '../context.ts'
+import { mayUseShard } from '../auth.ts'
 import { plain } from '../json.ts'
 import { type Call, type Route, Status } from '../route.ts'
 import { count, listOf, metric, object, shardState, strategy, text } from '../schemas.ts'
@@ -36,14 +37,19 @@ function looking({ db }: NodeContext): readonly Route[] {
       path: '/v1/shards',
       id: 'listShards',
       tag: 'shards',
-      summary: 'Lists all shards and their state, by name.',
+      summary: 'Lists the shards that the key may use and their state, by name.',
       access: 'read',
       answer: {
         status: 200,
         description: 'The shards.',
         schema: object({ shards: listOf(shardState) }),
       },
-      run: () => ({ shards: db.replica.shardStates().map(plain) }),
+      run: ({ key }) => ({
+        shards: db.replica
+          .shardStates()
+          .filter(({ shardId }) => mayUseShard(key, shardId))
+          .map(plain),
+      }),
     },
     {
       method: 'GET',

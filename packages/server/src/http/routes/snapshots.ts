@@ -36,6 +36,7 @@ export function snapshotRoutes(context: NodeContext): readonly Route[] {
       method: 'POST',
       path: '/v1/snapshots',
       id: 'takeSnapshot',
+      isUnbounded: true,
       tag: 'snapshots',
       summary: 'Copies the database, checks the copy, and answers when both are done.',
       access: 'write',
