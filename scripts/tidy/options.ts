@@ -103,10 +103,10 @@ export function defaultCell({ isRequired, fallback }: OptionField): string {
 function declared(repository: Repository, name: string, door: string): OptionType {
   const before = String.raw`(?:\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\n)?export `
   const asInterface = new RegExp(
-    String.raw`${before}interface ${name}(?: extends ([^{]+?))? \{\n([\s\S]*?)^\}`,
+    String.raw`${before}interface ${name}(?:<[^>{]*>)?(?: extends ([^{]+?))? \{\n([\s\S]*?)^\}`,
     'm',
   )
-  const asAlias = new RegExp(`${before}type ${name} = ([^\\n]+)`, 'm')
+  const asAlias = new RegExp(`${before}type ${name}(?:<[^=]*>)? = ([^\\n]+)`, 'm')
   for (const [path, text] of repository.files) {
     if (!path.startsWith(`${LIBRARY}/`)) continue
     const found = asInterface.exec(text)
@@ -116,7 +116,8 @@ function declared(repository: Repository, name: string, door: string): OptionTyp
         name,
         door,
         summary: prose(comment),
-        bases: bases === '' ? [] : bases.split(',').map((base) => base.trim()),
+        // Without type parameters: a base is found by its name.
+        bases: bases === '' ? [] : bases.split(',').map((base) => base.replace(/<.*>/, '').trim()),
         fields: fieldsOf(body),
       }
     }
@@ -137,7 +138,7 @@ function fieldsOf(body: string): readonly OptionField[] {
       const fallback = /@defaultValue ([\s\S]*)$/.exec(prose(comment))?.[1] ?? null
       return {
         name,
-        type: type.replaceAll(/\s+/g, ' ').replaceAll('readonly ', '').trim(),
+        type: type.replaceAll(/\s+/g, ' ').replaceAll('readonly ', '').replaceAll('<M>', '').trim(),
         fallback,
         isRequired: optional === undefined,
         meaning: prose(comment).replace(/ ?@defaultValue [\s\S]*$/, ''),

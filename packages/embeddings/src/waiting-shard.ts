@@ -5,7 +5,12 @@
  * companion shard `NAME.waiting` (dimension 1, model `text-only/1`), whose vectors are placeholders that no search
  * compares. It replicates as every shard does, is found by its text, and moves over when it is embedded.
  */
-import type { RecordInput, SQLiteVectorDB, VectorRecord } from '@agentic-flow/sqlite-vector'
+import type {
+  ListPage,
+  RecordInput,
+  SQLiteVectorDB,
+  VectorRecord,
+} from '@agentic-flow/sqlite-vector'
 import type { TextRecord } from './types.ts'
 
 const SUFFIX = '.waiting'
@@ -45,7 +50,7 @@ export class WaitingShard {
   }
 
   /** A page of the records, by id. */
-  page(cursor: string | null, limit: number) {
+  page(cursor: string | null, limit: number): ListPage {
     if (!this.exists) return { records: [], nextCursor: null }
     return this.#db.list(this.shardId, { cursor, limit })
   }

@@ -3,6 +3,7 @@
  */
 export { SqliteVectorError, ERRORS, isErrorCode, type ErrorCode } from './errors.ts'
 export { createVectorDB, SQLiteVectorDB, type VectorDBEnvironment } from './store/vector-db.ts'
+export { TypedShard } from './store/typed-shard.ts'
 export { checkIntegrity } from './store/file/integrity.ts'
 export type * from './model/records.ts'
 export type * from './store/types.ts'

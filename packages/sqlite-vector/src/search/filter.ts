@@ -46,34 +46,7 @@ import { nearestName, shown } from '../options.ts'
 import { regexFault } from './regex.ts'
 import { type JsonValue } from '../model/records.ts'
 
-/** Conditions on one path. All that are given must hold. */
-export interface FilterOperators {
-  readonly $eq?: JsonValue
-  readonly $ne?: JsonValue
-  readonly $gt?: number | string
-  readonly $gte?: number | string
-  readonly $lt?: number | string
-  readonly $lte?: number | string
-  readonly $in?: readonly JsonValue[]
-  readonly $nin?: readonly JsonValue[]
-  readonly $exists?: boolean
-  readonly $contains?: JsonValue
-  readonly $all?: readonly JsonValue[]
-  readonly $regex?: string | RegExp
-  /** Flags of `$regex` given as a string: some of i, m, s, u. */
-  readonly $options?: string
-  readonly $elemMatch?: FilterOperators | Filter
-  readonly $not?: FilterOperators
-}
-
-/** A filter: conditions by path, and combinations of filters. A plain value means `$eq`. */
-export type Filter = {
-  readonly $and?: readonly Filter[]
-  readonly $or?: readonly Filter[]
-  readonly $not?: Filter
-} & {
-  readonly [path: string]: JsonValue | FilterOperators | Filter | readonly Filter[] | undefined
-}
+export type { Filter, FilterOperators } from './filter-types.ts'
 
 /** Segments of a path; none for the value itself, which an element of an array is. */
 export type FilterPath = readonly string[]

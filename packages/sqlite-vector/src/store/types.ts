@@ -9,6 +9,7 @@ import type { Hlc } from '../clock/hlc.ts'
 import type { Filter } from '../search/filter.ts'
 import type { ConflictStrategyName, Dot } from '../model/types.ts'
 import {
+  type JsonValue,
   type Metadata,
   type Metric,
   type ReplicaIdentity,
@@ -17,32 +18,47 @@ import {
 } from '../model/records.ts'
 
 /** A record as callers give it. */
-export interface RecordInput {
+export interface RecordInput<M extends object = Metadata> {
   /** 1 to 1,024 UTF-8 bytes, unique in its shard. */
   readonly id: string
   /** `dimension` finite components; not all zero when the metric is cosine. Kept as float32. */
   readonly embedding: VectorInput
   /** A JSON object. @defaultValue `{}` */
-  readonly metadata?: Metadata
+  readonly metadata?: M & JsonOnly<M>
   /** The text the vector was made from, if it is to travel along. */
   readonly text?: string
 }
 
 /** A record as the store gives it. */
-export interface VectorRecord {
+export interface VectorRecord<M extends object = Metadata> {
   readonly id: string
-  readonly metadata: Metadata
+  readonly metadata: M
   readonly text: string | null
   /** Present when asked for with `includeVectors`; always present from `get()`. */
   readonly embedding?: Float32Array
 }
 
+/** A record with its vector. */
+export interface EmbeddedRecord<M extends object = Metadata> extends VectorRecord<M> {
+  readonly embedding: Float32Array
+}
+
+/** The type of a JSON value: an interface too, but no Date, bigint, function or Promise within it. */
+export type JsonOnly<T> = T extends JsonValue
+  ? T
+  : T extends bigint | symbol | Date | ((...given: never[]) => unknown) | PromiseLike<unknown>
+    ? never
+    : { readonly [K in keyof T]: JsonOnly<T[K]> }
+
+/** Some keys of metadata. */
+type PartOf<M extends object> = string extends keyof M ? M : Partial<M>
+
 /** The changes of `update()`; at least one key. */
-export interface RecordUpdate {
+export interface RecordUpdate<M extends object = Metadata> {
   /** The new vector. */
   readonly embedding?: VectorInput
   /** Merged key by key into the present metadata (a null stays a null), or replaces it. */
-  readonly metadata?: Metadata
+  readonly metadata?: PartOf<M> & JsonOnly<PartOf<M>>
   /** null removes the text. */
   readonly text?: string | null
   /** Merges the metadata key by key, or replaces it. @defaultValue `'merge'` */
@@ -50,13 +66,13 @@ export interface RecordUpdate {
 }
 
 /** Options of `list()`. */
-export interface ListOptions {
+export interface ListOptions<M extends object = Metadata> {
   /** `nextCursor` of the page before; null starts at the beginning. @defaultValue `null` */
   readonly cursor?: string | null
   /** Any id: the page begins after it. Another name of `cursor`. @defaultValue `null` */
   readonly after?: string | null
   /** Only records whose metadata passes. */
-  readonly filter?: Filter
+  readonly filter?: Filter<M>
   /** Only records whose id begins with it. @defaultValue `''` */
   readonly prefix?: string
   /** Most records of the page. Integer, 1 to 10,000. @defaultValue `100` */
@@ -69,8 +85,8 @@ export interface ListOptions {
 }
 
 /** Records in the order of the bytes of their ids. */
-export interface ListPage {
-  readonly records: readonly VectorRecord[]
+export interface ListPage<M extends object = Metadata> {
+  readonly records: readonly VectorRecord<M>[]
   /** Give it to the next `list()`; null when no record follows. */
   readonly nextCursor: string | null
 }

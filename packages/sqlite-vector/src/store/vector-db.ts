@@ -83,6 +83,7 @@ import type {
   ConflictPage,
   ConflictSibling,
   ConflictStrategy,
+  EmbeddedRecord,
   ListOptions,
   ListPage,
   QuarantineEntry,
@@ -95,7 +96,6 @@ import type {
   SnapshotOptions,
   StoreStats,
   VectorDBOptions,
-  VectorRecord,
 } from './types.ts'
 import {
   deleteRecord,
@@ -107,7 +107,8 @@ import {
 import { type OpenShard } from './file/open-shard.ts'
 import { type ReplicaStore } from './replica/types.ts'
 import { type SearchOptions, type SearchResult } from './query/types.ts'
-import { type ShardInfo, type VectorInput } from '../model/records.ts'
+import { type Metadata, type ShardInfo, type VectorInput } from '../model/records.ts'
+import { type ShardTarget, TypedShard } from './typed-shard.ts'
 
 /** The surroundings of the store; tests own the time and the dice. */
 export interface VectorDBEnvironment {
@@ -200,24 +201,27 @@ export class SQLiteVectorDB {
     return this.#core.write((transaction) => ensureShard(transaction, info))
   }
 
+  /** The shard under the type of its metadata, which is the caller's word. Checks nothing. */
+  shard<M extends object = Metadata>(shardId: string): TypedShard<M> {
+    return new TypedShard<M>(this as unknown as ShardTarget<M>, shardId)
+  }
+
   /** All shards, by the bytes of their names. */
   shards(): readonly ShardInfo[] {
     return this.replica.shards()
   }
 
-  /**
-   * Adds a record. @throws `STORE_RECORD_EXISTS`, `STORE_DIMENSION_MISMATCH`, `STORE_SHARD_UNKNOWN`
-   */
-  insert(shardId: string, record: RecordInput): void {
+  /** Adds a record. @throws `STORE_RECORD_EXISTS`, `STORE_DIMENSION_MISMATCH`, `STORE_SHARD_UNKNOWN` */
+  insert<M extends object = Metadata>(shardId: string, record: RecordInput<M>): void {
     this.#write(shardId, (transaction, shard) => {
-      insertRecord(transaction, shard, prepareRecord(shard, record))
+      insertRecord(transaction, shard, prepareRecord(shard, record as RecordInput))
     })
   }
 
   /** Adds a record or replaces the one there; true when there was none. */
-  upsert(shardId: string, record: RecordInput): boolean {
+  upsert<M extends object = Metadata>(shardId: string, record: RecordInput<M>): boolean {
     return this.#write(shardId, (transaction, shard) =>
-      upsertRecord(transaction, shard, prepareRecord(shard, record)),
+      upsertRecord(transaction, shard, prepareRecord(shard, record as RecordInput)),
     )
   }
 
@@ -226,12 +230,12 @@ export class SQLiteVectorDB {
    * transactions of 10,000, with other work of the process let in between; an error then names how
    * many are committed, and they stay. Resolves with the number of records committed.
    */
-  insertBatch(
+  insertBatch<M extends object = Metadata>(
     shardId: string,
-    records: readonly RecordInput[],
+    records: readonly RecordInput<M>[],
     options: BatchOptions = {},
   ): Promise<number> {
-    return insertBatch(this.#core, shardId, records, options)
+    return insertBatch(this.#core, shardId, records as readonly RecordInput[], options)
   }
 
   /**
@@ -269,19 +273,23 @@ export class SQLiteVectorDB {
   }
 
   /** The record with its embedding, or null. */
-  get(shardId: string, id: string): VectorRecord | null {
+  get<M extends object = Metadata>(shardId: string, id: string): EmbeddedRecord<M> | null {
     nameGiven('id', id, ID_BYTES_MAX)
-    return this.#core.read(() => getRecord(this.#core, shardRow(this.#core, shardId), id))
+    const record = this.#core.read(() => getRecord(this.#core, shardRow(this.#core, shardId), id))
+    return record as EmbeddedRecord<M> | null
   }
 
   /** The records with their embeddings, in the order of `ids`; null for each that there is not. */
-  getMany(shardId: string, ids: readonly string[]): readonly (VectorRecord | null)[] {
+  getMany<M extends object = Metadata>(
+    shardId: string,
+    ids: readonly string[],
+  ): readonly (EmbeddedRecord<M> | null)[] {
     if (!Array.isArray(ids)) throw new TypeError(`ids must be an array, got ${shown(ids)}`)
     for (const [index, id] of ids.entries()) nameGiven(`ids[${index}]`, id, ID_BYTES_MAX)
     return this.#core.read(() => {
       const shard = shardRow(this.#core, shardId)
       refuseCostlyVectors(shard.dimension, ids.length)
-      return ids.map((id) => getRecord(this.#core, shard, id))
+      return ids.map((id) => getRecord(this.#core, shard, id) as EmbeddedRecord<M> | null)
     })
   }
 

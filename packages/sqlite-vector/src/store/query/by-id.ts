@@ -10,7 +10,7 @@ import { bytesToFloat32 } from '../../bytes.ts'
 import type { OpenFile } from '../file/transaction.ts'
 import type { ResolvedListOptions } from '../options.ts'
 import type { ShardRow } from '../feed/shards.ts'
-import type { ListPage, VectorRecord } from '../types.ts'
+import type { EmbeddedRecord, ListPage, VectorRecord } from '../types.ts'
 import { type Metadata } from '../../model/records.ts'
 
 interface RecordRow {
@@ -21,9 +21,11 @@ interface RecordRow {
 }
 
 /** The visible record `id`, or null. */
-export function getRecord(core: OpenFile, shard: ShardRow, id: string): VectorRecord | null {
+export function getRecord(core: OpenFile, shard: ShardRow, id: string): EmbeddedRecord | null {
   const row = core.sql.getRecord.get(shard.shard, id)
-  return row === undefined ? null : rowToRecord(row as unknown as RecordRow)
+  if (row === undefined) return null
+  const { embedding, ...rest } = rowToRecord(row as unknown as RecordRow)
+  return { ...rest, embedding: must(embedding, 'the vector of a record') }
 }
 
 /** Visible records above the cursor, in the order of the bytes of their ids. */

@@ -9,7 +9,7 @@ import { integerIn, oneOf, shown } from '../../options.ts'
 import type { Filter } from '../../search/filter.ts'
 import type { VectorRecord } from '../types.ts'
 import { type SearchOptions, type SearchResult } from './types.ts'
-import { type JsonValue, type VectorInput } from '../../model/records.ts'
+import { type JsonValue, type Metadata, type VectorInput } from '../../model/records.ts'
 
 /** Order and limits of a query without a vector. */
 export interface FindOptions {
@@ -67,7 +67,7 @@ const NOTHING: Parts = {
 }
 
 /** A query under construction. Made by `db.query()`. */
-export class VectorQuery {
+export class VectorQuery<M extends object = Metadata, R extends VectorRecord<M> = VectorRecord<M>> {
   readonly #target: QueryTarget
   readonly #parts: Parts
 
@@ -80,18 +80,21 @@ export class VectorQuery {
   /**
    * The nearest to `vector`, nearest first. Options are those of `search()` but `k` and `filter`.
    */
-  similarTo(vector: VectorInput, options: Omit<SearchOptions, 'k' | 'filter'> = {}): VectorQuery {
-    return this.#with({ vector, search: options })
+  similarTo(
+    vector: VectorInput,
+    options: Omit<SearchOptions, 'k' | 'filter'> = {},
+  ): VectorQuery<M, SearchResult<M>> {
+    return new VectorQuery(this.#target, { ...this.#parts, vector, search: options })
   }
 
   /**
    * Records whose metadata passes a filter, or whose value at a path equals or compares with
    * another.
    */
-  where(filter: Filter): VectorQuery
-  where(path: string, value: JsonValue): VectorQuery
-  where(path: string, operator: WhereOperator, value: JsonValue): VectorQuery
-  where(...given: readonly unknown[]): VectorQuery {
+  where(filter: Filter<M>): VectorQuery<M, R>
+  where(path: string, value: JsonValue): VectorQuery<M, R>
+  where(path: string, operator: WhereOperator, value: JsonValue): VectorQuery<M, R>
+  where(...given: readonly unknown[]): VectorQuery<M, R> {
     const [first, second, third] = given
     if (given.length === 1) return this.#filtered(first as Filter)
     if (typeof first !== 'string') throw new TypeError(`path must be a string, got ${shown(first)}`)
@@ -102,53 +105,55 @@ export class VectorQuery {
   }
 
   /** Records whose value at a path is one of `values`. */
-  whereIn(path: string, values: readonly JsonValue[]): VectorQuery {
+  whereIn(path: string, values: readonly JsonValue[]): VectorQuery<M, R> {
     return this.#filtered({ [path]: { $in: values } })
   }
 
   /** Records whose value at a path is from `low` to `high`, both included. */
-  whereBetween(path: string, low: number | string, high: number | string): VectorQuery {
+  whereBetween(path: string, low: number | string, high: number | string): VectorQuery<M, R> {
     return this.#filtered({ [path]: { $gte: low, $lte: high } })
   }
 
   /**
    * Orders by a path of the metadata: missing and null, numbers and booleans, strings; ties by id.
    */
-  orderBy(path: string, direction: 'asc' | 'desc' = 'asc'): VectorQuery {
+  orderBy(path: string, direction: 'asc' | 'desc' = 'asc'): VectorQuery<M, R> {
     oneOf('direction', direction, ['asc', 'desc'])
     return this.#with({ orderBy: path, direction })
   }
 
   /** Most records. @defaultValue 10 */
-  limit(count: number): VectorQuery {
+  limit(count: number): VectorQuery<M, R> {
     integerIn('limit', count, 1, ROWS_MAX)
     return this.#with({ limit: count })
   }
 
   /** Records left out at the beginning. @defaultValue 0 */
-  offset(count: number): VectorQuery {
+  offset(count: number): VectorQuery<M, R> {
     integerIn('offset', count, 0, ROWS_MAX)
     return this.#with({ offset: count })
   }
 
   /** The records; with `distance` and `score` after {@link similarTo}. */
-  all(): readonly (VectorRecord | SearchResult)[] {
+  all(): readonly R[] {
     const { vector, search, orderBy, direction, limit, offset } = this.#parts
     const filter = this.#filter()
     const filtered = filter === undefined ? {} : { filter }
     if (vector === null) {
       const includeVectors = false
       const order = { orderBy, direction, limit, offset, includeVectors }
-      return this.#target.find({ ...filtered, ...order })
+      // The metadata's type is the caller's word.
+      return this.#target.find({ ...filtered, ...order }) as unknown as readonly R[]
     }
     if (orderBy !== null) {
       throw new TypeError('orderBy() and similarTo() exclude each other: the nearest come first')
     }
-    return this.#target.search(vector, { ...search, ...filtered, k: limit + offset }).slice(offset)
+    const options = { ...search, ...filtered, k: limit + offset }
+    return this.#target.search(vector, options).slice(offset) as unknown as readonly R[]
   }
 
   /** The first record, or null. */
-  first(): VectorRecord | SearchResult | null {
+  first(): R | null {
     return this.limit(1).all()[0] ?? null
   }
 
@@ -162,11 +167,11 @@ export class VectorQuery {
     return filters.length <= 1 ? filters[0] : { $and: filters }
   }
 
-  #filtered(filter: Filter): VectorQuery {
+  #filtered(filter: Filter): VectorQuery<M, R> {
     return this.#with({ filters: [...this.#parts.filters, filter] })
   }
 
-  #with(change: Partial<Parts>): VectorQuery {
+  #with(change: Partial<Parts>): VectorQuery<M, R> {
     return new VectorQuery(this.#target, { ...this.#parts, ...change })
   }
 }

@@ -5,7 +5,7 @@ import type { Calibration } from '../../search/calibrate.ts'
 import type { Filter } from '../../search/filter.ts'
 import type { Plan } from '../../search/planner.ts'
 import type { VectorRecord } from '../types.ts'
-import { type VectorInput } from '../../model/records.ts'
+import { type Metadata, type VectorInput } from '../../model/records.ts'
 
 export type { Filter, FilterOperators } from '../../search/filter.ts'
 export type { Calibration } from '../../search/calibrate.ts'
@@ -22,12 +22,12 @@ export interface MmrOptions {
 }
 
 /** Which records a search looks at, and how. */
-export interface SearchModeOptions {
+export interface SearchModeOptions<M extends object = Metadata> {
   /**
    * Only records whose metadata passes. Exactly: `k` of them are returned whenever there are as
    * many.
    */
-  readonly filter?: Filter
+  readonly filter?: Filter<M>
   /** Compare every record that passes the filter: recall 1.0. @defaultValue `false` */
   readonly exact?: boolean
   /**
@@ -39,7 +39,7 @@ export interface SearchModeOptions {
 }
 
 /** Options of `hybrid()`. */
-export interface HybridOptions extends SearchModeOptions {
+export interface HybridOptions<M extends object = Metadata> extends SearchModeOptions<M> {
   /** Words to look for in the records' texts; a record need not have all of them. */
   readonly text: string
   /** The vector to be near to. */
@@ -55,7 +55,7 @@ export interface HybridOptions extends SearchModeOptions {
 }
 
 /** A record found by `hybrid()`. */
-export interface HybridResult extends VectorRecord {
+export interface HybridResult<M extends object = Metadata> extends VectorRecord<M> {
   /** Fused score: Σ weight / (60 + rank). Larger is better. */
   readonly score: number
   /** Rank by vector from 1, and its distance; null when not among the ranks taken. */
@@ -69,15 +69,15 @@ export interface HybridResult extends VectorRecord {
 }
 
 /** Options of `searchText()`. */
-export interface TextSearchOptions {
+export interface TextSearchOptions<M extends object = Metadata> {
   /** Records wanted. Integer, 1 to 10,000. @defaultValue `10` */
   readonly k?: number
   /** Only records whose metadata passes. */
-  readonly filter?: Filter
+  readonly filter?: Filter<M>
 }
 
 /** A record found by `searchText()`. */
-export interface TextResult extends VectorRecord {
+export interface TextResult<M extends object = Metadata> extends VectorRecord<M> {
   /** BM25 over the texts of all shards of the file; larger is better. */
   readonly score: number
 }
@@ -117,7 +117,7 @@ export interface IndexInfo {
 }
 
 /** Options of `recall()`. */
-export interface RecallOptions {
+export interface RecallOptions<M extends object = Metadata> {
   /**
    * Vectors to search for; the best measure of the queries to come. @defaultValue rows of the shard
    */
@@ -130,7 +130,7 @@ export interface RecallOptions {
   /** Integer, 1 to 10,000. @defaultValue `10` */
   readonly k?: number
   /** Only records whose metadata passes. */
-  readonly filter?: Filter
+  readonly filter?: Filter<M>
   /** As in `SearchModeOptions`. */
   readonly rescore?: number
 }
@@ -168,7 +168,7 @@ export interface Embedder {
 }
 
 /** Options of `search()`. */
-export interface SearchOptions extends SearchModeOptions {
+export interface SearchOptions<M extends object = Metadata> extends SearchModeOptions<M> {
   /** Neighbours wanted. Integer, 1 to 10,000. @defaultValue `10` */
   readonly k?: number
   /** Only records at most this far, in the shard's distance. @defaultValue none */
@@ -180,7 +180,7 @@ export interface SearchOptions extends SearchModeOptions {
 }
 
 /** A record found by `search()`. */
-export interface SearchResult extends VectorRecord {
+export interface SearchResult<M extends object = Metadata> extends VectorRecord<M> {
   /** cosine: 1 − cosine similarity, 0 to 2. l2: Euclidean distance. dot: minus the dot product. */
   readonly distance: number
   /** cosine: cosine similarity. l2: 1 / (1 + distance). dot: the dot product. Larger is nearer. */
