@@ -10,6 +10,9 @@ import type { PlatformSqlite, SqliteDatabase } from '../types.ts'
 
 type NodeSqlite = typeof import('node:sqlite')
 
+/** The first SQLite without the WAL-reset bug, which could corrupt a file. Node 24.15 is the first to have it. */
+const SQLITE_MIN = [3, 51, 3] as const
+
 const module: NodeSqlite = loadSqlite()
 
 /** Node's own SQLite. */
@@ -32,9 +35,30 @@ export const sqlite: PlatformSqlite = Object.freeze({
 
 function loadSqlite(): NodeSqlite {
   const found = process.getBuiltinModule?.('node:sqlite') as NodeSqlite | undefined
-  if (found !== undefined) return found
-  throw new Error(
-    `SQLiteVector needs Node 24.15 or newer, which has SQLite built in; this is Node ${process.versions.node}. ` +
+  if (found === undefined) throw unsupported('it has no node:sqlite')
+  // Runtimes that do not say are checked when a file is opened.
+  const version = process.versions['sqlite']
+  if (version !== undefined && isOlder(version.split('.').map(Number), SQLITE_MIN)) {
+    throw unsupported(
+      `its SQLite is ${version}, the first without a bug that corrupts files is ${SQLITE_MIN.join('.')}`,
+    )
+  }
+  return found
+}
+
+function isOlder(version: readonly number[], min: readonly number[]): boolean {
+  for (const [index, least] of min.entries()) {
+    const part = version[index] ?? 0
+    if (part !== least) return part < least
+  }
+  return false
+}
+
+/** One sentence, with a code that programs can print without a stack. */
+function unsupported(reason: string): Error {
+  const error = new Error(
+    `SQLiteVector needs Node 24.15 or newer, and this is Node ${process.versions.node} (${reason}). ` +
       'Install a newer Node and run the program again.',
   )
+  return Object.assign(error, { code: 'ERR_SQLITE_VECTOR_RUNTIME' })
 }
