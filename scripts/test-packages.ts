@@ -150,16 +150,24 @@ interface Example {
   readonly output: string
 }
 
-/** The README's TypeScript fences that are followed by their output, in order: the first two are run. */
+/**
+ * The README's TypeScript fences that are followed by their output; the first two are run. A fence `ts more` goes on
+ * where the fence before it ended.
+ */
 function readmeExamples(): readonly Example[] {
   const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
-  const fences = [...readme.matchAll(/```ts\n([\s\S]*?)```\s*```text output\n([\s\S]*?)```/g)]
-  if (fences.length === 0) throw new Error('README.md has no example with its output')
-  return fences.slice(0, 2).map(([, source = '', output = ''], index) => ({
-    file: `readme-${index + 1}.ts`,
-    source,
-    output: output.trim(),
-  }))
+  const fence = /```ts( more)?\n([\s\S]*?)```\s*```text output\n([\s\S]*?)```/g
+  const examples: Example[] = []
+  for (const [, more, source = '', output = ''] of readme.matchAll(fence)) {
+    const before = more === undefined ? undefined : examples.at(-1)
+    examples.push({
+      file: `readme-${examples.length + 1}.ts`,
+      source: `${before?.source ?? ''}${source}`,
+      output: `${before?.output ?? ''}${output}`,
+    })
+  }
+  if (examples.length < 2) throw new Error('README.md has not two examples with their output')
+  return examples.slice(0, 2)
 }
 
 const EXAMPLES = readmeExamples()
@@ -237,7 +245,10 @@ function runtime(name: string, command: string, before: readonly string[], folde
     // Twice: a second run of an example finds what the first one left.
     for (const round of ['first run', 'second run']) {
       const { ok, output } = run(command, [...before, file], folder)
-      check(`${name}: ${file}, ${round}`, ok && output.includes(expected) ? null : output)
+      check(
+        `${name}: ${file}, ${round}`,
+        ok && output.includes(expected) ? null : `expected ${expected}, got ${output}`,
+      )
     }
   }
   for (const left of readdirSync(folder)) {

@@ -16,6 +16,7 @@ const RULES: readonly code.Rule[] = [
   code.leftovers,
   code.importers,
   code.namedFiles,
+  code.manifests,
   code.blobs,
   code.registries,
   code.errorCodes,

@@ -96,6 +96,13 @@ const CASES: readonly Case[] = [
     good: { [`${SRC}/a.ts`]: '/** See store/b.ts. */', [`${SRC}/store/b.ts`]: '// core' },
   },
   {
+    rule: code.manifests,
+    name: 'a published manifest without a licence, for another Node than the rest',
+    bad: { 'packages/a/package.json': '{ "name": "a", "engines": { "node": ">=18" } }' },
+    says: 'has no license',
+    good: { 'packages/a/package.json': '{ "name": "a", "private": true }' },
+  },
+  {
     rule: code.blobs,
     name: 'a large file',
     bad: { 'a.bin': 'x'.repeat(600_000) },

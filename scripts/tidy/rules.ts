@@ -125,6 +125,31 @@ function isOfPage(page: string, name: string): boolean {
 /** File names that stand for a reader's own files. */
 const EXAMPLE_FILES = /^(?:app|main|notes|file|vite\.config|next\.config|your-[\w-]+)\.ts$/
 
+/** Every published manifest says what a registry and a reader need, and the packages agree on Node and version. */
+export const manifests: Rule = (repository) =>
+  [...repository.files].flatMap(([path, text]) => {
+    if (!/^packages\/[^/]+\/package\.json$/.test(path)) return []
+    const manifest = JSON.parse(text) as Readonly<Record<string, unknown>>
+    if (manifest['private'] === true) return []
+    const missing = ['description', 'keywords', 'license', 'repository', 'files', 'engines'].filter(
+      (key) => manifest[key] === undefined,
+    )
+    const folder = dirname(path)
+    const files = ['README.md', 'LICENSE'].filter(
+      (file) => !repository.files.has(join(folder, file)),
+    )
+    const { node } = (manifest['engines'] ?? {}) as { readonly node?: string }
+    return [
+      ...[...missing, ...files].map((name) => `${path}: has no ${name}`),
+      ...(node === undefined || node === NODE_RANGE
+        ? []
+        : [`${path}: engines.node is ${node}, not ${NODE_RANGE}`]),
+    ]
+  })
+
+/** The range of Node that every package declares: the first release whose SQLite has no WAL-reset bug. */
+const NODE_RANGE = '>=24.15.0'
+
 /** Nothing large is committed. */
 export const blobs: Rule = (repository) =>
   [...repository.bytes]
