@@ -230,7 +230,7 @@ function install(manager: 'npm' | 'pnpm' | 'yarn', folder: string): void {
     manager === 'npm'
       ? ['npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts']]
       : [process.execPath, [tool(manager), 'install']]
-  const { ok, output } = run(command, args as string[], folder)
+  const { ok, output } = run(command, args, folder)
   const noise = output
     .split('\n')
     .filter((line) => /ignored build scripts|deprecated|install script/i.test(line))
