@@ -10,13 +10,19 @@ export interface AskRequest {
   readonly shardId: string | null
   /** null where no text waits for a vector. */
   readonly waitingId: string | null
-  /** null ranks by vector alone. */
+  /** The words that count; null ranks by vector alone. */
   readonly question: string | null
   /** null ranks by words alone. */
   readonly vector: VectorInput | null
   readonly k: number
   readonly filter: Filter | undefined
 }
+
+/**
+ * How much each ranking counts. Measured on the judged questions of tests/quality: a question in whole sentences is
+ * told better by its vector than by its words.
+ */
+export const ASK_WEIGHTS = Object.freeze({ text: 0.5, vector: 1 })
 
 /** Cormack, Clarke and Büttcher 2009: score = Σ 1 / (60 + rank). */
 const RRF_CONSTANT = 60
@@ -40,7 +46,13 @@ export function askShard(db: SQLiteVectorDB, request: AskRequest): readonly AskR
             .flatMap((shard) => db.searchText(shard, question, { k: depth, ...filtered }))
             // BM25 is over all texts of the file, so scores of two shards are on one scale.
             .toSorted((a, b) => b.score - a.score || (a.id < b.id ? -1 : 1))
-    return fused([byVector, byText], k)
+    return fused(
+      [
+        { ranking: byVector, weight: ASK_WEIGHTS.vector },
+        { ranking: byText, weight: ASK_WEIGHTS.text },
+      ],
+      k,
+    )
   })
 }
 
@@ -61,7 +73,7 @@ function askOne(
       .map((found) => result(found, found.score, found.distance))
   }
   return db
-    .hybrid(shardId, { ...options, text: question, vector })
+    .hybrid(shardId, { ...options, text: question, vector, weights: ASK_WEIGHTS })
     .map((found) => result(found, found.score, found.distance))
 }
 
@@ -69,12 +81,17 @@ interface Ranked extends VectorRecord {
   readonly distance?: number
 }
 
-function fused(rankings: readonly (readonly Ranked[])[], k: number): readonly AskResult[] {
+interface Weighted {
+  readonly ranking: readonly Ranked[]
+  readonly weight: number
+}
+
+function fused(rankings: readonly Weighted[], k: number): readonly AskResult[] {
   const found = new Map<string, AskResult>()
-  for (const ranking of rankings) {
+  for (const { ranking, weight } of rankings) {
     for (const [index, record] of ranking.entries()) {
       const before = found.get(record.id)
-      const score = (before?.score ?? 0) + 1 / (RRF_CONSTANT + index + 1)
+      const score = (before?.score ?? 0) + weight / (RRF_CONSTANT + index + 1)
       const distance = record.distance ?? before?.distance ?? null
       found.set(record.id, result(record, score, distance))
     }

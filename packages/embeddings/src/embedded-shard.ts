@@ -22,6 +22,7 @@ import { embedTexts, type EmbedTextsOptions } from './embed-texts.ts'
 import { askShard } from './ask.ts'
 import type { AskResult, Embedder, TextRecord } from './types.ts'
 import { WaitingShard } from './waiting-shard.ts'
+import { searchWords } from './words.ts'
 
 /** How a shard embeds. */
 export interface EmbeddedShardOptions extends Omit<
@@ -211,7 +212,7 @@ export class EmbeddedShard {
     return askShard(this.#db, {
       shardId: this.#exists ? this.shardId : null,
       waitingId: this.#waiting.exists ? this.#waiting.shardId : null,
-      question: ranking === 'vector' ? null : question,
+      question: ranking === 'vector' ? null : searchWords(question),
       vector,
       k,
       filter,

@@ -11,6 +11,8 @@ export {
   type EmbedMissingReport,
 } from './embedded-shard.ts'
 export { embedTexts, type EmbedTextsOptions } from './embed-texts.ts'
+export { ASK_WEIGHTS } from './ask.ts'
+export { searchWords } from './words.ts'
 export { EmbedderError } from './failure.ts'
 export type { RetryNotice } from './retry.ts'
 export type { RetryClock } from './clock/system-clock.ts'

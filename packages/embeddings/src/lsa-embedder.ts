@@ -22,7 +22,7 @@ export interface LsaEmbedder extends Embedder {
 }
 
 export interface FitLsaOptions {
-  /** Components of a vector, at most: few texts have fewer. Integer, 2 to 1,024. @defaultValue `192` */
+  /** Components of a vector, at most: few texts have fewer. Integer, 2 to 1,024. @defaultValue `128` */
   readonly dimension?: number
   /** Words in fewer texts are left out. Integer, 1 to 1,000. @defaultValue `2`, or `1` below 200 texts */
   readonly textsOfWordMin?: number
@@ -37,7 +37,7 @@ export async function fitLsaEmbedder(
   options: FitLsaOptions = {},
 ): Promise<LsaEmbedder> {
   rejectUnknownKeys('fitLsaEmbedder', options, ['dimension', 'textsOfWordMin'])
-  const { dimension = 192, textsOfWordMin = texts.length < 200 ? 1 : 2 } = options
+  const { dimension = 128, textsOfWordMin = texts.length < 200 ? 1 : 2 } = options
   integerIn('dimension', dimension, 2, 1_024)
   integerIn('textsOfWordMin', textsOfWordMin, 1, 1_000)
   if (texts.length > LSA_TEXTS_MAX) {

@@ -15,6 +15,16 @@ const COMMON = new Set(
 /** In UTF-16 units; longer ones are hashes and keys. */
 const LONGEST_WORD = 64
 
+/**
+ * The words of a question that say something, as they are written, for a search by words. A question of common words
+ * alone is left as it is.
+ */
+export function searchWords(question: string): string {
+  const words = question.match(/[\p{L}\p{N}]+/gu) ?? []
+  const kept = words.filter((word) => !COMMON.has(word.toLowerCase()))
+  return kept.length === 0 ? question : kept.join(' ')
+}
+
 /** The words that say something, stemmed, in their order. */
 export function contentWords(text: string): readonly string[] {
   const words =

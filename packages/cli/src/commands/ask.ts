@@ -4,7 +4,7 @@
 import type { VectorInput } from '@agentic-flow/sqlite-vector'
 import type { Filter } from '@agentic-flow/sqlite-vector'
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
-import { embedTexts } from '@agentic-flow/sqlite-vector-embeddings'
+import { ASK_WEIGHTS, embedTexts, searchWords } from '@agentic-flow/sqlite-vector-embeddings'
 import { type Call, type Command, EXIT, UsageError } from '../command.ts'
 import { EMBED_OPTIONS, embedderOfShard } from '../ingest/shard-embedder.ts'
 import { plainValue } from '../node/local.ts'
@@ -42,8 +42,8 @@ async function ask(call: Call, node: NodeClient): Promise<number> {
   const vector = call.flag('words-only') ? null : await vectorOf(call, node, shardId, question)
   const results = await node.query(shardId, {
     k: call.count('k', 5),
-    text: question,
-    ...(vector === null ? {} : { vector }),
+    text: searchWords(question),
+    ...(vector === null ? {} : { vector, weights: ASK_WEIGHTS }),
     ...(filter === undefined ? {} : { filter }),
   })
   const ranking = vector === null ? 'text' : 'hybrid'

@@ -205,7 +205,7 @@ function conflictMethods(
 function search(
   db: SQLiteVectorDB,
   shardId: string,
-  { vector, text, k, filter, exact, threshold, includeVectors = false }: QueryRequest,
+  { vector, text, k, filter, exact, threshold, weights, includeVectors = false }: QueryRequest,
 ): readonly Found[] {
   const filtered = { k, ...(filter === undefined ? {} : { filter }) }
   const mode = { ...filtered, includeVectors, ...(exact === undefined ? {} : { exact }) }
@@ -213,7 +213,10 @@ function search(
     if (text === undefined) throw new UsageError('give --vector, --like, --embed or --text')
     return db.searchText(shardId, text, filtered)
   }
-  if (text !== undefined) return db.hybrid(shardId, { ...mode, vector, text })
+  if (text !== undefined) {
+    const weighted = weights === undefined ? {} : { weights }
+    return db.hybrid(shardId, { ...mode, ...weighted, vector, text })
+  }
   return db.search(shardId, vector, { ...mode, ...(threshold === undefined ? {} : { threshold }) })
 }
 

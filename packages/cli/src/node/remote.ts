@@ -288,14 +288,14 @@ async function search(
   shardId: string,
   request: QueryRequest,
 ): Promise<readonly ShownRecord[]> {
-  const { vector, text, k, filter, exact, threshold, includeVectors } = request
+  const { vector, text, k, filter, exact, threshold, weights, includeVectors } = request
   const near = vector === undefined ? undefined : [...vector]
   const [route, body] =
     near === undefined
       ? ['text', { text, k, filter }]
       : text === undefined
         ? ['query', { vector: near, k, filter, exact, threshold, includeVectors }]
-        : ['hybrid', { vector: near, text, k, filter, exact, includeVectors }]
+        : ['hybrid', { vector: near, text, k, filter, exact, weights, includeVectors }]
   const path = `${shardPath(shardId)}/${route}`
   return (await ask<{ results: readonly ShownRecord[] }>('POST', path, defined(body))).results
 }

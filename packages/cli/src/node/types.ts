@@ -43,6 +43,8 @@ export interface QueryRequest {
   readonly filter?: Filter
   readonly exact?: boolean
   readonly threshold?: number
+  /** How much each ranking counts where there are two. */
+  readonly weights?: { readonly text: number; readonly vector: number }
   readonly includeVectors?: boolean
 }
 
