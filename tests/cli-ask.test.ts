@@ -37,7 +37,15 @@ async function embeddingService() {
 }
 
 function ask(database: string, ...more: readonly string[]): Answer {
-  const { status, stdout, stderr } = run(['ask', 'docs', QUESTION, '-d', database, '--json', ...more])
+  const { status, stdout, stderr } = run([
+    'ask',
+    'docs',
+    QUESTION,
+    '-d',
+    database,
+    '--json',
+    ...more,
+  ])
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
   return JSON.parse(stdout) as Answer
 }
@@ -68,7 +76,16 @@ test('three commands answer a question; a second machine answers it from its rep
       if (address !== undefined) said.set('sync', address)
     }
     const address = said.get('sync') ?? ''
-    const joined = run(['cluster', 'join', address, said.get('token') ?? '', '-d', b, '--shard', 'docs'])
+    const joined = run([
+      'cluster',
+      'join',
+      address,
+      said.get('token') ?? '',
+      '-d',
+      b,
+      '--shard',
+      'docs',
+    ])
     expect(joined.status, joined.stderr).toBe(0)
     const synced = run(['sync', 'docs', address, '-d', b, '--json'])
     expect(synced.status, synced.stderr).toBe(0)

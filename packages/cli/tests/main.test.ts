@@ -6,9 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { createVectorDB } from '@agentic-flow/sqlite-vector'
+import {
+  attachEmbedder,
+  fitLsaEmbedder,
+  saveLsaEmbedder,
+} from '@agentic-flow/sqlite-vector-embeddings'
 import { openIdentity, TrustList } from '@agentic-flow/sqlite-vector/transport'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { hashedNgramEmbedder } from '../src/demo/embedder.ts'
 import { run, start } from './helpers.ts'
 
 let folder: string
@@ -18,14 +22,12 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sqlite-vector-cli-'))
   database = join(folder, 'a.db')
   using db = await createVectorDB({ path: database })
-  const { dimension, modelId } = hashedNgramEmbedder
-  db.createShard('notes', { dimension, modelId })
   db.createShard('foreign', { dimension: 2, modelId: 'another-model' })
   const texts = ['The harbour opens at dawn.', 'Apples ripen in the orchard.']
-  const vectors = await hashedNgramEmbedder.embed(texts)
-  for (const [index, text] of texts.entries()) {
-    db.insert('notes', { id: `note-${index}`, embedding: vectors[index] ?? [], text })
-  }
+  const embedder = await fitLsaEmbedder(texts)
+  await saveLsaEmbedder(db, 'notes', embedder)
+  const notes = attachEmbedder(db, 'notes', embedder)
+  await notes.add(texts.map((text, index) => ({ id: `note-${index}`, text })))
 })
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -80,6 +82,7 @@ test('stats counts the records of every shard', () => {
     shards: [
       { shardId: 'foreign', recordCount: 0 },
       { shardId: 'notes', recordCount: 2 },
+      { shardId: 'notes.words', recordCount: 6 },
     ],
   })
 })

@@ -6,7 +6,7 @@ import type { Filter } from '@agentic-flow/sqlite-vector'
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
 import { ASK_WEIGHTS, embedTexts, searchWords } from '@agentic-flow/sqlite-vector-embeddings'
 import { type Call, type Command, EXIT, UsageError } from '../command.ts'
-import { EMBED_OPTIONS, embedderOfShard } from '../ingest/shard-embedder.ts'
+import { EMBED_OPTIONS, embedderOfCall } from '../ingest/shard-embedder.ts'
 import { plainValue } from '../node/local.ts'
 import { withNode } from '../node/open.ts'
 import type { NodeClient, ShownRecord } from '../node/types.ts'
@@ -62,7 +62,7 @@ async function vectorOf(
   question: string,
 ): Promise<VectorInput | null> {
   try {
-    const embedder = await embedderOfShard(call, node, shardId)
+    const embedder = await embedderOfCall(call, node, shardId)
     if (embedder === null) {
       process.stderr.write(
         'no embedder for this shard here: ranking by words alone; --embed names one\n',

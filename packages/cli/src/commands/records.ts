@@ -1,7 +1,7 @@
 /**
  * `sqlite-vector get`, `delete`, `count`, `query` and `watch`: the records of a shard.
  */
-import type { Filter } from '@agentic-flow/sqlite-vector'
+import type { Filter, VectorInput } from '@agentic-flow/sqlite-vector'
 import { type Call, type Command, EXIT, type Option, UsageError } from '../command.ts'
 import { plainValue } from '../node/local.ts'
 import { withNode } from '../node/open.ts'
@@ -29,7 +29,7 @@ const QUERY_OPTIONS: readonly Option[] = [
   {
     name: 'embed',
     value: 'WORDS',
-    summary: "search with the built-in offline embedder's vector of these words",
+    summary: "search with the vector that the shard's own embedder makes of these words",
   },
   FILTER,
   { name: 'k', value: 'COUNT', summary: 'number of results', default: '10' },
@@ -172,27 +172,26 @@ async function vectorOf(
     throw new UsageError('--vector takes an array of numbers')
   }
   const shardId = call.argument('shard')
-  if (words !== undefined) return embedded(words, shardId, node)
+  if (words !== undefined) return embedded(words, call, node)
   if (like === undefined) return undefined
   const record = await node.get(shardId, like)
   if (record?.embedding === undefined) throw new UsageError(`no record ${like} in ${shardId}`)
   return record.embedding
 }
 
-/** Vectors of another model would also give an answer, but a meaningless one. */
-async function embedded(
-  words: string,
-  shardId: string,
-  node: NodeClient,
-): Promise<readonly number[] | Float32Array> {
-  const { hashedNgramEmbedder } = await import('../demo/embedder.ts')
-  const shard = (await node.shards()).find((candidate) => candidate.shardId === shardId)
-  if (shard !== undefined && shard.modelId !== hashedNgramEmbedder.modelId) {
+/** Made by the shard's own embedder: vectors of another model would mean nothing. */
+async function embedded(words: string, call: Call, node: NodeClient): Promise<VectorInput> {
+  const { embedTexts } = await import('@agentic-flow/sqlite-vector-embeddings')
+  const { embedderOfShard } = await import('../ingest/shard-embedder.ts')
+  const shardId = call.argument('shard')
+  const embedder = await embedderOfShard(call, node, shardId)
+  if (embedder === null) {
+    const shard = (await node.shards()).find((candidate) => candidate.shardId === shardId)
     throw new UsageError(
-      `shard ${shardId} holds vectors of ${shard.modelId ?? 'an unnamed model'}; --embed makes vectors of ${hashedNgramEmbedder.modelId}`,
+      `there is no embedder here for model ${shard?.modelId ?? 'none'} of shard ${shardId}; pass --vector`,
     )
   }
-  const [vector] = await hashedNgramEmbedder.embed([words])
+  const [vector] = await embedTexts(embedder, [words], 'query')
   if (vector === undefined) throw new Error('the embedder returned no vector')
   return vector
 }

@@ -12,7 +12,7 @@ import { join, resolve } from 'node:path'
 import { formatBytes, formatCount, formatMs, type Reporter } from '../terminal.ts'
 import { compareFiles, type Comparison } from './compare.ts'
 import type { Answer, Edits, NodeState } from './messages.ts'
-import type { Passage } from './passages.ts'
+import { DEMO_PASSAGES_MIN, type Passage } from './passages.ts'
 import { PeerProcess } from './peer.ts'
 
 export interface DemoOptions {
@@ -40,6 +40,7 @@ export interface DemoReport {
   /** Failed checks, one sentence each. */
   readonly mismatches: readonly string[]
   readonly embedder: string
+  readonly dimension: number
   readonly files: number
   readonly passages: number
   readonly phases: readonly Phase[]
@@ -61,7 +62,10 @@ export const DEFAULT_QUESTIONS: readonly string[] = [
 ]
 
 const SHARD = 'passages'
+const WORDS = 'passages.words'
 const ANSWERS_SHOWN = 2
+/** Words that no document has, so that each note is found by its own. */
+const NOTES = { A: 'the kettlefish hums', B: 'the windowsloth yawns' }
 
 /** State of one run. */
 interface Stage {
@@ -109,7 +113,9 @@ async function story(stage: Stage): Promise<DemoReport> {
   reporter.line(
     `A ${short(cardA.fingerprint)} listens at ${address}, B is ${short(cardB.fingerprint)}`,
   )
-  await syncPhase(stage, b, 'first sync', address, ingested.passages)
+  // The embedder is a shard, too: with it, B turns questions into vectors by itself.
+  await syncPhase(stage, b, WORDS, 'sync of words', address, ingested.words)
+  await syncPhase(stage, b, SHARD, 'first sync', address, ingested.passages)
   await expectRows(stage, b, 'B after the first sync', ingested.passages)
 
   reporter.heading('3  B answers from its own file')
@@ -126,7 +132,7 @@ async function story(stage: Stage): Promise<DemoReport> {
   await editPhase(stage, a, b, edits)
 
   reporter.heading('5  B comes back; they converge')
-  await syncPhase(stage, b, 'second sync', address, null)
+  await syncPhase(stage, b, SHARD, 'second sync', address, null)
   const rowsExpected = ingested.passages + edits.a.add.length + edits.b.add.length - 2
   const states = { a: await stateOf(a), b: await stateOf(b) }
   await checkEdited(stage, [a, b], edits)
@@ -137,6 +143,7 @@ async function story(stage: Stage): Promise<DemoReport> {
     ok: stage.mismatches.length === 0,
     mismatches: stage.mismatches,
     embedder: ingested.embedder,
+    dimension: ingested.dimension,
     files: ingested.files,
     passages: ingested.passages,
     phases: stage.phases,
@@ -166,9 +173,9 @@ async function ingest(stage: Stage, a: PeerProcess) {
     folder: resolve(folder ?? '.'),
     packages: folder === null,
   })
-  if (ingested.passages < 4) {
+  if (ingested.passages < DEMO_PASSAGES_MIN) {
     throw new Error(
-      `${resolve(folder ?? '.')} holds ${ingested.passages} passages of text or Markdown; the demo needs 4`,
+      `${resolve(folder ?? '.')} holds ${ingested.passages} passages of text or Markdown; the demo needs ${DEMO_PASSAGES_MIN}`,
     )
   }
   stage.reporter.line(
@@ -183,11 +190,12 @@ async function ingest(stage: Stage, a: PeerProcess) {
 async function syncPhase(
   stage: Stage,
   dialler: PeerProcess,
+  shardId: string,
   name: string,
   address: string,
   expected: number | null,
 ): Promise<void> {
-  const report = await dialler.call('sync', { shardId: SHARD, address, expected })
+  const report = await dialler.call('sync', { shardId, address, expected })
   const rows = report.applied + report.sent
   stage.phases.push({ name, rows, wireBytes: report.wireBytes, ms: report.durationMs })
   stage.reporter.line(
@@ -221,11 +229,14 @@ function planEdits(sample: readonly Passage[]): Readonly<Record<'a' | 'b', Edits
   if (shared === undefined || first === undefined || second === undefined) {
     throw new Error('the demo needs three passages to edit')
   }
-  const edits = (node: string, remove: Passage): Edits => ({
+  const edits = (node: 'A' | 'B', remove: Passage): Edits => ({
     update: { id: shared.id, note: `written by ${node} while the other was away` },
     remove: remove.id,
     add: [
-      { id: `note-${node}`, text: `A note that node ${node} wrote while the nodes were apart.` },
+      {
+        id: `note-${node}`,
+        text: `Written by ${node} while the nodes were apart: ${NOTES[node]}.`,
+      },
     ],
   })
   return { a: edits('A', first), b: edits('B', second) }
@@ -277,7 +288,12 @@ async function checkEdited(
 ): Promise<void> {
   for (const peer of peers) {
     for (const { id, text } of [...edits.a.add, ...edits.b.add]) {
-      const [nearest] = await peer.call('ask', { shardId: SHARD, question: text, k: 1 })
+      const [nearest] = await peer.call('ask', {
+        shardId: SHARD,
+        question: text,
+        k: 1,
+        ranking: 'text',
+      })
       if (nearest?.id !== id) stage.mismatches.push(`node ${peer.name} does not find ${id}`)
     }
     for (const { remove } of [edits.a, edits.b]) {
@@ -330,7 +346,8 @@ function showAnswers(reporter: Reporter, question: string, answers: readonly Ans
   reporter.line(`? ${question}`)
   for (const { source, heading, text, distance } of answers) {
     const where = heading === '' ? source : `${source}, ${heading}`
-    reporter.line(`  ${distance.toFixed(3)}  ${where}`)
+    // A passage may be found by its words alone.
+    reporter.line(`  ${distance?.toFixed(3) ?? '  –  '}  ${where}`)
     reporter.line(`         ${text.replaceAll(/\s+/g, ' ').slice(0, 160)}`)
   }
 }

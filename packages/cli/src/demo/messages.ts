@@ -21,7 +21,11 @@ export interface Calls {
     request: { shardId: string; address: string; expected: number | null }
     answer: SyncReport
   }
-  ask: { request: { shardId: string; question: string; k: number }; answer: readonly Answer[] }
+  /** By vector and words, or by words alone: an embedder fitted before a text was written knows none of its words. */
+  ask: {
+    request: { shardId: string; question: string; k: number; ranking?: 'hybrid' | 'text' }
+    answer: readonly Answer[]
+  }
   /** Local writes while the other node is away. */
   edit: { request: { shardId: string; edits: Edits }; answer: EditResult }
   has: { request: { shardId: string; id: string }; answer: boolean }
@@ -44,6 +48,9 @@ export interface IngestResult {
   readonly embedMs: number
   readonly insertMs: number
   readonly embedder: string
+  readonly dimension: number
+  /** Records of the shard that holds the embedder. */
+  readonly words: number
   /** A few of them, for the edits that follow. */
   readonly sample: readonly Passage[]
 }
@@ -63,7 +70,8 @@ export interface Answer {
   readonly source: string
   readonly heading: string
   readonly text: string
-  readonly distance: number
+  /** null for a passage that was found by its words. */
+  readonly distance: number | null
 }
 
 export interface Edits {

@@ -11,8 +11,14 @@ import {
   type RecordInput,
   type SQLiteVectorDB,
 } from '@agentic-flow/sqlite-vector'
+import {
+  attachEmbedder,
+  fitLsaEmbedder,
+  loadLsaEmbedder,
+  type LsaEmbedder,
+  saveLsaEmbedder,
+} from '@agentic-flow/sqlite-vector-embeddings'
 import { createVectorSync, type VectorSync } from '@agentic-flow/sqlite-vector/sync'
-import { hashedNgramEmbedder as embedder } from './embedder.ts'
 import type {
   Answer,
   CallName,
@@ -22,7 +28,7 @@ import type {
   NodeMessage,
   RequestMessage,
 } from './messages.ts'
-import { documentsOf, passagesOf, textFiles, type Passage } from './passages.ts'
+import { DEMO_PASSAGES_MIN, documentsOf, passagesOf, textFiles, type Passage } from './passages.ts'
 
 /** This module, for the parent to fork. */
 export const NODE_PROCESS_PATH: string = import.meta.filename
@@ -32,6 +38,8 @@ const EMBED_CHUNK = 200
 /** Passages inserted in one transaction, and reported once. */
 const INSERT_CHUNK = 250
 const SAMPLE_PASSAGES = 3
+/** Passages that the embedder is fitted on, at most: a few seconds. */
+const FIT_PASSAGES_MAX = 4_000
 
 interface OpenNode {
   readonly db: SQLiteVectorDB
@@ -83,7 +91,7 @@ function nodeHandlers(progress: (label: string, done: number, total: number) => 
         durationMs: result.durationMs,
       }
     },
-    ask: ({ shardId, question, k }) => ask(node().db, shardId, question, k),
+    ask: (request) => ask(node().db, request),
     has: ({ shardId, id }) => node().db.get(shardId, id) !== null,
     edit: ({ shardId, edits }) => edit(node().db, shardId, edits),
     state({ shardId }) {
@@ -116,10 +124,15 @@ async function ingest(
 ): Promise<IngestResult> {
   const files = packages ? documentsOf(folder) : textFiles(folder)
   const passages = passagesOf(folder, files)
+  if (passages.length < DEMO_PASSAGES_MIN) {
+    const nothing = { embedMs: 0, insertMs: 0, embedder: 'none', dimension: 0, words: 0 }
+    return { files: files.length, passages: passages.length, sample: [], ...nothing }
+  }
   const embedStarted = performance.now()
+  const embedder = await fitted(db, shardId, passages)
   const records: RecordInput[] = []
   for (let start = 0; start < passages.length; start += EMBED_CHUNK) {
-    records.push(...(await recordsOf(passages.slice(start, start + EMBED_CHUNK))))
+    records.push(...recordsOf(embedder, passages.slice(start, start + EMBED_CHUNK)))
     progress('embeds', records.length, passages.length)
   }
   const insertStarted = performance.now()
@@ -133,13 +146,15 @@ async function ingest(
     passages: passages.length,
     embedMs: insertStarted - embedStarted,
     insertMs: performance.now() - insertStarted,
-    embedder: embedder.label,
+    embedder: `LSA fitted on the passages, ${embedder.dimension}-d: no model, no network`,
+    dimension: embedder.dimension,
+    words: embedder.words.size,
     sample: passages.slice(0, SAMPLE_PASSAGES),
   }
 }
 
-async function recordsOf(passages: readonly Passage[]): Promise<readonly RecordInput[]> {
-  const vectors = await embedder.embed(passages.map(({ heading, text }) => `${heading}\n${text}`))
+function recordsOf(embedder: LsaEmbedder, passages: readonly Passage[]): readonly RecordInput[] {
+  const vectors = embedder.embed(passages.map(embeddedText))
   return passages.map(({ id, source, heading, text }, index) => {
     const embedding = vectors[index]
     if (embedding === undefined) throw new Error(`the embedder gave no vector for ${id}`)
@@ -149,13 +164,13 @@ async function recordsOf(passages: readonly Passage[]): Promise<readonly RecordI
 
 async function ask(
   db: SQLiteVectorDB,
-  shardId: string,
-  question: string,
-  k: number,
+  { shardId, question, k, ranking = 'hybrid' }: Calls['ask']['request'],
 ): Promise<readonly Answer[]> {
-  const [vector] = await embedder.embed([question])
-  if (vector === undefined) throw new Error('the embedder gave no vector for the question')
-  return db.search(shardId, vector, { k }).map(({ id, text, metadata, distance }) => ({
+  const found = await attachEmbedder(db, shardId, embedderOf(db, shardId)).ask(question, {
+    k,
+    ranking,
+  })
+  return found.map(({ id, text, metadata, distance }) => ({
     id,
     source: textOf(metadata['source']),
     heading: textOf(metadata['heading']),
@@ -163,6 +178,33 @@ async function ask(
     distance,
   }))
 }
+
+/** Fits an embedder on the passages, or evenly chosen ones where they are many, and keeps it where B can sync it. */
+async function fitted(
+  db: SQLiteVectorDB,
+  shardId: string,
+  passages: readonly Passage[],
+): Promise<LsaEmbedder> {
+  const step = Math.ceil(passages.length / FIT_PASSAGES_MAX)
+  const sample = passages.filter((_, index) => index % step === 0)
+  const embedder = await fitLsaEmbedder(sample.map(embeddedText))
+  await saveLsaEmbedder(db, shardId, embedder)
+  return embedder
+}
+
+function embeddedText({ heading, text }: Passage): string {
+  return `${heading}\n${text}`
+}
+
+/** The embedder that lies in this node's own file; read once. */
+function embedderOf(db: SQLiteVectorDB, shardId: string): LsaEmbedder {
+  const known = loaded.get(db) ?? loadLsaEmbedder(db, shardId)
+  if (known === null) throw new Error(`the words of ${shardId} have not arrived`)
+  loaded.set(db, known)
+  return known
+}
+
+const loaded = new WeakMap<SQLiteVectorDB, LsaEmbedder>()
 
 /** A string of metadata, or '' where it holds something else. */
 function textOf(value: JsonValue | undefined): string {
@@ -176,7 +218,7 @@ async function edit(
 ): Promise<EditResult> {
   db.update(shardId, update.id, { metadata: { note: update.note } })
   const deleted = db.delete(shardId, remove) ? 1 : 0
-  const vectors = await embedder.embed(add.map(({ text }) => text))
+  const vectors = embedderOf(db, shardId).embed(add.map(({ text }) => text))
   for (const [index, { id, text }] of add.entries()) {
     const embedding = vectors[index]
     if (embedding === undefined) throw new Error(`the embedder gave no vector for ${id}`)

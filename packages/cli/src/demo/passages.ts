@@ -18,6 +18,8 @@ export interface Passage {
   readonly text: string
 }
 
+/** Fewer passages make no demonstration: three are edited, one is left. */
+export const DEMO_PASSAGES_MIN = 4
 /** A piece is closed when it reached this many characters: a sentence or two. */
 const CHARACTERS_TARGET = 100
 /** A paragraph longer than this is cut at sentence ends. */

@@ -47,7 +47,24 @@ function openService({ url, model }: Remembered): Promise<Embedder> {
   })
 }
 
-/** The embedder that a question to this shard needs; null where there is none. */
+/** The embedder that a question to this shard needs, of `--embed` or its own; null where there is none. */
+export async function embedderOfCall(
+  call: Call,
+  node: NodeClient,
+  shardId: string,
+): Promise<Embedder | null> {
+  const shard = (await node.shards()).find((candidate) => candidate.shardId === shardId)
+  const service = shard === undefined ? null : await serviceOf(call, shard.modelId)
+  if (shard === undefined || service === null) return embedderOfShard(call, node, shardId)
+  if (shard.modelId !== null && shard.modelId !== service.modelId) {
+    throw new UsageError(
+      `shard ${shardId} holds vectors of model ${shard.modelId}; --model names ${service.modelId}`,
+    )
+  }
+  return service
+}
+
+/** The embedder that the shard carries, or the service used last for it; null where there is none. */
 export async function embedderOfShard(
   call: Call,
   node: NodeClient,
@@ -57,15 +74,6 @@ export async function embedderOfShard(
   const shard = shards.find((candidate) => candidate.shardId === shardId)
   if (shard === undefined)
     throw new UsageError(`there is no shard ${shardId}; sqlite-vector shards lists them`)
-  const service = await serviceOf(call, shard.modelId)
-  if (service !== null) {
-    if (shard.modelId !== null && shard.modelId !== service.modelId) {
-      throw new UsageError(
-        `shard ${shardId} holds vectors of model ${shard.modelId}; --model names ${service.modelId}`,
-      )
-    }
-    return service
-  }
   if (shard.modelId?.startsWith('lsa-') === true) return lsaOfShard(node, shardId, shard.modelId)
   if (call.text('url') !== undefined) return null
   const remembered = readServices(databaseOf(call))[shardId]

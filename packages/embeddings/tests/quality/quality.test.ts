@@ -12,7 +12,7 @@ import { findFiles } from '../../../cli/src/ingest/files.ts'
 import { embeddedText } from '../../../cli/src/ingest/ingest.ts'
 import { passagesOfFile } from '../../../cli/src/ingest/passages.ts'
 import { attachEmbedder, fitLsaEmbedder, type Embedder } from '../../src/index.ts'
-import { DIMENSION, hashedWords } from '../helpers/embedding-service.ts'
+import { hashedNgramEmbedder } from '../helpers/hashed-ngrams.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..', '..', '..')
 const JUDGED = JSON.parse(readFileSync(join(import.meta.dirname, 'judged.json'), 'utf8')) as [
@@ -20,12 +20,6 @@ const JUDGED = JSON.parse(readFileSync(join(import.meta.dirname, 'judged.json'),
   Record<string, number>,
 ][]
 const DEPTH = 10
-
-const hashing: Embedder = {
-  modelId: 'hashed-words',
-  dimension: DIMENSION,
-  embed: (texts) => texts.map(hashedWords),
-}
 
 type Ranking = 'text' | 'vector' | 'hybrid'
 
@@ -68,7 +62,7 @@ beforeAll(async () => {
   }
   figures = {
     lsa: await measure(await fitLsaEmbedder(records.map(({ text }) => text))),
-    hashing: await measure(hashing),
+    hashing: await measure(hashedNgramEmbedder),
   }
 })
 
@@ -86,9 +80,10 @@ test('the offline embedder ranks better than hashing', () => {
   expect(figures.lsa.vector).toBeGreaterThan(figures.hashing.vector)
 })
 
-test('hybrid ranks no worse than the better single ranking by more than 0.01', () => {
+test('hybrid ranks no worse than the better single ranking by a margin', () => {
   for (const { text, vector, hybrid } of [figures.lsa, figures.hashing]) {
-    expect(hybrid).toBeGreaterThanOrEqual(Math.max(text, vector) - 0.01)
+    // The figure of the present documents is below 0.01; they are edited, so the test allows twice that.
+    expect(hybrid).toBeGreaterThanOrEqual(Math.max(text, vector) - 0.02)
   }
 })
 
