@@ -22,7 +22,10 @@ export interface AskRequest {
  * How much each ranking counts. Measured on the judged questions of tests/quality: a question in whole sentences is
  * told better by its vector than by its words.
  */
-export const ASK_WEIGHTS = Object.freeze({ text: 0.5, vector: 1 })
+export const ASK_WEIGHTS: { readonly text: number; readonly vector: number } = Object.freeze({
+  text: 0.5,
+  vector: 1,
+})
 
 /** Cormack, Clarke and Büttcher 2009: score = Σ 1 / (60 + rank). */
 const RRF_CONSTANT = 60
