@@ -25,10 +25,11 @@ type Ranking = 'text' | 'vector' | 'hybrid'
 
 let figures: { readonly lsa: Record<Ranking, number>; readonly hashing: Record<Ranking, number> }
 
+const gain = (grades: readonly number[]): number =>
+  grades.reduce((sum, grade, rank) => sum + (2 ** grade - 1) / Math.log2(rank + 2), 0)
+
 /** Discounted gain of the ranks, as a share of the best possible (Järvelin and Kekäläinen 2002). */
 function ndcg(ranked: readonly string[], gains: Record<string, number>): number {
-  const gain = (grades: readonly number[]): number =>
-    grades.reduce((sum, grade, rank) => sum + (2 ** grade - 1) / Math.log2(rank + 2), 0)
   const ideal = Object.values(gains).toSorted((a, b) => b - a)
   return gain(ranked.slice(0, DEPTH).map((id) => gains[id] ?? 0)) / gain(ideal.slice(0, DEPTH))
 }
@@ -52,7 +53,7 @@ beforeAll(async () => {
       let sum = 0
       for (const [question, gains] of JUDGED) {
         const found = await shard.ask(question, { ranking, k: 60 })
-        const sources = found.map(({ metadata }) => String(metadata['source']))
+        const sources = found.map(({ metadata }) => JSON.stringify(metadata['source']))
         const numbers = sources.map((source) => /decisions\/(\d{4})-/.exec(source)?.[1] ?? source)
         sum += ndcg([...new Set(numbers)], gains)
       }
