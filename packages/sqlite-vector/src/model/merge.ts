@@ -98,6 +98,14 @@ export function mergeKnown(
 }
 
 /**
+ * True when the siblings need a decision: there are several, and a put is among them. Concurrent
+ * deletes agree. All of them stay in the state, because a put may have seen one and not the other.
+ */
+export function isConflict(siblings: readonly { readonly value: unknown }[]): boolean {
+  return siblings.length > 1 && siblings.some(({ value }) => value !== null)
+}
+
+/**
  * Orders siblings by (stamp, actor): a total order, as one actor never stamps two siblings alike.
  */
 export function compareSiblings(a: Sibling, b: Sibling): number {

@@ -7,6 +7,7 @@
  * A decision is a write that supersedes all siblings, and it replicates. Taking it back is a new write, too: it brings
  * back what was shown before the decision. It cannot bring the siblings back, because replicas may have forgotten them.
  */
+import { isConflict } from '../model/merge.ts'
 import { sameDot } from '../model/version-vector.ts'
 import { SqliteVectorError } from '../errors.ts'
 import { objectGiven, shown } from '../options.ts'
@@ -96,7 +97,7 @@ export class ConflictTracker {
   /** The open conflict of a record, or null when there is none. */
   get(shardId: string, id: string): TrackedConflict | null {
     const tracked = this.#tracked(shardId, id)
-    return tracked.siblings.length > 1 ? tracked : null
+    return isConflict(tracked.siblings) ? tracked : null
   }
 
   #tracked(shardId: string, id: string): TrackedConflict {
@@ -164,7 +165,7 @@ export class ConflictResolver {
 
   #open(shardId: string, id: string): readonly ConflictSibling[] {
     const siblings = this.#db.conflictSiblings(shardId, id)
-    if (siblings.length < 2) throw unknown(shardId, id)
+    if (!isConflict(siblings)) throw unknown(shardId, id)
     return siblings
   }
 

@@ -105,9 +105,14 @@ interface QuarantineSqlRow {
   readonly dots: Uint8Array
 }
 
+/** `vector_conflicts.operation` of a put. */
+const PUT = 1
+
 /** Everything that one shard shows, as one text: equal texts are equal rows, byte for byte. */
 export interface Audit {
   readonly rows: string
+  /** Open conflicts, as they are listed. */
+  readonly conflicts: string
   readonly siblings: string
 }
 
@@ -133,10 +138,10 @@ export function audit(node: SimNode, info: ShardInfo): Audit {
     shard.shard,
   ) as { readonly vector_id: string }[]
   const conflicts = all(
-    `SELECT record, count(*) AS siblings FROM vector_conflicts JOIN vector_changelog USING (record)
-     WHERE shard = ? GROUP BY record`,
+    `SELECT record, count(*) AS siblings, min(x.operation) AS kind
+     FROM vector_conflicts x JOIN vector_changelog USING (record) WHERE shard = ? GROUP BY record`,
     shard.shard,
-  ) as { readonly siblings: number }[]
+  ) as { readonly siblings: number; readonly kind: number }[]
   const feed = all(
     'SELECT change_id FROM vector_changelog WHERE shard = ? ORDER BY change_id',
     shard.shard,
@@ -148,7 +153,9 @@ export function audit(node: SimNode, info: ShardInfo): Audit {
     throw new Violation(invariant, `${node.name}, shard ${info.shardId}: ${details}`)
   }
 
-  const counted = `${visible.length} records, ${hidden.length} tombstones, ${conflicts.length} conflicts`
+  // Concurrent deletes of one record are a delete, and no conflict.
+  const disputed = conflicts.filter(({ kind }) => kind === PUT)
+  const counted = `${visible.length} records, ${hidden.length} tombstones, ${disputed.length} conflicts`
   const kept = `${shard.record_count} records, ${shard.tombstone_count} tombstones, ${shard.conflict_count} conflicts`
   if (counted !== kept) fail('counts equal rows', `${kept} kept, ${counted} there`)
   if (feed.length !== visible.length + hidden.length || feed.length !== view.records.size) {
@@ -159,7 +166,9 @@ export function audit(node: SimNode, info: ShardInfo): Audit {
   }
   if ((feed.at(-1)?.change_id ?? 0) > shard.head) fail('the head is the newest change', kept)
   if (conflicts.some(({ siblings }) => siblings < 2)) fail('a conflict has siblings', counted)
-  const open = [...view.records].filter(([, { siblings }]) => siblings.length > 1)
+  const open = [...view.records].filter(
+    ([, { siblings }]) => siblings.length > 1 && siblings.some(({ deleted }) => !deleted),
+  )
   const listed = node.db.listConflicts(info.shardId, { limit: 1_000 }).conflicts
   const names = listed.map(({ id, siblingCount }) => `${id}: ${siblingCount}`).join()
   const wanted = open
@@ -179,6 +188,7 @@ export function audit(node: SimNode, info: ShardInfo): Audit {
   )
   return {
     rows: visible.map(rowText).join('\n'),
+    conflicts: names,
     // Deletes are forgotten at different times; beside a put they count.
     siblings: [...view.records]
       .filter(([, { siblings }]) => siblings.some(({ deleted }) => !deleted))

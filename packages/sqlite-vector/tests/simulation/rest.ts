@@ -33,6 +33,10 @@ export function checkRest(shardId: string, nodes: readonly NodeAtRest[]): void {
       const details = `${pair}:\n${first.audit.siblings}\n--\n${other.audit.siblings}`
       throw new Violation('equal vectors mean equal records', details)
     }
+    if (first.audit.conflicts !== other.audit.conflicts) {
+      const details = `${pair}: ${first.audit.conflicts} -- ${other.audit.conflicts}`
+      throw new Violation('equal vectors mean equal conflicts', details)
+    }
     if (ours.digest !== theirs.digest) {
       throw new Violation('digests are equal at rest', pair)
     }

@@ -20,6 +20,7 @@ import { decodeContext } from './context.ts'
 import type { OpenFile } from '../file/transaction.ts'
 import {
   idOf,
+  hasSiblings,
   OPERATION,
   payloadToValue,
   rowToRecordState,
@@ -108,7 +109,7 @@ function largest(vector: VersionVector): readonly [ActorId, number] {
 function readerHas(core: OpenFile, row: ChangelogRow, known: VersionVector): boolean {
   if (known.size === 0) return false
   if (!covers(known, { actor: core.keys.actorOf(row.actor), counter: row.counter })) return false
-  if (row.operation !== OPERATION.conflict) return true
+  if (!hasSiblings(row.operation)) return true
   return rowToRecordState(core, row).siblings.every(({ dot }) => covers(known, dot))
 }
 
@@ -121,7 +122,7 @@ function concerns(core: OpenFile, row: ChangelogRow, above: Dot): boolean {
     const context = decodeContext(core, row.context)
     if ((context?.get(above.actor) ?? 0) > above.counter) return true
   }
-  if (row.operation !== OPERATION.conflict) {
+  if (!hasSiblings(row.operation)) {
     return core.keys.actorOf(row.actor) === above.actor && row.counter > above.counter
   }
   const { siblings } = rowToRecordState(core, row)

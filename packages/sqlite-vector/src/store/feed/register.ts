@@ -8,11 +8,12 @@
  *   I1  One changelog row per record; a write gives it the shard's next change_id.
  *   I2  The row in `vectors` and `embeddings` is the strategy's view of the siblings; without one,
  *       the id is in `tombstones`.
- *   I3  `vector_conflicts` holds the siblings of a record exactly when it has more than one.
+ *   I3  `vector_conflicts` holds the siblings of a record exactly when it has more than one. A
+ *       record is in conflict when one of them is a put; concurrent deletes are a delete.
  */
 import { must } from '../../assert.ts'
 import { bytesToFloat32, viewToBytes } from '../../bytes.ts'
-import { lastWrite } from '../../model/merge.ts'
+import { isConflict, lastWrite } from '../../model/merge.ts'
 import type { Dot, RecordState, RecordValue, Sibling } from '../../model/types.ts'
 import { compareDots, sameDot } from '../../model/version-vector.ts'
 import { decodeContext, encodeContext } from './context.ts'
@@ -22,8 +23,13 @@ import type { ChangelogRow, ConflictRow, PayloadRow, Statements } from '../file/
 import { visibleValue } from './visible.ts'
 import { type OpenShard } from '../file/open-shard.ts'
 
-/** How `vector_changelog.operation` is coded. */
-export const OPERATION = { put: 1, delete: 2, conflict: 3 } as const
+/** Codes of `vector_changelog.operation`; `deletes`: several concurrent deletes and no put. */
+export const OPERATION = { put: 1, delete: 2, conflict: 3, deletes: 4 } as const
+
+/** True when the record's siblings stand in `vector_conflicts`: it has more than one. */
+export function hasSiblings(operation: number): boolean {
+  return operation >= OPERATION.conflict
+}
 
 /** A record that the shard holds. */
 export interface StoredRecord {
@@ -79,7 +85,7 @@ export function withPayload(core: OpenFile, record: StoredRecord): StoredRecord 
 /** The replicated state that a changelog row stands for; see {@link StoredRecord.state}. */
 export function rowToRecordState(core: OpenFile, row: ChangelogRow): RecordState {
   const context = decodeContext(core, row.context)
-  if (row.operation === OPERATION.conflict) {
+  if (hasSiblings(row.operation)) {
     return { siblings: conflictSiblings(core, row.rowid), context }
   }
   const dot = { actor: core.keys.actorOf(row.actor), counter: row.counter }
@@ -132,7 +138,7 @@ export function addRecord(
   }
   transaction.lastRowid = rowid
   writeConflicts(core, rowid, state)
-  if (state.siblings.length > 1) shard.conflictCount += 1
+  if (isConflict(state.siblings)) shard.conflictCount += 1
   shard.head += 1
   sql.addChange.run(shard.shard, shard.head, rowid, ...changelogColumns(core, state))
   shard.digest = exchange(shard.digest, 0n, recordHash(core.hash64, id, state.siblings))
@@ -151,12 +157,10 @@ export function replaceRecord(
   state: RecordState,
 ): void {
   const { core } = transaction
-  if (before.operation === OPERATION.conflict) {
-    core.sql.dropConflicts.run(before.rowid)
-    shard.conflictCount -= 1
-  }
+  if (hasSiblings(before.operation)) core.sql.dropConflicts.run(before.rowid)
+  if (before.operation === OPERATION.conflict) shard.conflictCount -= 1
   writeConflicts(core, before.rowid, state)
-  if (state.siblings.length > 1) shard.conflictCount += 1
+  if (isConflict(state.siblings)) shard.conflictCount += 1
   shard.head += 1
   core.sql.dropChange.run(shard.shard, before.changeId)
   core.sql.addChange.run(shard.shard, shard.head, before.rowid, ...changelogColumns(core, state))
@@ -203,10 +207,8 @@ export function removeRecord(
   before: StoredRecord,
 ): void {
   const { sql, hash64 } = transaction.core
-  if (before.operation === OPERATION.conflict) {
-    sql.dropConflicts.run(before.rowid)
-    shard.conflictCount -= 1
-  }
+  if (hasSiblings(before.operation)) sql.dropConflicts.run(before.rowid)
+  if (before.operation === OPERATION.conflict) shard.conflictCount -= 1
   sql.dropChange.run(shard.shard, before.changeId)
   if (before.visible) {
     indexText(sql, before.rowid, null)
@@ -294,6 +296,7 @@ function visibleOf(
 ): RecordValue | null {
   const [first, second] = state.siblings
   if (second === undefined) return must(first, 'at least one sibling').value
+  if (!isConflict(state.siblings)) return null
   return visibleValue(transaction, shard, id, state.siblings)
 }
 
@@ -332,11 +335,14 @@ function changelogColumns(core: OpenFile, state: RecordState): ChangelogColumns 
   const { dot, stamp, value } = single
     ? must(state.siblings[0], 'at least one sibling')
     : lastWrite(state.siblings)
+  const hasPut = state.siblings.some((sibling) => sibling.value !== null)
   const operation = single
-    ? value === null
-      ? OPERATION.delete
-      : OPERATION.put
-    : OPERATION.conflict
+    ? hasPut
+      ? OPERATION.put
+      : OPERATION.delete
+    : hasPut
+      ? OPERATION.conflict
+      : OPERATION.deletes
   return [
     operation,
     stamp.ms,

@@ -15,7 +15,8 @@
  *   than the table.
  * - `saved_indexes`: which file beside the database holds a shard's codes (index-files.ts).
  * - `record_text`: the full-text index over `vectors.document` (text-index.ts).
- * - `vector_conflicts`: all siblings of records that have more than one, whole.
+ * - `vector_conflicts`: all siblings of records that have more than one, whole. With a put among
+ *   them the changelog's `operation` is 3, without one it is 4.
  *
  * `ahead_vector` covers what batches brought and the version vector does not cover yet; while there
  * is any, the rows are not those of the version vector, and digests are not compared.
@@ -123,6 +124,14 @@ export const STEPS: readonly string[] = [
   SAVED_INDEXES_STEP,
   // True when the peer said that it does not come back.
   'ALTER TABLE peers ADD COLUMN has_left INTEGER NOT NULL DEFAULT 0',
+  // Concurrent deletes of one record are a delete, not a conflict.
+  `
+  UPDATE vector_changelog SET operation = 4 WHERE operation = 3
+    AND record IN (SELECT record FROM tombstones)
+    AND record NOT IN (SELECT record FROM vector_conflicts WHERE operation = 1);
+  UPDATE shard_metadata SET conflict_count = (SELECT count(*) FROM vector_changelog c
+    WHERE c.position >= shard << 44 AND c.position < (shard + 1) << 44 AND c.operation = 3);
+  `,
 ]
 
 /** The `user_version` that this release writes. */

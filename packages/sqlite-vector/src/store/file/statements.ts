@@ -113,7 +113,8 @@ const SQL = {
     SELECT v.vector_id, v.record, 1 AS visible FROM vectors v
       WHERE v.shard = ?1 AND v.record IN (SELECT record FROM vector_conflicts)
     UNION ALL SELECT t.vector_id, t.record, 0 FROM tombstones t
-      WHERE t.shard = ?1 AND t.record IN (SELECT record FROM vector_conflicts)) AS found
+      WHERE t.shard = ?1
+        AND t.record IN (SELECT record FROM vector_conflicts WHERE operation = 1)) AS found
     WHERE vector_id > ?2 ORDER BY vector_id LIMIT ?3`,
 
   addVector: `INSERT INTO vectors (record, shard, vector_id, change_id, metadata, document)
@@ -161,7 +162,7 @@ const SQL = {
   readFeedPast: `SELECT {changelog} FROM vector_changelog c
     WHERE c.position > ((?1 << 44) | ?2) AND c.position <= ((?1 << 44) | ?3)
       AND (c.actor IS NOT (SELECT actor FROM actors WHERE actor_id = ?5)
-        OR c.counter > ?6 OR c.operation = 3)
+        OR c.counter > ?6 OR c.operation >= 3)
     ORDER BY c.position LIMIT ?4`,
 
   // The same with the payloads of visible records: one call instead of one a record.
@@ -223,7 +224,7 @@ const SQL = {
   maxCounters: `SELECT actor, max(counter) AS counter FROM vector_changelog
       WHERE position > (?1 << 44) + ?2 AND position <= (?1 << 44) + ?3 AND operation <> 3 GROUP BY actor
     UNION ALL SELECT x.actor, max(x.counter) FROM vector_changelog c JOIN vector_conflicts x USING (record)
-      WHERE c.position > (?1 << 44) + ?2 AND c.position <= (?1 << 44) + ?3 AND c.operation = 3
+      WHERE c.position > (?1 << 44) + ?2 AND c.position <= (?1 << 44) + ?3 AND c.operation >= 3
       GROUP BY x.actor`,
   visibleIds: `SELECT count(*) AS rows, max(vector_id) AS last FROM (SELECT vector_id FROM vectors
     WHERE shard = ?1 AND vector_id > ?2 ORDER BY vector_id LIMIT ?3)`,
@@ -239,7 +240,7 @@ const SQL = {
   resetPulled: 'UPDATE sync_cursors SET pulled_cursor = 0 WHERE shard = ?',
   deletedAfter: `SELECT {changelog} FROM tombstones t JOIN vector_changelog c
     ON c.position = (t.shard << 44) | t.change_id
-    WHERE t.shard = ?1 AND t.record > ?2 AND c.operation = 2 ORDER BY t.record LIMIT ?3`,
+    WHERE t.shard = ?1 AND t.record > ?2 AND c.operation IN (2, 4) ORDER BY t.record LIMIT ?3`,
 
   addQuarantine: `INSERT INTO sync_quarantine (shard, peer, vector_id, reason, dots, bytes, at)
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (shard, vector_id, dots) DO NOTHING`,

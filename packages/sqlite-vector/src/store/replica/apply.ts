@@ -21,7 +21,7 @@ import {
 } from '../../limits.ts'
 import { shown } from '../../options.ts'
 import { allFinite, changeFault } from '../../model/change-rules.ts'
-import { mergeKnown } from '../../model/merge.ts'
+import { isConflict, mergeKnown } from '../../model/merge.ts'
 import type { ActorId, Change, RecordState, Sibling, VersionVector } from '../../model/types.ts'
 import { covers, dominates, joinVectors, sameDot } from '../../model/version-vector.ts'
 import type { WriteTransaction } from '../file/transaction.ts'
@@ -233,7 +233,7 @@ function applyChange(
     noteMoved(transaction, shard, before.state)
   }
   tally.applied += 1
-  if (whole.siblings.length > 1 && before?.operation !== OPERATION.conflict) tally.conflicts += 1
+  if (isConflict(whole.siblings) && before?.operation !== OPERATION.conflict) tally.conflicts += 1
   releaseCovered(transaction, shard, { id: change.id, ...whole })
 }
 
