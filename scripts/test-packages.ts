@@ -30,6 +30,8 @@ const TOOLS = {
   pnpm: { name: 'pnpm', version: '10.12.1', bin: 'bin/pnpm.cjs' },
   yarn: { name: 'yarn', version: '1.22.22', bin: 'bin/yarn.js' },
   publint: { name: 'publint', version: '0.3.25', bin: 'src/cli.js' },
+  esbuild: { name: '@esbuild/linux-x64', version: '0.28.2', bin: 'bin/esbuild' },
+  vite: { name: 'vite', version: '8.3.4', bin: 'bin/vite.js' },
   attw: { name: '@arethetypeswrong/cli', version: '0.18.5', bin: 'dist/index.js' },
 } as const
 
@@ -251,9 +253,67 @@ function runtime(name: string, command: string, before: readonly string[], folde
       )
     }
   }
+  removeDatabases(folder)
+}
+
+function removeDatabases(folder: string): void {
   for (const left of readdirSync(folder)) {
     if (/\.db/.test(left)) rmSync(join(folder, left), { recursive: true })
   }
+}
+
+/**
+ * The README's programs as bundles: CommonJS and ES modules by esbuild, server-side by Vite with everything inlined.
+ * The QUIC binary stays in node_modules; without it, the error names the package and says so.
+ */
+function bundles(node: string, folder: string): void {
+  const [, { source, output }] = EXAMPLES as readonly [Example, Example]
+  // CommonJS has no await at the top: the program becomes a function.
+  const imports = [...source.matchAll(/^import .*$/gm)].map(([line]) => line).join('\n')
+  const body = source.replaceAll(/^import .*$/gm, '')
+  writeFileSync(
+    join(folder, 'app.ts'),
+    `${imports}\nasync function main() {\n${body}}\nvoid main()\n`,
+  )
+  const entry = ['app.ts', '--bundle', '--platform=node', '--target=node24']
+  const builds = [
+    [
+      'esbuild CommonJS',
+      'app.cjs',
+      tool('esbuild'),
+      [...entry, '--format=cjs', '--outfile=app.cjs'],
+    ],
+    [
+      'esbuild ES module',
+      'app.mjs',
+      tool('esbuild'),
+      [...entry, '--format=esm', '--outfile=app.mjs'],
+    ],
+    [
+      'Vite SSR',
+      'ssr/app.js',
+      process.execPath,
+      [tool('vite'), 'build', '--ssr', 'app.ts', '--outDir', 'ssr', '--logLevel', 'warn'],
+    ],
+  ] as const
+  writeFileSync(join(folder, 'vite.config.js'), 'export default { ssr: { noExternal: true } }\n')
+  for (const [name, file, command, args] of builds) {
+    const built = run(command, args, folder)
+    check(`${name}: builds`, built.ok ? null : built.output)
+    const ran = run(node, [file], folder)
+    check(
+      `${name}: runs`,
+      ran.ok && output.split('\n').every((line) => ran.output.includes(line)) ? null : ran.output,
+    )
+    removeDatabases(folder)
+  }
+  const alone = mkdtempSync(join(scratch, 'alone-'))
+  writeFileSync(join(alone, 'app.mjs'), readFileSync(join(folder, 'app.mjs')))
+  const { ok, output: said } = run(node, ['app.mjs'], alone)
+  check(
+    'a bundle without the QUIC binary says what to do',
+    !ok && said.includes('external') ? null : said,
+  )
 }
 
 try {
@@ -270,6 +330,7 @@ try {
     runtime('Node 26', newest, [], folder)
     runtime('Bun', tool('bun'), [], folder)
     runtime('Deno', tool('deno'), ['run', '--allow-all'], folder)
+    bundles(oldest, folder)
     const bin = join(folder, 'node_modules', 'sqlite-vector', 'bin.js')
     for (const [name, node] of [
       ['Node 24.15', oldest],

@@ -4,7 +4,6 @@
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes, randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import zlib from 'node:zlib'
 
@@ -17,9 +16,11 @@ import type {
   PlatformRandom,
   PlatformTurns,
 } from '../types.ts'
+import { requirePackage } from './require-package.ts'
 
 export type * from '../types.ts'
 export { files, paths } from './files.ts'
+export { requirePackage } from './require-package.ts'
 export { sqlite } from './sqlite.ts'
 
 const GCM = 'aes-256-gcm'
@@ -89,7 +90,7 @@ export const compression: PlatformCompression = Object.freeze({
   }),
   lz4(): PlatformCompressor | null {
     try {
-      const library = createRequire(import.meta.url)('lz4-napi') as Lz4Library
+      const library = requirePackage('lz4-napi') as Lz4Library
       return {
         compress: (bytes) => library.compressSync(bytes),
         decompress: (bytes) => library.uncompressSync(bytes),

@@ -9,7 +9,7 @@
  * Numbers are integers; error texts are quiche's (`StreamReset(7)`). Differs from the engine's own
  * documentation: calls that are done return null instead of failing with `Done`.
  */
-import { createRequire } from 'node:module'
+import { requirePackage } from '#platform'
 import { SqliteVectorError } from '../../errors.ts'
 
 export interface NativeHostPort {
@@ -185,8 +185,6 @@ export const QUIC_PACKAGES: Readonly<Record<string, string>> = Object.freeze({
   'win32-x64': '@matrixai/quic-win32-x64',
 })
 
-const require = createRequire(import.meta.url)
-
 /** @throws SqliteVectorError `TRANSPORT_UNSUPPORTED_PLATFORM` */
 export function loadQuicBinding(platform = `${process.platform}-${process.arch}`): QuicBinding {
   const name = QUIC_PACKAGES[platform]
@@ -197,12 +195,13 @@ export function loadQuicBinding(platform = `${process.platform}-${process.arch}`
     )
   }
   try {
-    return require(name) as QuicBinding
+    return requirePackage(name) as QuicBinding
   } catch (error) {
     throw new SqliteVectorError(
       'TRANSPORT_UNSUPPORTED_PLATFORM',
       `the QUIC binary ${name} for ${platform} does not load: ` +
-        'reinstall without --omit=optional; on Linux it needs glibc 2.34 or later',
+        'reinstall without --omit=optional, and keep the package external and installed beside a bundle; ' +
+        'on Linux it needs glibc 2.34 or later',
       { cause: error },
     )
   }
