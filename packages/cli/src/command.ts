@@ -68,6 +68,8 @@ export interface Command {
   readonly options: readonly Option[]
   /** The settings of a node as options; docs/reference/configuration.md lists them. */
   readonly settings?: readonly Option[]
+  /** True for a command that is one long call into SQLite: a signal ends the process at once. */
+  readonly endsAtOnce?: true
   /** True for a command that goes on when the reader of its output has gone. */
   readonly outlivesReader?: true
   /** Resolves with the exit code. */

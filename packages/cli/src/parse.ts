@@ -29,6 +29,30 @@ export type Choice =
     }
   | { readonly type: 'unknown'; readonly word: string; readonly nearest: string | null }
 
+/** Moves options that stand before the command behind its words. */
+export function commandFirst(
+  commands: readonly Command[],
+  words: readonly string[],
+): readonly string[] {
+  const withValue = new Set(
+    commands.flatMap((command) =>
+      optionsOf(command)
+        .filter(({ value }) => value !== undefined)
+        .flatMap(({ name, short }) => [`--${name}`, ...(short === undefined ? [] : [`-${short}`])]),
+    ),
+  )
+  let index = 0
+  while (index < words.length && words[index]?.startsWith('-') === true) {
+    index += withValue.has(words[index] ?? '') ? 2 : 1
+  }
+  if (index === 0 || index >= words.length) return words
+  const rest = words.slice(index)
+  const choice = chooseCommand(commands, rest)
+  if (choice.type !== 'command') return rest
+  const own = rest.slice(0, choice.command.words.length)
+  return [...own, ...words.slice(0, index), ...choice.rest]
+}
+
 /** Selects the command with the most leading words in common. */
 export function chooseCommand(commands: readonly Command[], words: readonly string[]): Choice {
   const [first = '', second] = words

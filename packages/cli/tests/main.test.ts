@@ -55,7 +55,7 @@ test('--help lists the commands and --version is that of the package', () => {
 test('no command, an unknown one and a missing argument are usage errors', () => {
   expect(run([])).toMatchObject({ status: 2, stdout: '' })
   expect(run(['stat']).stderr).toContain('did you mean stats?')
-  expect(run(['conflicts']).stderr).toContain('conflicts resolve')
+  expect(run(['conflicts']).stderr).toContain('conflicts takes one of: list, show, resolve, undo')
   const incomplete = run(['count'])
   expect(incomplete.status).toBe(2)
   expect(incomplete.stderr).toContain('SHARD is missing')

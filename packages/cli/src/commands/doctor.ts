@@ -16,6 +16,7 @@ import { formatBytes } from '../terminal.ts'
 const MARKS = { ok: 'ok     ', warning: 'warning', failed: 'FAILED ' } as const
 
 export const doctorCommand: Command = {
+  endsAtOnce: true,
   words: ['doctor'],
   summary:
     'Check file, log, permissions, clock, peers, certificates, indexes and disk, and name remedies.',
@@ -31,6 +32,7 @@ export const doctorCommand: Command = {
 }
 
 export const vacuumCommand: Command = {
+  endsAtOnce: true,
   words: ['vacuum'],
   summary:
     'Collect the tombstones that every known peer holds, and return free pages to the file system.',

@@ -7,6 +7,7 @@
  * Records are read page by page, so a record written meanwhile may or may not be included; export a
  * snapshot when that matters.
  */
+import { setImmediate as turn } from 'node:timers/promises'
 import { type Call, type Command, EXIT, oneOfWords, UsageError } from '../command.ts'
 import { fileSink, stdoutSink } from '../formats/bytes.ts'
 import type { ByteSink } from '../formats/types.ts'
@@ -147,5 +148,7 @@ async function* recordsOf(
     const page = await node.list(shardId, { cursor, limit })
     yield* page.records
     cursor = page.nextCursor
+    // Signals and the reader of a pipe get their turn.
+    await turn()
   } while (cursor !== null && !signal.aborted)
 }

@@ -4,6 +4,7 @@
  * Batches are committed as they are read. An interruption or a bad record leaves the records before
  * it committed, and the command prints the `--skip` to resume with.
  */
+import { setImmediate as turn } from 'node:timers/promises'
 import type { RecordInput } from '@agentic-flow/sqlite-vector'
 import { type Call, type Command, EXIT, oneOfWords, UsageError } from '../command.ts'
 import { sourceOf } from '../formats/bytes.ts'
@@ -116,6 +117,7 @@ async function writeAll(
   const commit = async (): Promise<void> => {
     await writeBatch(node, shardId, batch, mode, progress)
     call.reporter.progress('import', progress.done, null)
+    await turn()
     batch = []
   }
   for await (const placed of records) {

@@ -85,7 +85,7 @@ async function serve(call: Call): Promise<number> {
   const { config } = await resolved(call)
   const { nodeId } = config
   const invitation = call.flag('invite') ? await invite(config.database, nodeId) : null
-  return server.serve({
+  const serving = server.serve({
     configure: () => resolved(call),
     signal: call.signal,
     onReady: ({ url, syncAddress, fingerprint }) => {
@@ -99,6 +99,10 @@ async function serve(call: Call): Promise<number> {
         ].join('\n'),
       )
     },
+  })
+  return serving.catch((error: unknown) => {
+    if (error instanceof server.ConfigError) throw new UsageError(error.message, { cause: error })
+    throw error
   })
 }
 

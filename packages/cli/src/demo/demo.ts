@@ -10,6 +10,7 @@ import { existsSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { formatBytes, formatCount, formatMs, type Reporter } from '../terminal.ts'
+import { InputError } from '../formats/input-error.ts'
 import { compareFiles, type Comparison } from './compare.ts'
 import type { Answer, Edits, NodeState } from './messages.ts'
 import { DEMO_PASSAGES_MIN, type Passage } from './passages.ts'
@@ -174,8 +175,9 @@ async function ingest(stage: Stage, a: PeerProcess) {
     packages: folder === null,
   })
   if (ingested.passages < DEMO_PASSAGES_MIN) {
-    throw new Error(
-      `${resolve(folder ?? '.')} holds ${ingested.passages} passages of text or Markdown; the demo needs ${DEMO_PASSAGES_MIN}`,
+    throw new InputError(
+      `${resolve(folder ?? '.')} holds ${ingested.passages} passages of text or Markdown and the demo needs ${DEMO_PASSAGES_MIN}; ` +
+        'name a folder of texts: sqlite-vector demo FOLDER',
     )
   }
   stage.reporter.line(

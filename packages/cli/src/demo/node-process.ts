@@ -244,7 +244,7 @@ function serve(): void {
       closed = true
       process.disconnect()
     } catch (error) {
-      const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      const message = error instanceof Error ? error.message : String(error)
       send({ type: 'failure', number, message })
     }
   }

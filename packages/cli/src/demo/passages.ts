@@ -4,7 +4,7 @@
  * Not a Markdown parser: headings, fences and blank lines are enough to cut at. The same folder
  * gives the same passages in the same order.
  */
-import { readFileSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 
 /** One piece of a file. */
@@ -37,9 +37,9 @@ export function textFiles(folder: string): readonly string[] {
 
 /** Documents of a repository: its own, and the READMEs of the packages installed in it. */
 export function documentsOf(root: string): readonly string[] {
-  const readmes = filesBelow(join(root, 'node_modules'), () => true).filter((path) =>
-    /[\\/]readme[^\\/]*\.(md|markdown)$/i.test(path),
-  )
+  const packages = join(root, 'node_modules')
+  const installed = existsSync(packages) ? filesBelow(packages, () => true) : []
+  const readmes = installed.filter((path) => /[\\/]readme[^\\/]*\.(md|markdown)$/i.test(path))
   return [...textFiles(root), ...readmes]
 }
 

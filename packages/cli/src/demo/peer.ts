@@ -4,6 +4,7 @@
  * Nothing of the node's work happens here. A node that ends before it answered rejects the call
  * with its exit code or signal, so the demo never waits for a dead process.
  */
+import { InputError } from '../formats/input-error.ts'
 import { fork, type ChildProcess } from 'node:child_process'
 import type { CallName, Calls, NodeMessage } from './messages.ts'
 import { NODE_PROCESS_PATH } from './node-process.ts'
@@ -77,7 +78,9 @@ export class PeerProcess {
         this.#settle(message.number)?.resolve(message.answer as never)
         return
       case 'failure':
-        this.#settle(message.number)?.reject(new Error(`node ${this.name}: ${message.message}`))
+        this.#settle(message.number)?.reject(
+          new InputError(`node ${this.name}: ${message.message}`),
+        )
     }
   }
 

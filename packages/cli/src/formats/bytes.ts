@@ -4,7 +4,7 @@
  * lines.
  */
 import { once } from 'node:events'
-import { createReadStream, existsSync, rmSync } from 'node:fs'
+import { createReadStream, lstatSync, rmSync } from 'node:fs'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { open, rename, type FileHandle } from 'node:fs/promises'
 import { type ByteSink, type Source } from './types.ts'
@@ -20,9 +20,17 @@ const WRITE_CHUNK_BYTES = 262_144
  * to be replaced
  */
 export async function fileSink(path: string, isReplaced: boolean): Promise<ByteSink> {
-  if (!isReplaced && existsSync(path)) throw new InputError(`${path} exists; --force replaces it`)
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (found !== undefined && !found.isFile()) {
+    throw new InputError(`${path} is not a regular file; give another name, or - for stdout`)
+  }
+  if (!isReplaced && found !== undefined) {
+    throw new InputError(`${path} exists; --force replaces it`)
+  }
   const partial = `${path}.partial`
-  const file: FileHandle = await open(partial, 'w')
+  // A link that waits under this name is removed and never followed.
+  rmSync(partial, { force: true })
+  const file: FileHandle = await open(partial, 'wx', 0o600)
   const buffer = new WriteBuffer(async (bytes) => {
     await file.writeFile(bytes)
   })

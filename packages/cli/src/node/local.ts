@@ -156,7 +156,7 @@ function upkeepMethods(
       db.discardQuarantine(shardId, entry)
     },
     async recount(shardId) {
-      const { correct, recordCount, digest } = db.recount(shardId)
+      const { correct, recordCount, digest } = await db.replica.recountInTurns(shardId)
       return { shardId, correct, recordCount, digest }
     },
     snapshot: (target, signal) => db.snapshot(target, { signal }),

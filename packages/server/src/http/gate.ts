@@ -95,7 +95,7 @@ export function useErrors(app: FastifyInstance, context: NodeContext): void {
   app.setNotFoundHandler((request) => {
     throw new HttpError(
       'HTTP_ROUTE_UNKNOWN',
-      `there is no ${request.method} ${pathOf(request.url)}`,
+      `there is no route ${request.method} ${JSON.stringify(pathOf(request.url))}`,
     )
   })
 }
