@@ -176,7 +176,7 @@ export class Requests {
     if (choices !== undefined) return this.#value(random.pick(choices), depth)
     if (schema.enum !== undefined) return random.chance(0.95) ? random.pick(schema.enum) : 'other'
     const type = Array.isArray(schema.type) ? random.pick(schema.type as string[]) : schema.type
-    switch (type) {
+    switch (String(type)) {
       case 'object':
         return schema.properties === undefined ? this.#filter(depth) : this.#object(schema, depth)
       case 'array':
