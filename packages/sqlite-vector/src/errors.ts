@@ -109,6 +109,14 @@ export const ERRORS = {
     retryable: false,
     hint: 'Pass the file that ShardKeys.write() made, readable by its owner only.',
   },
+  SYNC_FAULT: {
+    retryable: true,
+    hint: 'A bug in this library ended one session; everything else goes on. Report it with the cause.',
+  },
+  SYNC_SESSION_LIMIT: {
+    retryable: true,
+    hint: 'The peer has as many sessions on the shard as it may have; it tries again when some have ended.',
+  },
   SYNC_IDENTITY_DOUBTED: {
     retryable: true,
     hint: 'A peer claims writes of this node that are not here: the node asks it for them and goes on. If the file was restored or cloned, sync again.',

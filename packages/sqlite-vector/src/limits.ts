@@ -360,6 +360,18 @@ export const GRANTS_MAX = 4_096
  */
 export const DOUBT_INTERVAL_MS = 3_600_000
 
+/** Actors unknown to the sender that a session keeps of what its subscriber names. */
+export const FOREIGN_ACTORS_MAX = 256
+
+/** Sessions of one peer on one shard in one direction: one live, others beside it that end. */
+export const SESSIONS_PER_SHARD_MAX = 16
+
+/** Bytes of frames that wait for one peer to take them, over all its sessions. */
+export const PEER_UNSENT_BYTES_MAX = 33_554_432
+
+/** Entries of the causal contexts of one delta: each costs the reader some 100 ns. */
+export const CONTEXT_ENTRIES_PER_DELTA_MAX = 131_072
+
 /**
  * Longest time for which a peer that claims writes of this node is sent nothing, in milliseconds.
  */

@@ -26,7 +26,7 @@ import type { TrustList } from '../transport/identity/trust.ts'
 import type { Channel, Connection, PeerAddress, Transport } from '../transport/types.ts'
 import { stateOrNull } from './session/driver.ts'
 import { shardTag } from './wire/peer-record.ts'
-import { violationError } from './session/endings.ts'
+import { faultOf, violationError } from './session/endings.ts'
 import { againIfPeerChanged, Connections, ping, wireBytes } from './node/connections.ts'
 import { AutoSyncs } from './node/auto-syncs.ts'
 import { type DroppedEvent, EventHub } from './node/event-stream.ts'
@@ -476,6 +476,7 @@ export class VectorSync {
     this.#membership = this.#introduce(transport)
     const opened = new Connections(transport, this.#clock, {
       onChannel: (channel, connection) => this.#sessions.serve(channel, connection),
+      onFault: (error) => this.#hubFailed(error),
       onConnection: (connection, isOpen) => this.#peerSeen(connection, isOpen),
     })
     this.#opened = opened
@@ -548,8 +549,9 @@ export class VectorSync {
 
   /** A failure of the store while it was looked at for others; sessions meet it themselves. */
   #hubFailed(error: unknown): void {
-    if (!(error instanceof SqliteVectorError)) throw error
-    this.#emit({ type: 'error', shardId: null, address: null, error, willRetry: error.retryable })
+    const fault = faultOf(error)
+    const willRetry = fault.retryable
+    this.#emit({ type: 'error', shardId: null, address: null, error: fault, willRetry })
   }
 
   #applyStrategy(shardId: string): void {

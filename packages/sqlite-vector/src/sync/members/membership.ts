@@ -13,7 +13,6 @@
  * is that of the book; a connection brings at most PEER_RECORDS_PER_MINUTE_MAX records a minute.
  */
 import type { Clock } from '../../clock/types.ts'
-import { SqliteVectorError } from '../../errors.ts'
 import {
   MEMBER_REFRESH_MS,
   PEER_RECORD_SHARDS_MAX,
@@ -38,7 +37,7 @@ import {
   shardTag,
 } from '../wire/peer-record.ts'
 import { decodeFrame, frameToError } from '../wire/control-frames.ts'
-import { violationError } from '../session/endings.ts'
+import { faultOf, violationError } from '../session/endings.ts'
 import { RetryBudget } from '../../clock/backoff.ts'
 import type { CheckedRecord, Member, MemberBook } from './member-book.ts'
 import { type ReplicaStore } from '../../store/replica/types.ts'
@@ -330,8 +329,8 @@ export class Membership {
 
   /** A connection that ends is no failure; what a peer did wrong is told. */
   #failed(error: unknown, address: PeerAddress | null): void {
-    if (!(error instanceof SqliteVectorError)) throw error
-    if (!error.code.startsWith('TRANSPORT_')) this.#setup.onError(error, address)
+    const fault = faultOf(error)
+    if (!fault.code.startsWith('TRANSPORT_')) this.#setup.onError(fault, address)
   }
 
   #refreshSoon(): void {

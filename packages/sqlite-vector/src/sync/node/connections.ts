@@ -26,6 +26,8 @@ export interface OpenConnection {
 export interface ConnectionHandlers {
   /** Called with every channel that a peer opens; must not reject. */
   readonly onChannel: (channel: Channel, connection: Connection) => Promise<void>
+  /** Called with a fault of ours while a connection was served: it ends that and nothing else. */
+  readonly onFault: (error: unknown) => void
   /** Called when a connection opened, and when it ended. */
   readonly onConnection: (connection: Connection, isOpen: boolean) => void
 }
@@ -173,8 +175,8 @@ export class Connections {
   #track(task: Promise<void>): void {
     const ended = task
       .catch((error: unknown) => {
-        // A connection that ends is no failure of the node; anything else is a bug and must be seen.
-        if (!(error instanceof SqliteVectorError)) throw error
+        // A connection that ends is not a failure of the node; anything else is a bug and must be seen.
+        if (!(error instanceof SqliteVectorError)) this.#handlers.onFault(error)
       })
       .finally(() => this.#tasks.delete(ended))
     this.#tasks.add(ended)

@@ -8,10 +8,13 @@
 import { turns } from '#platform'
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
+import { PEER_UNSENT_BYTES_MAX } from '../../limits.ts'
 import type { Channel } from '../../transport/types.ts'
 import { type ChannelEffect, type DriverSetup, SessionDriver } from '../session/driver.ts'
+import { faultOf } from '../session/endings.ts'
 import type { Session, SessionEvent } from '../session/types.ts'
 import { type Running } from '../session/types.ts'
+import type { UnsentBytes } from './unsent-bytes.ts'
 
 /** How long an ended session waits for its last words to be heard, in milliseconds. */
 const LEAVE_MS = 2_000
@@ -27,6 +30,8 @@ export interface RunnerSetup extends DriverSetup {
   readonly onStep?: (running: Running) => void
   /** Awaited before each frame: what it tells must be on disk. */
   readonly beforeSend?: () => Promise<void>
+  /** What waits for the peer over all its sessions. */
+  readonly unsent?: UnsentBytes
   /** Runs `fn`, which may commit what the peer sent. */
   readonly whileApplying?: <T>(fn: () => T) => T
 }
@@ -44,7 +49,10 @@ export function changesCommitted(session: Session): number {
   return session.role === 'puller' ? session.tally.received : session.tally.acked
 }
 
-/** Runs `session` to its end. Rejects for bugs only: what went wrong is the session's `error`. */
+/**
+ * Runs `session` to its end. Never rejects: what went wrong is the session's `error`, and a fault of ours is one with the
+ * code `SYNC_FAULT` and its cause. It ends this session and nothing else.
+ */
 export async function runSession<S extends Session>(
   session: S,
   setup: RunnerSetup,
@@ -61,7 +69,7 @@ class SessionRunner<S extends Session> implements Running {
   /** The frame under way; never rejects. */
   #sending: Promise<void> = Promise.resolve()
   #leaving: (() => void) | null = null
-  #bug: unknown = null
+  #fault: { readonly error: unknown } | null = null
   #changes = 0
   #bytesSent = 0
   #bytesReceived = 0
@@ -76,12 +84,18 @@ class SessionRunner<S extends Session> implements Running {
   }
 
   tell(event: SessionEvent): void {
-    this.#driver.tell(event)
-    this.#react()
+    try {
+      this.#driver.tell(event)
+      this.#react()
+    } catch (error) {
+      // Whoever tells us of a commit must not fail for it.
+      this.#noteFault(error)
+    }
   }
 
   async run(firstFrame: Uint8Array | null): Promise<RunResult<S>> {
     const driver = this.#driver
+    let fault: SqliteVectorError | null = null
     try {
       if (driver.session.role === 'puller') driver.start()
       if (firstFrame !== null) this.#take(firstFrame)
@@ -92,16 +106,17 @@ class SessionRunner<S extends Session> implements Running {
       }
       await this.#carrying
       await this.#sending
-      if (this.#bug !== null) throw this.#bug
+      if (this.#fault !== null) throw this.#fault.error
       await this.#hearOut()
     } catch (error) {
+      fault = faultOf(error)
       this.#setup.channel.abort('the session failed')
-      throw error
     } finally {
       this.#leaving?.()
     }
+    const session: S = driver.session
     return {
-      session: driver.session,
+      session: fault === null ? session : { ...session, phase: 'closed', error: fault },
       bytesSent: this.#bytesSent,
       bytesReceived: this.#bytesReceived,
     }
@@ -146,19 +161,20 @@ class SessionRunner<S extends Session> implements Running {
     }
     if (!this.#isCarrying && this.#driver.busy) {
       this.#isCarrying = true
-      this.#carrying = this.#carryOut().catch((error: unknown) => this.#noteBug(error))
+      this.#carrying = this.#carryOut().catch((error: unknown) => this.#noteFault(error))
     }
   }
 
-  /** A bug of ours: `run` rejects with it; the channel must not keep `run` waiting. */
-  #noteBug(error: unknown): void {
-    this.#bug = error
+  /** A fault of ours: the session ends with it, and the channel must not keep `run` waiting. */
+  #noteFault(error: unknown): void {
+    this.#fault ??= { error }
     this.#setup.channel.abort('the session failed')
   }
 
   async #carryOut(): Promise<void> {
     const driver = this.#driver
     while (driver.busy) {
+      await this.#awaitRoom()
       const effect = this.#advance()
       this.#react()
       if (effect?.type === 'send') {
@@ -173,6 +189,13 @@ class SessionRunner<S extends Session> implements Running {
       if (!driver.sending) await turns.next()
     }
     this.#isCarrying = false
+  }
+
+  /** A sender reads no more while the peer leaves too much of what it asked for where it is. */
+  async #awaitRoom(): Promise<void> {
+    const { unsent, signal } = this.#setup
+    if (unsent === undefined || unsent.bytes < PEER_UNSENT_BYTES_MAX) return
+    if (this.#driver.session.role === 'sender') await this.#handle(unsent.room(signal))
   }
 
   /** Frames that follow one another leave together, and so in one datagram where they fit. */
@@ -194,7 +217,7 @@ class SessionRunner<S extends Session> implements Running {
       try {
         this.#fail(error)
       } catch (bug) {
-        this.#noteBug(bug)
+        this.#noteFault(bug)
       }
     }
   }
@@ -208,11 +231,17 @@ class SessionRunner<S extends Session> implements Running {
   }
 
   async #send(frames: readonly Uint8Array[]): Promise<void> {
-    const { beforeSend, channel, signal } = this.#setup
-    await beforeSend?.()
-    // A channel keeps the order of the calls.
-    await Promise.all(frames.map((bytes) => channel.send(bytes, { signal })))
-    for (const bytes of frames) this.#bytesSent += bytes.byteLength
+    const { beforeSend, channel, signal, unsent } = this.#setup
+    const total = frames.reduce((sum, { byteLength }) => sum + byteLength, 0)
+    unsent?.add(total)
+    try {
+      await beforeSend?.()
+      // A channel keeps the order of the calls.
+      await Promise.all(frames.map((bytes) => channel.send(bytes, { signal })))
+    } finally {
+      unsent?.taken(total)
+    }
+    this.#bytesSent += total
   }
 
   /** Takes what still comes, so that our last words arrive before the channel is given up. */

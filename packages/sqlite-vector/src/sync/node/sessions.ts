@@ -6,7 +6,7 @@
  */
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
-import { CLOCK_DRIFT_MS_MAX } from '../../limits.ts'
+import { CLOCK_DRIFT_MS_MAX, SESSIONS_PER_SHARD_MAX } from '../../limits.ts'
 import { isLoopback, parseAddress } from '../../transport/address.ts'
 import type { Channel, Connection } from '../../transport/types.ts'
 import type { Compression } from '../wire/compression.ts'
@@ -17,7 +17,7 @@ import {
   encodeFrame,
   errorToFrame,
 } from '../wire/control-frames.ts'
-import { violationError } from '../session/endings.ts'
+import { faultOf, violationError } from '../session/endings.ts'
 import { createPuller, type PullRequest } from '../session/puller.ts'
 import { createSender } from '../session/sender.ts'
 import type { SessionStore } from '../session/driver.ts'
@@ -28,6 +28,7 @@ import { type AccessRule, guardedStore, requireAccess } from '../access/guarded-
 import type { LiveHub } from '../live/live-hub.ts'
 import type { PeerSession, SyncDirection, SyncEvent } from '../types.ts'
 import { changesCommitted, type RunResult, runSession } from './session-runner.ts'
+import { UnsentBytes } from './unsent-bytes.ts'
 import { type ReplicaStore } from '../../store/replica/types.ts'
 import { type Running } from '../session/types.ts'
 
@@ -69,6 +70,7 @@ export class NodeSessions {
   readonly #skews = new Map<string, number>()
   /** Peers and shards that are being asked for what they hold under our names. */
   readonly #asking = new Set<string>()
+  readonly #peers = new Map<string, PeerUse>()
   #active = 0
 
   constructor(setup: NodeSetup) {
@@ -213,9 +215,13 @@ export class NodeSessions {
         await answerOnce(channel, frame)
       }
     } catch (error) {
-      // The peer's doing, or the connection's end: it costs this channel and nothing else.
-      if (!(error instanceof SqliteVectorError)) throw error
-      await giveUp(channel, error)
+      // The peer's doing, the connection's end, or a fault of ours: it costs this channel and nothing else.
+      const fault = faultOf(error)
+      if (fault !== error) {
+        const { emit } = this.#setup
+        emit({ type: 'error', shardId: null, address: null, error: fault, willRetry: false })
+      }
+      await giveUp(channel, fault)
     }
   }
 
@@ -230,6 +236,14 @@ export class NodeSessions {
       this.#setup.emit({ type: 'session-ended', direction: 'pull', ...ended })
       throw error
     }
+  }
+
+  /** A bug that ended a session must be seen, also where the peer began it. */
+  #tellOfFault(ended: Session): void {
+    const { error } = ended
+    if (!(error instanceof SqliteVectorError) || error.code !== 'SYNC_FAULT') return
+    const shardId = shardIdOf(ended)
+    this.#setup.emit({ type: 'error', shardId, address: null, error, willRetry: false })
   }
 
   /** Says what one batch did that somebody may have to know of. */
@@ -289,7 +303,10 @@ export class NodeSessions {
     onStep?: (running: Running) => void,
   ): Promise<RunResult<S>> {
     const { emit, onShard, hub } = this.#setup
+    const peer = this.#peerOf(connection)
     this.#active += 1
+    peer.sessions += 1
+    let place: string | null = null
     try {
       const onProgress = (now: Session, changes: number): void => {
         const shardId = shardIdOf(now)
@@ -299,6 +316,7 @@ export class NodeSessions {
       let tally = NOTHING_PULLED
       const stepped = (running: Running): void => {
         const now = running.session
+        if (place === null) place = this.#takePlace(peer, running)
         if (now.role === 'puller' && now.tally !== tally) {
           this.#tellOfApplied(now, tally)
           tally = now.tally
@@ -318,10 +336,12 @@ export class NodeSessions {
         onProgress,
         onStep: stepped,
         beforeSend: () => this.#setup.store.whenDurable(),
+        unsent: peer.unsent,
         whileApplying,
       }
       const result = await runSession(session, setup, firstFrame)
       const ended: Session = result.session
+      this.#tellOfFault(ended)
       const shardId = shardIdOf(ended)
       if (shardId !== null) onShard(shardId)
       if (ended.role === 'puller') emitFindings(ended, emit)
@@ -336,8 +356,46 @@ export class NodeSessions {
       return result
     } finally {
       this.#active -= 1
+      this.#leavePlace(connection, peer, place)
     }
   }
+
+  #peerOf({ peer: { fingerprint } }: Connection): PeerUse {
+    const known = this.#peers.get(fingerprint)
+    if (known !== undefined) return known
+    const use = { sessions: 0, unsent: new UnsentBytes(), places: new Map<string, number>() }
+    this.#peers.set(fingerprint, use)
+    return use
+  }
+
+  /** Counts the session once its shard is known; one too many is refused. */
+  #takePlace({ places }: PeerUse, running: Running): string | null {
+    const { session } = running
+    const shardId = shardIdOf(session)
+    if (shardId === null || session.phase === 'closed') return null
+    const place = JSON.stringify([session.role, shardId])
+    const count = (places.get(place) ?? 0) + 1
+    places.set(place, count)
+    if (count > SESSIONS_PER_SHARD_MAX) {
+      const message = `the peer has ${SESSIONS_PER_SHARD_MAX} sessions on shard ${JSON.stringify(shardId)} already`
+      running.tell({ type: 'failed', error: new SqliteVectorError('SYNC_SESSION_LIMIT', message) })
+    }
+    return place
+  }
+
+  #leavePlace({ peer: { fingerprint } }: Connection, use: PeerUse, place: string | null): void {
+    use.sessions -= 1
+    if (place !== null) use.places.set(place, (use.places.get(place) ?? 1) - 1)
+    if (use.sessions === 0) this.#peers.delete(fingerprint)
+  }
+}
+
+/** What the sessions of one peer use together. */
+interface PeerUse {
+  sessions: number
+  readonly unsent: UnsentBytes
+  /** Sessions under way by role and shard. */
+  readonly places: Map<string, number>
 }
 
 /** The tally of a pull that did not take place, or has not begun. */

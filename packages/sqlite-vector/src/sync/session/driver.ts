@@ -26,6 +26,7 @@ import {
   encodeFrame,
   type ShardDescriptor,
 } from '../wire/control-frames.ts'
+import { violationError } from './endings.ts'
 import { step } from './step.ts'
 import type { LocalReplica, Session, SessionEffect, SessionEvent } from './types.ts'
 import type { VersionVector } from '../../model/types.ts'
@@ -74,6 +75,12 @@ export interface DriverSetup {
 /** Equal ACKs in a row of which only the first and the last are recorded. */
 const ACKS_UNRECORDED_MAX = 30
 
+/** Questions: a sender whose answer is not handed out yet looks at the next one later. */
+const QUESTION_TYPES: ReadonlySet<number> = new Set([FRAME_TYPES.need, FRAME_TYPES.compare])
+
+/** Questions that are held: an honest puller asks once it has the answer, so one is enough. */
+const QUESTIONS_HELD_MAX = 1
+
 /** The feed's frames: a puller that waits for an answer looks at them later. */
 const HELD_TYPES: ReadonlySet<number> = new Set([
   FRAME_TYPES.batch,
@@ -100,6 +107,8 @@ export class SessionDriver<S extends Session = Session> {
   #reader: string | null = null
   #dimension: number | null = null
   #isRecounted = false
+  /** True from a question of the puller until its answer is handed out. */
+  #isAnswering = false
   #recorded: { cursor: number; versionVector: VersionVector; repeats: number } | null = null
   #compressor: FrameCompressor | null = null
 
@@ -117,14 +126,14 @@ export class SessionDriver<S extends Session = Session> {
     return (
       this.#task !== null ||
       this.#effects.length > 0 ||
-      (this.#held.length > 0 && !this.#isAsking())
+      (this.#held.length > 0 && !this.#isHolding())
     )
   }
 
   /** True while the next effect is a frame that only has to be sent. */
   get sending(): boolean {
     const type = this.#effects[0]?.type
-    return this.#task === null && (type === 'send' || type === 'sendBatch')
+    return this.#task === null && type !== undefined && SENDS.has(type)
   }
 
   /**
@@ -149,12 +158,14 @@ export class SessionDriver<S extends Session = Session> {
 
   /** Takes a frame of the peer. What is wrong with it ends the session; the peer is told. */
   take(frame: Uint8Array): void {
-    if (this.#isAsking() && HELD_TYPES.has(frame[0] ?? 0)) {
+    if (this.#isHolding() && this.#heldTypes().has(frame[0] ?? 0)) {
       this.#hold(frame)
       return
     }
     this.#guarded(() => {
-      this.tell(this.#decode(frame))
+      const event = this.#decode(frame)
+      if (event.type === 'need' || event.type === 'compare') this.#isAnswering = true
+      this.tell(event)
     })
   }
 
@@ -185,7 +196,11 @@ export class SessionDriver<S extends Session = Session> {
     }
     switch (effect.type) {
       case 'send':
+        if (effect.frame.type === 'ranges') this.#isAnswering = false
         return { type: 'send', bytes: encodeFrame(withCodecs(effect.frame)) }
+      case 'sendAnswer':
+        this.#isAnswering = false
+        return { type: 'send', bytes: this.#compressor?.compress(effect.bytes) ?? effect.bytes }
       case 'sendBatch':
         return { type: 'send', bytes: this.#compressor?.compress(effect.bytes) ?? effect.bytes }
       case 'finish':
@@ -382,19 +397,28 @@ export class SessionDriver<S extends Session = Session> {
     }
   }
 
-  /** True while a puller waits for an answer; the feed may go on meanwhile. */
-  #isAsking(): boolean {
-    const { phase } = this.#session
-    return phase === 'comparing' || phase === 'fetching'
+  /** True while a puller waits for an answer, as the feed may go on meanwhile, and while a sender has one to give. */
+  #isHolding(): boolean {
+    const { phase, role } = this.#session
+    return role === 'sender' ? this.#isAnswering : phase === 'comparing' || phase === 'fetching'
+  }
+
+  #heldTypes(): ReadonlySet<number> {
+    return this.#session.role === 'sender' ? QUESTION_TYPES : HELD_TYPES
   }
 
   #hold(frame: Uint8Array): void {
-    if (this.#held.length < FRAMES_HELD_MAX) {
+    const max = this.#session.role === 'sender' ? QUESTIONS_HELD_MAX : FRAMES_HELD_MAX
+    if (this.#held.length < max) {
       this.#held.push(frame)
       return
     }
     this.#guarded(() => {
-      throw new SqliteVectorError('SYNC_PROTOCOL_VIOLATION', 'the peer sends on unacknowledged')
+      throw violationError(
+        this.#session.role === 'sender'
+          ? 'it asks on without taking the answers'
+          : 'it kept sending without waiting for acknowledgements',
+      )
     })
   }
 
@@ -465,13 +489,15 @@ function withCodecs(frame: ControlFrame): ControlFrame {
   return frame.type === 'hello' ? { ...frame, codecs: offeredCodecs() } : frame
 }
 
+const SENDS: ReadonlySet<string> = new Set(['send', 'sendBatch', 'sendAnswer'])
+
 function isChannelEffect({ type }: SessionEffect): boolean {
-  return type === 'send' || type === 'sendBatch' || type === 'finish' || type === 'close'
+  return SENDS.has(type) || type === 'finish' || type === 'close'
 }
 
 type StoreEffect = Exclude<
   SessionEffect,
-  { readonly type: 'send' | 'sendBatch' | 'finish' | 'close' }
+  { readonly type: 'send' | 'sendBatch' | 'sendAnswer' | 'finish' | 'close' }
 >
 
 /** What a puller tells of its own side. */

@@ -4,10 +4,15 @@
  * Not here: when, and what becomes of them (session/sender.ts decides, driver.ts carries out). Each gives as much as fits a
  * frame, at least one record.
  */
-import { DELTA_BYTES_TARGET, FRAME_BYTES_MAX } from '../../limits.ts'
+import {
+  CONTEXT_ENTRIES_PER_DELTA_MAX,
+  DELTA_BYTES_TARGET,
+  FRAME_BYTES_MAX,
+  VERSION_VECTOR_ACTORS_MAX,
+} from '../../limits.ts'
 import { encodeDelta } from '../delta.ts'
 import type { BatchRead, OwnRead, SessionEffect } from './types.ts'
-import type { VersionVector } from '../../model/types.ts'
+import type { Change, VersionVector } from '../../model/types.ts'
 import { type DeltaQuery, type DeltaRead } from '../../store/feed/types.ts'
 import { type ReplicaStore } from '../../store/replica/types.ts'
 
@@ -21,7 +26,7 @@ export function encodeRecords(store: Reader, shardId: string, ids: readonly stri
   for (;;) {
     const { changes, dimension } = store.readRecords(shardId, ids, bytesMax)
     const bytes = encodeDelta({ through: 0, changes }, dimension, 'records')
-    if (bytes.byteLength <= FRAME_BYTES_MAX) return bytes
+    if (fitsFrame(changes, bytes)) return bytes
     bytesMax = Math.floor(bytesMax / 2)
   }
 }
@@ -76,9 +81,21 @@ function readEncoded(
     if (delta.changes.length === 0) return [delta, null]
     const { changes, state } = delta
     const bytes = encodeDelta({ changes, through: through ?? delta.through }, state.dimension)
-    if (bytes.byteLength <= FRAME_BYTES_MAX) return [delta, bytes]
+    if (fitsFrame(changes, bytes)) return [delta, bytes]
     countMax = Math.max(1, Math.floor(changes.length / 2))
   }
+}
+
+/** True when a reader takes the frame: its bytes, its contexts, and the actors that they name. One change always fits. */
+function fitsFrame(changes: readonly Change[], bytes: Uint8Array): boolean {
+  if (bytes.byteLength > FRAME_BYTES_MAX) return false
+  if (changes.length <= 1) return true
+  const entries = changes.reduce((sum, { context }) => sum + (context?.size ?? 0), 0)
+  if (entries > CONTEXT_ENTRIES_PER_DELTA_MAX) return false
+  // Only contexts can name so many: siblings name two actors each.
+  if (entries <= VERSION_VECTOR_ACTORS_MAX) return true
+  const actors = new Set(changes.flatMap(({ context }) => [...(context?.keys() ?? [])]))
+  return actors.size <= VERSION_VECTOR_ACTORS_MAX
 }
 
 function toBatch(

@@ -37,6 +37,15 @@ export function impossible<S extends Session>(session: S, event: SessionEvent): 
   throw new AssertionError(`a ${session.role} that is ${session.phase} was told "${event.type}"`)
 }
 
+/** What broke here, as an error that names it; its cause says where. */
+export function faultOf(error: unknown): SqliteVectorError {
+  if (error instanceof SqliteVectorError) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  return new SqliteVectorError('SYNC_FAULT', `a fault of this node ended the session: ${reason}`, {
+    cause: error,
+  })
+}
+
 /** Our side failed. A peer that cannot be reached is not told. */
 export function fail<S extends Session>(session: S, { error }: { readonly error: Error }): Step<S> {
   if (error instanceof SqliteVectorError && error.code.startsWith('TRANSPORT_')) {

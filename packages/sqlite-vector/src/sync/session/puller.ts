@@ -235,10 +235,16 @@ function noteVouched(
   return { theirs: joinVectors(theirs, vector), told: joinVectors(told, vector) }
 }
 
-const push: On<'push'> = (session, frame) =>
-  session.live && session.complete && session.vouched === null
-    ? stay({ ...session, vouched: frame.versionVector })
-    : violation(session, frame)
+const push: On<'push'> = (session, frame) => {
+  const isDue = session.live && session.complete && session.vouched === null
+  if (!isDue) return violation(session, frame)
+  for (const actor of frame.versionVector.keys()) {
+    if (actor !== session.peerActor) {
+      return refuse(session, violationError('PUSH vouches for writes of another than the sender'))
+    }
+  }
+  return stay({ ...session, vouched: frame.versionVector })
+}
 
 /** Tells the sender what it need not send. */
 const moved: On<'moved'> = (session, { versionVector, sources }) =>

@@ -15,7 +15,7 @@
  */
 import { must } from '../../assert.ts'
 import { SqliteVectorError } from '../../errors.ts'
-import { PUSHES_UNACKED_MAX, UNACKED_BATCHES_MAX } from '../../limits.ts'
+import { FOREIGN_ACTORS_MAX, PUSHES_UNACKED_MAX, UNACKED_BATCHES_MAX } from '../../limits.ts'
 import {
   closeInOrder,
   endedEarly,
@@ -128,12 +128,16 @@ const inspected: On<'inspected'> = (session, { nodeId, identity, state }) => {
     if (error !== null) return refuse(session, error)
   }
   // A cursor of another log, or beyond the head of this one, says nothing about this feed.
+  // Held for as long as the session lasts: no more of it than our own vector has room for.
+  const known = heldOf(session, state.versionVector)
   const honoured = subscription.logId === logId && subscription.cursor <= state.head
   const cursor = honoured ? subscription.cursor : 0
   return {
     session: {
       ...session,
       phase: 'reading',
+      subscription: { ...subscription, versionVector: known, uncovered: EMPTY_VECTOR },
+      known,
       logId,
       actor,
       sentThrough: cursor,
@@ -142,9 +146,29 @@ const inspected: On<'inspected'> = (session, { nodeId, identity, state }) => {
     },
     effects: [
       { type: 'send', frame: { type: 'welcome', nodeId, actor, logId, shard, cursor } },
-      { type: 'read', after: cursor, known: session.known },
+      { type: 'read', after: cursor, known },
     ],
   }
+}
+
+/** What the subscriber says it holds: of actors that we know, and of a few that we do not. */
+function heldOf({ known }: SendSession, ours: VersionVector): VersionVector {
+  return learned({ known: EMPTY_VECTOR, said: ours }, known)
+}
+
+/** `known` joined with what the peer says, without more than FOREIGN_ACTORS_MAX actors that we have not named. */
+function learned(
+  { known, said }: Pick<SendSession, 'known' | 'said'>,
+  news: VersionVector,
+): VersionVector {
+  if (dominates(known, news)) return known
+  const joined = new Map(known)
+  for (const [actor, counter] of news) {
+    if (counter <= (joined.get(actor) ?? 0)) continue
+    const hasRoom = joined.has(actor) || joined.size < said.size + FOREIGN_ACTORS_MAX
+    if (hasRoom || said.has(actor)) joined.set(actor, counter)
+  }
+  return joined
 }
 
 const read: On<'read'> = (session, { batch }) => {
@@ -335,7 +359,7 @@ const ack: On<'ack'> = (session, frame) => {
     return refuse(session, violationError('a version vector that lost what it covered'))
   }
   return {
-    session: { ...next, complete: true, known: joinVectors(next.known, versionVector) },
+    session: { ...next, complete: true, known: learned(next, versionVector) },
     effects: [{ type: 'recordAck', cursor, versionVector }],
   }
 }
@@ -374,7 +398,7 @@ const holds: On<'holds'> = (session, { versionVector, sources = session.sources 
     : stay({
         ...session,
         sources,
-        known: joinVectors(session.known, versionVector),
+        known: learned(session, versionVector),
       })
 
 const compare: On<'compare'> = (session, { ranges, payloads = false }) => ({
@@ -394,7 +418,7 @@ const need: On<'need'> = (session, { ids }) => ({
 
 const recordsRead: On<'recordsRead'> = (session, { bytes }) => ({
   session,
-  effects: [{ type: 'sendBatch', bytes }],
+  effects: [{ type: 'sendAnswer', bytes }],
 })
 
 const done: On<'done'> = (session) => closeInOrder(session, true)

@@ -120,6 +120,8 @@ export type SessionEventType = SessionEvent['type']
 export type SessionEffect =
   | { readonly type: 'send'; readonly frame: ControlFrame }
   | { readonly type: 'sendBatch'; readonly bytes: Uint8Array }
+  /** Send the RECORDS frame that answers NEED. */
+  | { readonly type: 'sendAnswer'; readonly bytes: Uint8Array }
   /** Create the shard as the peer describes it. */
   | { readonly type: 'createShard'; readonly shardId: string; readonly shard: ShardDescriptor }
   /** Commit the changes with their cursor; answered by `applied`. */

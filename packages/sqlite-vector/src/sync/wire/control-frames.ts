@@ -226,6 +226,7 @@ export const WIRE_ERROR_NUMBERS: Readonly<Partial<Record<ErrorCode, number>>> = 
   SYNC_ALREADY_LIVE: 15,
   SYNC_FORBIDDEN: 16,
   SYNC_IDENTITY_DOUBTED: 17,
+  SYNC_SESSION_LIMIT: 18,
 }
 
 const CODE_BY_NUMBER = new Map<number, ErrorCode>(

@@ -7,8 +7,10 @@
  */
 import { bytesToFloat32, bytesToHex } from '../../bytes.ts'
 import { HLC_LOGICAL_MAX, HLC_MS_MAX } from '../../clock/hlc.ts'
+import { SqliteVectorError } from '../../errors.ts'
 import {
   CHANGES_PER_DELTA_MAX,
+  CONTEXT_ENTRIES_PER_DELTA_MAX,
   COUNTER_MAX,
   DIMENSION_MAX,
   FRAME_BYTES_MAX,
@@ -92,6 +94,12 @@ function readLayout(frame: Uint8Array, dimension: number): Layout {
   const changeCount = integer(2, CHANGES_PER_DELTA_MAX, 'number of changes')
   const siblingCount = integer(3, Math.floor(room / SIBLING_BYTES_MIN), 'number of siblings')
   const contextCount = integer(4, Math.floor(room / 2), 'number of context entries')
+  if (contextCount > CONTEXT_ENTRIES_PER_DELTA_MAX) {
+    throw new SqliteVectorError(
+      'SYNC_FRAME_TOO_LARGE',
+      `${contextCount} entries of contexts in a frame; at most ${CONTEXT_ENTRIES_PER_DELTA_MAX}`,
+    )
+  }
   const embeddingCount = integer(5, Math.floor(room / (dimension * 4)), 'number of embeddings')
   const msBase = integer(6, HLC_MS_MAX, 'ms base')
   const idBytes = integer(7, room, 'bytes of ids')
