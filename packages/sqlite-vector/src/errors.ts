@@ -109,6 +109,10 @@ export const ERRORS = {
     retryable: false,
     hint: 'Pass the file that ShardKeys.write() made, readable by its owner only.',
   },
+  SYNC_DELETIONS_REFUSED: {
+    retryable: true,
+    hint: 'If so much was really deleted while this node was away, confirm it with acceptDeletions(shard, peer); else distrust the peer.',
+  },
   SYNC_FAULT: {
     retryable: true,
     hint: 'A bug in this library ended one session; everything else goes on. Report it with the cause.',

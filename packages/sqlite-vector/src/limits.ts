@@ -360,6 +360,15 @@ export const GRANTS_MAX = 4_096
  */
 export const DOUBT_INTERVAL_MS = 3_600_000
 
+/** Records of a shard that a peer may have dropped in a day by its word alone, as a share… */
+export const DROPS_UNCONFIRMED_SHARE = 0.1
+
+/** …and at least. */
+export const DROPS_UNCONFIRMED_MIN = 100
+
+/** Time over which such drops are counted, and for which a confirmation holds, in milliseconds. */
+export const DROPS_WINDOW_MS = 86_400_000
+
 /** Actors unknown to the sender that a session keeps of what its subscriber names. */
 export const FOREIGN_ACTORS_MAX = 256
 

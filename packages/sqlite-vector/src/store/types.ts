@@ -291,6 +291,13 @@ export type StoreEvent =
       readonly peer: string
       readonly skewMs: number
     }
+  /** A comparison dropped records that the peer says it deleted and forgot; they left no tombstones. */
+  | {
+      readonly type: 'records-dropped'
+      readonly shardId: string
+      readonly peer: string
+      readonly ids: readonly string[]
+    }
   /** A change could not be applied and was quarantined. */
   | {
       readonly type: 'change-quarantined'

@@ -311,6 +311,18 @@ export class VectorSync {
     return waitForPeers(this.#db.replica, wanted, this.#waitSignal(options.signal))
   }
 
+  /**
+   * Confirms for a day that `peer` (a fingerprint) may have this node drop records of the shard that it says were deleted
+   * and that it no longer can show, however many: beyond a tenth of the shard a sync ends with `SYNC_DELETIONS_REFUSED`
+   * until then.
+   */
+  acceptDeletions(shardId: string, peer: string): void {
+    nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
+    nameGiven('peer', peer, NODE_ID_BYTES_MAX)
+    this.#throwIfClosed()
+    this.#db.replica.confirmDrops(shardId, peer)
+  }
+
   /** Asks the peer for a sign of life; its round-trip time in milliseconds. @throws what hinders it */
   async ping(address: PeerAddress, options: SyncOptions = {}): Promise<number> {
     nameGiven('address', address, ADDRESS_BYTES_MAX)

@@ -26,6 +26,7 @@ import { contextOf } from '../../model/merge.ts'
 import type { Change, RecordState, RecordValue, VersionVector, Sibling } from '../../model/types.ts'
 import { covers, dominates, EMPTY_VECTOR, sameDot } from '../../model/version-vector.ts'
 import { applyWhole, type ApplyTally, emptyTally } from './apply.ts'
+import { noteDrops } from './drops.ts'
 import { raiseFloor } from './tombstones.ts'
 import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { exchange, DIGEST_ZERO, digestToHex } from '../feed/digest.ts'
@@ -257,22 +258,25 @@ export function repairRecords(
   const shard = loadShard(transaction, shardId)
   if (guardOwnDots(transaction, shard, changes, findings.peer)) return null
   const tally = emptyTally()
-  let dropped = 0
+  const recordsBefore = shard.recordCount
+  const dropped: string[] = []
+  const drop = (id: string, held: RecordState | null): void => {
+    if (dropCovered(transaction, shard, id, peerVector, held)) dropped.push(id)
+  }
   let extra = 0
   for (const change of changes) {
     for (const { stamp } of change.siblings) {
       tally.skewMsMax = Math.max(tally.skewMsMax, skewMs(stamp, transaction.nowMs))
       shard.clock = receiveHlc(shard.clock, stamp, transaction.nowMs, CLOCK_DRIFT_MS_MAX)
     }
-    if (mode === 'floor') dropped += dropCovered(transaction, shard, change.id, peerVector, change)
+    if (mode === 'floor') drop(change.id, change)
     repairRecord(transaction, shard, change, findings, tally)
     if (hasMore(transaction, shard, change)) extra += 1
   }
-  if (mode === 'floor') {
-    for (const id of gone) dropped += dropCovered(transaction, shard, id, peerVector, null)
-  }
-  if (dropped > 0) voidReaders(transaction, shard)
-  return { ...tally, lacking: [], dropped, extra }
+  if (mode === 'floor') for (const id of gone) drop(id, null)
+  noteDrops(transaction, shard, findings.peer, dropped, recordsBefore)
+  if (dropped.length > 0) voidReaders(transaction, shard)
+  return { ...tally, lacking: [], dropped: dropped.length, extra }
 }
 
 function repairRecord(
@@ -295,7 +299,7 @@ function hasMore(transaction: WriteTransaction, shard: OpenShard, change: Change
 
 /**
  * Drops the siblings of a record that `peerVector` covers and the peer does not hold: they were
- * superseded or deleted there. 1 when anything went. `held` null: the peer has no such record. Our
+ * superseded or deleted there. True when anything went. `held` null: the peer has no such record. Our
  * deletes stay beside writes that they have not met, also where the peer forgot them.
  */
 function dropCovered(
@@ -304,20 +308,20 @@ function dropCovered(
   id: string,
   peerVector: VersionVector,
   held: RecordState | null,
-): number {
+): boolean {
   const { core } = transaction
   const record = findRecord(core, shard, id)
-  if (record === null) return 0
+  if (record === null) return false
   // Merging drops the siblings that their context covers and they do not hold.
   const context = held === null ? EMPTY_VECTOR : contextOf(held)
   const isHeld = ({ dot, value }: Sibling): boolean => value === null || covers(context, dot)
   const kept = record.state.siblings.filter(
     (sibling) => !covers(peerVector, sibling.dot) || isHeld(sibling),
   )
-  if (kept.length === record.state.siblings.length) return 0
+  if (kept.length === record.state.siblings.length) return false
   if (kept.length === 0) {
     removeRecord(transaction, shard, id, record)
-    return 1
+    return true
   }
   const whole = withPayload(core, record)
   const siblings = whole.state.siblings.filter((sibling) =>
@@ -325,7 +329,7 @@ function dropCovered(
   )
   replaceRecord(transaction, shard, id, record, { siblings, context: contextOf(record.state) })
   noteMoved(transaction, shard, record.state)
-  return 1
+  return true
 }
 
 /** Rows vanished without a row in the feed: readers of it in this file start again. */

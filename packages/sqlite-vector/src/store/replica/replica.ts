@@ -24,6 +24,7 @@ import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import type { DeferredFlush } from '../file/flush.ts'
 import type { CommitHooks } from './commit-hooks.ts'
 import { nameActor, nameOwnActor } from './actor-names.ts'
+import { confirmDrops } from './drops.ts'
 import { renewIdentity } from './identity.ts'
 import {
   claimable,
@@ -263,6 +264,10 @@ export class Replica implements ReplicaStore {
     )
     if (result === null) throw identityRenewed(shardId)
     return result
+  }
+
+  confirmDrops(shardId: string, peer: string): void {
+    this.#core.write((transaction) => confirmDrops(transaction, shardId, peer))
   }
 
   comparePayloads(shardId: string, changes: readonly Change[]): readonly string[] {

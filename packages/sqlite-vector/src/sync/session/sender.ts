@@ -74,6 +74,7 @@ export function createSender(request: SendRequest): SendSession {
     unacked: [],
     complete: false,
     said: EMPTY_VECTOR,
+    ours: EMPTY_VECTOR,
     tally: { batches: 0, sent: 0, acked: 0 },
     error: null,
   }
@@ -138,6 +139,7 @@ const inspected: On<'inspected'> = (session, { nodeId, identity, state }) => {
       phase: 'reading',
       subscription: { ...subscription, versionVector: known, uncovered: EMPTY_VECTOR },
       known,
+      ours: state.versionVector,
       logId,
       actor,
       sentThrough: cursor,
@@ -153,20 +155,20 @@ const inspected: On<'inspected'> = (session, { nodeId, identity, state }) => {
 
 /** What the subscriber says it holds: of actors that we know, and of a few that we do not. */
 function heldOf({ known }: SendSession, ours: VersionVector): VersionVector {
-  return learned({ known: EMPTY_VECTOR, said: ours }, known)
+  return learned({ known: EMPTY_VECTOR, ours }, known)
 }
 
-/** `known` joined with what the peer says, without more than FOREIGN_ACTORS_MAX actors that we have not named. */
+/** `known` joined with what the peer says, without more than FOREIGN_ACTORS_MAX actors that we do not know. */
 function learned(
-  { known, said }: Pick<SendSession, 'known' | 'said'>,
+  { known, ours }: Pick<SendSession, 'known' | 'ours'>,
   news: VersionVector,
 ): VersionVector {
   if (dominates(known, news)) return known
   const joined = new Map(known)
   for (const [actor, counter] of news) {
     if (counter <= (joined.get(actor) ?? 0)) continue
-    const hasRoom = joined.has(actor) || joined.size < said.size + FOREIGN_ACTORS_MAX
-    if (hasRoom || said.has(actor)) joined.set(actor, counter)
+    const hasRoom = joined.has(actor) || joined.size < ours.size + FOREIGN_ACTORS_MAX
+    if (hasRoom || ours.has(actor)) joined.set(actor, counter)
   }
   return joined
 }
@@ -188,6 +190,7 @@ const read: On<'read'> = (session, { batch }) => {
   const next: SendSession = {
     ...session,
     unacked,
+    ours: batch.state.versionVector,
     sentThrough: batch.atHead ? batch.state.head : batch.through,
     cursorSent: unacked.at(-1)?.through ?? session.cursorSent,
     tally: {

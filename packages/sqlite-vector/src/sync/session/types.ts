@@ -359,6 +359,8 @@ export interface SendSession {
   readonly behind: Behind
   /** What the last CAUGHT_UP said that we hold. */
   readonly said: VersionVector
+  /** Our version vector when we last read the feed. */
+  readonly ours: VersionVector
   /** Whose own writes the subscriber says that it is sent by themselves; null before it said so. */
   readonly sources: readonly ActorId[] | null
   /** What the subscriber is known to hold. */
