@@ -204,6 +204,9 @@ export const CLUSTER_MESSAGE_BYTES_MAX = 1_048_576
  */
 export const CLUSTER_CHECK_MS = 60_000
 
+/** How often a running node looks for changes of trust that another process made, in milliseconds. */
+export const TRUST_POLL_MS = 500
+
 /** Most certificates that an authority can take back: they travel as one signed list. */
 export const REVOCATIONS_MAX = 10_000
 

@@ -48,6 +48,8 @@ export type Verdict =
       /** The label of its pin, or the name that the authority certified. */
       readonly nodeId: string | null
       readonly by: 'pin' | 'authority'
+      /** End of the certificate, milliseconds since 1970. */
+      readonly notAfterMs: number
     }
   | {
       readonly trusted: true
@@ -57,6 +59,8 @@ export type Verdict =
       readonly by: 'invite'
       /** Names the invitation: fingerprint of its certificate. */
       readonly invite: string
+      /** End of certificate or invitation, milliseconds since 1970. */
+      readonly notAfterMs: number
     }
   | { readonly trusted: false; readonly fingerprint: string; readonly reason: string }
 
@@ -231,21 +235,22 @@ export class TrustList {
     if (this.#isRevoked(fingerprint)) return refused('it is revoked')
     if (certificate.validToDate.getTime() < nowMs) return refused('it has expired')
     if (certificate.validFromDate.getTime() > nowMs) return refused('it is not valid yet')
+    const endMs = certificate.validToDate.getTime()
     const pin = this.#state.pins.get(fingerprint)
-    if (pin !== undefined) return { trusted: true, fingerprint, nodeId: pin.nodeId, by: 'pin' }
-    for (const authority of this.#state.authorities.values()) {
-      const issuer = new X509Certificate(authority.certificatePem)
-      if (certificate.ca || !certificate.checkIssued(issuer)) continue
-      if (!certificate.verify(issuer.publicKey)) continue
-      return { trusted: true, fingerprint, nodeId: commonName(certificate), by: 'authority' }
+    if (pin !== undefined) {
+      return { trusted: true, fingerprint, nodeId: pin.nodeId, by: 'pin', notAfterMs: endMs }
+    }
+    for (const { certificatePem } of this.#state.authorities.values()) {
+      if (!isIssuedBy(certificate, certificatePem)) continue
+      const nodeId = commonName(certificate)
+      return { trusted: true, fingerprint, nodeId, by: 'authority', notAfterMs: endMs }
     }
     for (const [invite, { certificatePem, notAfterMs, isUsed }] of this.#state.invites) {
-      const issuer = new X509Certificate(certificatePem)
-      if (certificate.ca || !certificate.checkIssued(issuer)) continue
-      if (!certificate.verify(issuer.publicKey)) continue
+      if (!isIssuedBy(certificate, certificatePem)) continue
       if (isUsed) return refused('its invitation was used')
       if (notAfterMs < nowMs) return refused('its invitation has expired')
-      return { trusted: true, fingerprint, nodeId: null, by: 'invite', invite }
+      const end = Math.min(endMs, notAfterMs)
+      return { trusted: true, fingerprint, nodeId: null, by: 'invite', invite, notAfterMs: end }
     }
     return refused('it is neither pinned nor issued by a trusted authority')
   }
@@ -390,6 +395,11 @@ export class TrustList {
       )
     }
   }
+}
+
+function isIssuedBy(certificate: X509Certificate, issuerPem: string): boolean {
+  const issuer = new X509Certificate(issuerPem)
+  return !certificate.ca && certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)
 }
 
 function emptyState(): State {

@@ -131,6 +131,8 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
   readonly established: Promise<void>
   /** Resolves when the peer has taken us in, too. */
   readonly accepted: Promise<void>
+  /** End of what the peer proved its identity with, milliseconds since 1970; set when it is judged. */
+  notAfterMs: number = Number.POSITIVE_INFINITY
   /** Reason why it is not handed out any more; null while it is. */
   retiredFor: string | null = null
   readonly #host: ConnectionHost

@@ -13,7 +13,7 @@ import { SqliteVectorError } from '../../errors.ts'
 import { AsyncQueue, throwIfAborted } from '../abortable.ts'
 import { formatAddress, parseAddress } from '../address.ts'
 import { certificateFingerprint, certificateToPem } from '../identity/certificate.ts'
-import { DATAGRAM_BYTES } from '../../limits.ts'
+import { DATAGRAM_BYTES, TRUST_POLL_MS } from '../../limits.ts'
 import { loadQuicBinding } from './binding.ts'
 import type { NativeConfig, QuicBinding } from './binding.ts'
 import { quicConfig } from './config.ts'
@@ -55,6 +55,7 @@ export class QuicTransport implements Transport {
   readonly #serving = new Set<Promise<void>>()
   readonly #stopWatching: () => void
   readonly #stopWatchingIdentity: () => void
+  #stopPolling: () => void = () => {}
   readonly #configs = new Map<number, NativeConfig>()
   #sealingKey: Uint8Array | null = null
   #closed: Promise<void> | null = null
@@ -88,6 +89,7 @@ export class QuicTransport implements Transport {
       this.#configs.clear()
       options.tickets.forgetAll()
     })
+    this.#pollTrust()
   }
 
   /**
@@ -182,6 +184,7 @@ export class QuicTransport implements Transport {
 
   async #close(): Promise<void> {
     this.#stopWatching()
+    this.#stopPolling()
     this.#stopWatchingIdentity()
     this.#accepted.end()
     this.#inbox.end()
@@ -254,6 +257,7 @@ export class QuicTransport implements Transport {
       const end = { by: 'us', code: 'TRANSPORT_LIMIT_EXCEEDED', reason: tooMany } as const
       return { closeCode: CLOSE_CODE.overLimit, toPeer: tooMany, end }
     }
+    connection.notAfterMs = verdict.notAfterMs
     if (verdict.by === 'invite') return { fingerprint, invite: verdict.invite }
     if (nodeId === null) return { fingerprint }
     const before = trust.notice(nodeId, fingerprint)
@@ -283,22 +287,44 @@ export class QuicTransport implements Transport {
     return config
   }
 
+  /**
+   * Another process may take trust back, and time ends certificates: both hold for open connections. A
+   * change in the file is announced by `refresh()`, as one that this process makes.
+   */
+  #pollTrust(): void {
+    const { trust, clock } = this.#options
+    this.#stopPolling = clock.schedule(TRUST_POLL_MS, () => {
+      this.#orReport(() => trust.refresh())
+      const nowMs = clock.nowMs()
+      for (const connection of this.#endpoint.connections) {
+        if (connection.isOpen && connection.notAfterMs < nowMs) this.#judgeAgain(connection)
+      }
+      if (this.#closed === null) this.#pollTrust()
+    })
+  }
+
   #trustChanged(): void {
-    const { trust, clock, tickets } = this.#options
     this.#configs.clear()
     let someoneLeft = false
     for (const connection of this.#endpoint.connections) {
-      if (!connection.isOpen) continue
-      const leaf = connection.peerCertificate()
-      if (leaf !== null && trust.judge(leaf, clock.nowMs()).trusted) continue
-      someoneLeft = true
-      const { fingerprint } = connection.peer
-      connection.closeWith(
-        CLOSE_CODE.refused,
-        `your certificate ${fingerprint} is not trusted any more`,
-      )
+      if (connection.isOpen && !this.#judgeAgain(connection)) someoneLeft = true
     }
-    if (someoneLeft) tickets.rotate()
+    if (someoneLeft) this.#options.tickets.rotate()
+  }
+
+  /** Ends an open connection whose peer is not trusted any more; false when it did. */
+  #judgeAgain(connection: QuicConnection): boolean {
+    const { trust, clock } = this.#options
+    const leaf = connection.peerCertificate()
+    const verdict = leaf === null ? null : trust.judge(leaf, clock.nowMs())
+    if (verdict?.trusted === true) return true
+    const { fingerprint } = connection.peer
+    const why = verdict?.reason ?? 'it is not known any more'
+    const toPeer = `your certificate ${fingerprint} is not trusted any more: ${why}`
+    const reason = `${untrustedPeer(connection.remoteAddress, fingerprint)} (${why})`
+    const end = { by: 'us', code: 'TRANSPORT_PEER_UNTRUSTED', reason } as const
+    connection.closeWith(CLOSE_CODE.refused, toPeer, end)
+    return false
   }
 
   #noticeRefusal(connection: QuicConnection): void {
