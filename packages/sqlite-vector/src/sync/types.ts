@@ -106,6 +106,11 @@ export type SyncEvent =
    * asked for the rows; only rows change anything.
    */
   | { readonly type: 'doubt'; readonly shardId: string; readonly peer: string }
+  /**
+   * Two living processes show one certificate: a node's folder was copied, or two servers run on one file. Live
+   * sync goes on with the first of the addresses; the other one is refused with SYNC_ALREADY_LIVE.
+   */
+  | { readonly type: 'key-shared'; readonly peer: string; readonly addresses: readonly string[] }
   /** A stamp came in that is further ahead of our clock than the drift bound. */
   | {
       readonly type: 'skew'

@@ -91,6 +91,11 @@ export interface Transport {
 /** An authenticated connection to one peer. */
 export interface Connection {
   readonly peer: PeerIdentity
+  /**
+   * Names the peer's process, the same on all its connections; null until the peer has named it, absent
+   * where the transport does not tell processes apart.
+   */
+  readonly process?: string | null
   /** Address at which the peer was last seen. */
   readonly remoteAddress: PeerAddress
   /** Opens a bidirectional channel; waits while the peer's limit of open channels is reached. */

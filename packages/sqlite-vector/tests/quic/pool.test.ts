@@ -89,7 +89,7 @@ test('a connection that nobody uses is closed by its dialler, one in use is not'
 
   const end = await unused.closed
 
-  expect(end).toMatchObject({ by: 'us', reason: 'nobody used the connection' })
+  expect(end).toMatchObject({ by: 'us', reason: 'the connection was not used' })
   await channel.send(Uint8Array.of(1))
   expect(a.transport.getStats()).toMatchObject({ closedIdle: 1, active: 1 })
 })

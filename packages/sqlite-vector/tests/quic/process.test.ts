@@ -68,7 +68,7 @@ async function ask(connection: Connection, value: number): Promise<number | unde
 }
 
 test('a peer killed and started again is reached at the next use, not after the idle timeout', async () => {
-  await using node = await openNode()
+  await using node = await openNode({ keepAliveMs: 9_000 })
   const first = await startPeer('killed', node)
   const before = await node.transport.dial(first.address)
   expect(await ask(before, 1)).toBe(1)

@@ -44,8 +44,14 @@ const PROVEN_MS = 5_000
 /** Wait before a direction that ended in good order is asked for again, in milliseconds. */
 const AGAIN_MS = 200
 
-/** The same where the peer's session was about to begin. */
+/** The same where the peer's session was about to begin; it doubles with every further collision… */
 const COLLIDED_MS = 20
+
+/** …up to this. */
+const COLLIDED_MS_MAX = 1_000
+
+/** Collisions in a row after which they are reported: another process of this node, or of the peer, is live. */
+const COLLISIONS_REPORTED = 8
 
 /** How often a direction for which permission is missing is asked for again, in milliseconds. */
 const WITHHELD_CHECK_MS = 2_000
@@ -167,13 +173,16 @@ export class AutoSync {
   async #hold(direction: Direction, connection: Connection, signal: AbortSignal): Promise<void> {
     const { hub, shardId, clock } = this.#setup
     const peer = connection.peer.fingerprint
+    let collisions = 0
     for (;;) {
       if (!this.#isGranted(direction, connection)) {
         await this.#withhold(direction, forbiddenHere(shardId), signal)
         continue
       }
-      const served = hub.find(shardId, peer, direction)
+      const isElsewhere = this.#setup.sessions.isServedElsewhere(connection)
+      const served = isElsewhere ? null : hub.find(shardId, peer, direction)
       if (served !== null) {
+        collisions = 0
         await this.#watchServed(served, direction, signal)
         continue
       }
@@ -188,7 +197,13 @@ export class AutoSync {
       } else if (!(error instanceof SqliteVectorError) || error.code !== 'SYNC_ALREADY_LIVE') {
         throw error
       } else {
-        await sleep(clock, COLLIDED_MS, signal)
+        collisions += 1
+        if (collisions === COLLISIONS_REPORTED) {
+          this.#lastError = error
+          this.#setup.onError(error, true)
+        }
+        const delayMs = COLLIDED_MS * 2 ** Math.min(collisions - 1, 10)
+        await sleep(clock, Math.min(COLLIDED_MS_MAX, delayMs), signal)
       }
     }
   }

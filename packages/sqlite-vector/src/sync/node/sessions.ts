@@ -27,6 +27,7 @@ import { CompareBudget } from '../access/compare-budget.ts'
 import { type AccessRule, guardedStore, requireAccess } from '../access/guarded-store.ts'
 import type { LiveHub } from '../live/live-hub.ts'
 import type { PeerSession, SyncDirection, SyncEvent } from '../types.ts'
+import { PeerProcesses } from './peer-processes.ts'
 import { changesCommitted, type RunResult, runSession } from './session-runner.ts'
 import { UnsentBytes } from './unsent-bytes.ts'
 import { type ReplicaStore } from '../../store/replica/types.ts'
@@ -67,6 +68,7 @@ interface Line {
 export class NodeSessions {
   readonly #setup: NodeSetup
   readonly #budget: CompareBudget
+  readonly #processes: PeerProcesses
   readonly #skews = new Map<string, number>()
   /** Peers and shards that are being asked for what they hold under our names. */
   readonly #asking = new Set<string>()
@@ -76,6 +78,9 @@ export class NodeSessions {
   constructor(setup: NodeSetup) {
     this.#setup = setup
     this.#budget = new CompareBudget(setup.clock)
+    this.#processes = new PeerProcesses(setup.clock, (peer, addresses) => {
+      setup.emit({ type: 'key-shared', peer, addresses })
+    })
   }
 
   /** What is known of peers' copies, and of their clocks. */
@@ -86,6 +91,11 @@ export class NodeSessions {
 
   get active(): number {
     return this.#active
+  }
+
+  /** True while the peer's live sessions are with another process that has its key. */
+  isServedElsewhere(connection: Connection): boolean {
+    return this.#processes.isServedElsewhere(connection)
   }
 
   /** What the peer may do with the shard here. */
@@ -156,6 +166,7 @@ export class NodeSessions {
     onStep: (running: Running) => void,
   ): Promise<RunResult<PullSession>> {
     requireAccess(this.#setup.access, connection.peer, shardId, 'write')
+    this.#claim(connection, shardId)
     const channel = await connection.openChannel({ signal })
     const peer = connection.peer.fingerprint
     if (this.#setup.hub.find(shardId, peer, 'puller') !== null) {
@@ -175,6 +186,7 @@ export class NodeSessions {
     onStep: (running: Running) => void,
   ): Promise<RunResult<SendSession>> {
     requireAccess(this.#setup.access, connection.peer, shardId, 'read')
+    this.#claim(connection, shardId)
     const channel = await connection.openChannel({ signal })
     await channel.send(encodeFrame({ type: 'invite', shardId, live: true }), { signal })
     const session = createSender({ peer: connection.peer.fingerprint, shardId })
@@ -206,6 +218,7 @@ export class NodeSessions {
       } else if (frame.type === 'invite') {
         const { shardId, live } = frame
         this.#checkInvitation(connection, shardId)
+        if (live) this.#claim(connection, shardId)
         if (live && this.#setup.hub.find(shardId, peer, 'puller') !== null) {
           throw alreadyLive(shardId)
         }
@@ -223,6 +236,22 @@ export class NodeSessions {
       }
       await giveUp(channel, fault)
     }
+  }
+
+  /** @throws SqliteVectorError `SYNC_ALREADY_LIVE` */
+  #claim(connection: Connection, shardId: string): void {
+    const error = this.#processes.claim(connection, shardId)
+    if (error !== null) throw error
+  }
+
+  /** A live subscription that another process of the peer holds already ends; true when it did. */
+  #refuseShared(running: Running, connection: Connection): boolean {
+    const { session } = running
+    if (session.role !== 'sender' || session.subscription?.live !== true) return false
+    if (session.phase === 'closed') return false
+    const error = this.#processes.claim(connection, session.subscription.shardId)
+    if (error !== null) running.tell({ type: 'failed', error })
+    return error !== null
   }
 
   /** The answer depends on what is granted alone, so it tells nobody whether there is such a shard. */
@@ -321,6 +350,7 @@ export class NodeSessions {
           this.#tellOfApplied(now, tally)
           tally = now.tally
         }
+        if (this.#refuseShared(running, connection)) return
         hub.stepped(running, onStep !== undefined)
         onStep?.(running)
       }

@@ -222,6 +222,10 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
     return isOfSession || code === 'TRANSPORT_PEER_CHANGED' || code === 'TRANSPORT_REFUSED_BY_PEER'
   }
 
+  get process(): string | null {
+    return this.#peerInstance
+  }
+
   /** Names the peer's process; null until its control stream has arrived. */
   get peerInstance(): string | null {
     return this.#peerInstance

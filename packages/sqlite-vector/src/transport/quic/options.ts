@@ -120,7 +120,7 @@ const DEFAULTS = {
   onIdentityChange: () => {},
   serverName: NODE_SERVER_NAME,
   maxIdleTimeoutMs: 10_000,
-  keepAliveMs: 3_000,
+  keepAliveMs: 1_000,
   handshakeTimeoutMs: 5_000,
   maxConcurrentStreams: CHANNELS_OPEN_DEFAULT,
   frameBytesMax: FRAME_BYTES_MAX,

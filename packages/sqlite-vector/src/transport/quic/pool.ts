@@ -10,7 +10,9 @@
  *       fingerprint stays; of two dialled from one side, the older.
  *   P3  The other is retired: not handed out any more, and closed by its dialler once no channel is
  *       open on it. Nothing under way is cut off.
- *   P4  The dialler of a connection closes it when it was idle for long.
+ *   P4  The newest process of a peer supersedes the one before: that is probed at once, and its connections
+ *       end when it stays silent. A process that was killed would hold them until the idle timeout.
+ *   P5  The dialler of a connection closes it when it was idle for long.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import { CONNECTIONS_PER_PEER_MAX } from '../../limits.ts'
@@ -19,6 +21,8 @@ import { CLOSE_CODE } from './errors.ts'
 import type { ResolvedQuicOptions } from './options.ts'
 
 const SWEEP_MS = 1_000
+/** How long a process may stay silent, beyond three round trips, when another of its node appears. */
+const SUPERSEDE_MS = 500
 
 export interface PoolCounts {
   /** Connections with open channels. */
@@ -29,6 +33,8 @@ export interface PoolCounts {
   readonly closedIdle: number
   /** Retired because another connection to the same process was open. */
   readonly collapsed: number
+  /** Ended because their process was silent when another one of the same peer connected. */
+  readonly superseded: number
   /** Turned away because too many were open. */
   readonly overLimit: number
 }
@@ -42,6 +48,7 @@ export class QuicPool {
   #closedIdle = 0
   #collapsed = 0
   #overLimit = 0
+  #superseded = 0
 
   constructor(options: ResolvedQuicOptions) {
     this.#options = options
@@ -56,6 +63,7 @@ export class QuicPool {
       closedIdle: this.#closedIdle,
       collapsed: this.#collapsed,
       overLimit: this.#overLimit,
+      superseded: this.#superseded,
     }
   }
 
@@ -133,6 +141,8 @@ export class QuicPool {
 
   /** The process at the other end has named itself: there may be two connections to it now. */
   settle(connection: QuicConnection): void {
+    for (const other of this.#open)
+      if (isEarlierProcess(other, connection)) void this.#probe(other, connection)
     const best = this.preferred(connection)
     for (const other of this.#open) {
       if (other === best || other.retiredFor !== null || !isSamePair(other, best)) continue
@@ -141,6 +151,23 @@ export class QuicPool {
       this.#collapsed += 1
     }
     this.#planSweep()
+  }
+
+  /** Ends a connection whose peer was killed, now that another process of it is here (P4). */
+  async #probe(connection: QuicConnection, successor: QuicConnection): Promise<void> {
+    // Two processes cannot have one port: there the one before is gone.
+    if (connection.remoteAddress !== successor.remoteAddress) {
+      const deadlineMs = SUPERSEDE_MS + 3 * (connection.stats().rttMs ?? 0)
+      const isHeard = await connection.pump.isAnswering(deadlineMs, undefined)
+      if (isHeard || !connection.isOpen) return
+    }
+    this.#superseded += 1
+    const reason = `${connection.remoteAddress} fell silent, and another process of that node is connected`
+    connection.closeWith(CLOSE_CODE.duplicate, 'another process of you is connected', {
+      by: 'timeout',
+      code: 'TRANSPORT_CLOSED',
+      reason,
+    })
   }
 
   /** Rank by dialler: 0 the smaller fingerprint, 1 the larger. */
@@ -193,5 +220,13 @@ function isSamePair(a: QuicConnection, b: QuicConnection): boolean {
     a.peerInstance !== null &&
     a.peerInstance === b.peerInstance &&
     a.peer.fingerprint === b.peer.fingerprint
+  )
+}
+
+function isEarlierProcess(earlier: QuicConnection, connection: QuicConnection): boolean {
+  return (
+    earlier.peerInstance !== null &&
+    earlier.peerInstance !== connection.peerInstance &&
+    earlier.peer.fingerprint === connection.peer.fingerprint
   )
 }

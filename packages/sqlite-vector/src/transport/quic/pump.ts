@@ -89,6 +89,8 @@ export class QuicPump {
   /** Addresses that the peer has left, newest last. */
   readonly #formerPeers: HostPort[] = []
   readonly #listeners: (() => void)[] = []
+  /** Packets that had been decrypted when the peer was last asked for a sign of life. */
+  #packetsBefore = 0
   #wireBytesSent = 0
   #wireBytesReceived = 0
   #datagramsSent = 0
@@ -150,7 +152,7 @@ export class QuicPump {
       this.native.recv(datagram, { from, to })
       this.#receivedMs = this.#host.options.clock.monotonicMs()
       this.#timeoutsUnanswered = 0
-      for (const listener of this.#listeners.splice(0)) listener()
+      this.#noticeLife()
     } catch (error) {
       // A forged or damaged datagram is dropped; a fatal one has set localError, seen in the pass.
       refusedFor = error instanceof Error ? error.message : String(error)
@@ -219,6 +221,7 @@ export class QuicPump {
   async isAnswering(deadlineMs: number, signal: AbortSignal | undefined): Promise<boolean> {
     if (this.#isGone) return false
     this.native.sendAckEliciting()
+    this.#packetsBefore = this.native.stats().recv
     const answer = abortable<boolean>(signal, (resolve) => {
       const cancel = this.#host.options.clock.schedule(deadlineMs, () => resolve(false))
       this.#listeners.push(() => {
@@ -282,6 +285,12 @@ export class QuicPump {
       this.native.sendAckEliciting()
     }
     this.run()
+  }
+
+  /** Only a packet that decrypts is a sign of life: anyone can send to our port from the peer's address. */
+  #noticeLife(): void {
+    if (this.#listeners.length === 0 || this.native.stats().recv <= this.#packetsBefore) return
+    for (const listener of this.#listeners.splice(0)) listener()
   }
 
   #probeFormerPaths(): void {
