@@ -23,7 +23,7 @@ export interface AskRequest {
  * told better by its vector than by its words.
  */
 export const ASK_WEIGHTS: { readonly text: number; readonly vector: number } = Object.freeze({
-  text: 0.5,
+  text: 0.25,
   vector: 1,
 })
 
