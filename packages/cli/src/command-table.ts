@@ -33,6 +33,7 @@ import {
   peersRemoveCommand,
   syncCommand,
 } from './commands/peers.ts'
+import { mcpCommand } from './commands/mcp.ts'
 import {
   quarantineDiscardCommand,
   quarantineListCommand,
@@ -70,6 +71,7 @@ export const COMMANDS: readonly Command[] = [
   shardsDropCommand,
   ingestCommand,
   askCommand,
+  mcpCommand,
   importCommand,
   exportCommand,
   queryCommand,

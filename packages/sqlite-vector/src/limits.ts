@@ -452,6 +452,9 @@ export const LSA_TEXTS_MAX = 100_000
 /** Most words of an LSA embedder: one vector each; the most frequent ones are kept. */
 export const LSA_WORDS_MAX = 50_000
 
+/** MCP sessions of one server; the one that was not used for longest is ended for a new one. */
+export const MCP_SESSIONS_MAX = 64
+
 /** Largest file that `ingest` reads, in bytes: a document, not a data set. */
 export const INGEST_FILE_BYTES_MAX = 4_194_304
 

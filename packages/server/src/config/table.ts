@@ -202,6 +202,13 @@ export const CONFIG_OPTIONS: readonly ConfigOption[] = [
     summary: 'Metadata paths to index at start, for faster filters.',
   },
   {
+    key: 'mcp',
+    kind: choice('off', 'read-only', 'read-write'),
+    fallback: 'off',
+    summary:
+      'Serves /mcp, memory for agents by the Model Context Protocol; needs the package sqlite-vector-mcp.',
+  },
+  {
     key: 'snapshots.folder',
     kind: textOrOff(text('FOLDER')),
     fallback: 'off',

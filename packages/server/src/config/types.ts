@@ -80,6 +80,8 @@ export interface NodeConfig {
   readonly peers: readonly PeerConfig[]
   readonly shards: readonly ShardConfig[]
   readonly metadataIndexes: readonly string[]
+  /** Tools that `/mcp` offers to agents. */
+  readonly mcp: 'off' | 'read-only' | 'read-write'
   readonly snapshots: { readonly folder: string | null }
   readonly shutdown: { readonly graceMs: number; readonly drainMs: number }
   readonly audit: { readonly file: string | null }

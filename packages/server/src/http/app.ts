@@ -12,6 +12,7 @@ import fastify, { type FastifyHttpOptions, type FastifyInstance } from 'fastify'
 import type { NodeContext } from './context.ts'
 import { HttpError } from './errors.ts'
 import { answerBroken, answerUnroutable, useErrors, useGate, useRateLimit } from './gate.ts'
+import { useMcp } from './mcp.ts'
 import { pathParameters } from './openapi.ts'
 import { RequestCall } from './request-call.ts'
 import type { Route } from './route.ts'
@@ -55,6 +56,7 @@ export async function createApp(
     throw new HttpError('HTTP_MEDIA_TYPE', 'bodies with a Content-Encoding are not taken')
   })
   for (const route of routes) register(app, context, route)
+  await useMcp(app, context)
   return app
 }
 

@@ -28,7 +28,7 @@ export interface Operation {
 }
 
 /** Operations of the whole node that a key limited to shards may use; their answers are filtered. */
-const FILTERED: readonly string[] = ['listShards']
+const FILTERED: readonly string[] = ['listShards', 'mcp']
 
 /** Finds the caller's key; null without a valid one. */
 export function keyOf(
