@@ -130,6 +130,9 @@ export const COMPARE_NEED_MAX = 4_096
 /** Damaged records that a comparison of payloads names; how many there are it says of all. */
 export const DAMAGED_NAMED_MAX = 1_000
 
+/** Damaged records that one call of sync sets aside before it fails: each has the shard counted again. */
+export const DAMAGED_PER_CALL_MAX = 16
+
 /** Times that a count starts again because the shard was written to meanwhile. */
 export const RECOUNT_ATTEMPTS_MAX = 3
 

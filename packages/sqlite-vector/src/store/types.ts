@@ -168,6 +168,8 @@ export interface Recount {
   readonly recordCount: number
   readonly tombstoneCount: number
   readonly conflictCount: number
+  /** Ids of records whose rows are damaged, at most 1,000. Sync with a peer restores them. */
+  readonly damaged: readonly string[]
 }
 
 /** How a shard's conflicts are shown: by name, or by a function. */
@@ -297,6 +299,13 @@ export type StoreEvent =
       readonly shardId: string
       readonly peer: string
       readonly ids: readonly string[]
+    }
+  /** A record of the file was damaged. Its rows were set aside; a peer gives it back. */
+  | {
+      readonly type: 'record-damaged'
+      readonly shardId: string
+      readonly id: string
+      readonly reason: string
     }
   /** A change could not be applied and was quarantined. */
   | {

@@ -4,7 +4,7 @@
  * Empty bytes stand for "exactly the dots of the siblings"; else pairs of unsigned LEB128 varints
  * (actor key of this file, counter), in ascending order of keys. Not a wire format: keys are local.
  */
-import { assert } from '../../assert.ts'
+import { damaged } from '../file/damage.ts'
 import { readVarint, VARINT_BYTES_MAX, writeVarint } from '../../varint.ts'
 import type { ActorId, RecordState, VersionVector } from '../../model/types.ts'
 import type { OpenFile } from '../file/transaction.ts'
@@ -39,7 +39,7 @@ export function decodeContext(core: OpenFile, bytes: Uint8Array): VersionVector 
   const position = { at: 0 }
   const next = (): number => {
     const value = readVarint(bytes, position, bytes.length)
-    assert(value >= 0, 'a whole varint in a stored context')
+    if (value < 0) throw damaged('the context of a record is cut off')
     return value
   }
   while (position.at < bytes.length) {

@@ -15,6 +15,7 @@
  * | 8     | counter  | u64, after each actor                   |
  * | …     | id       | UTF-8, to the end                       |
  */
+import { damaged } from '../file/damage.ts'
 import { assert } from '../../assert.ts'
 import { concatBytes, hexToBytes, utf8ToBytes, viewToBytes, writeUtf8 } from '../../bytes.ts'
 import { ID_BYTES_MAX, VERSION_VECTOR_ACTORS_MAX } from '../../limits.ts'
@@ -139,6 +140,7 @@ export function digestToBytes(sum: bigint): Uint8Array {
 
 /** The sum that {@link digestToBytes} wrote. */
 export function bytesToDigest(bytes: Uint8Array): bigint {
+  if (bytes.byteLength !== 8) throw damaged('the digest of a shard is not 8 bytes long')
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(0)
 }
 

@@ -5,6 +5,7 @@
  * appears once, at its latest change_id. Two steps per row: the changelog row alone decides whether
  * the reader has the record, and only then is its payload read.
  */
+import { damagedRecord } from '../file/damage.ts'
 import { must } from '../../assert.ts'
 import { hexToBytes } from '../../bytes.ts'
 import type {
@@ -22,7 +23,7 @@ import {
   idOf,
   hasSiblings,
   OPERATION,
-  payloadToValue,
+  checkedPayload,
   rowToRecordState,
   type StoredRecord,
   withPayload,
@@ -49,7 +50,10 @@ export function readDelta(core: OpenFile, shardId: string, query: DeltaQuery): D
     through = row.change_id
     if (query.only !== undefined && !concerns(core, row, query.only)) continue
     if (readerHas(core, row, known)) continue
-    const change = withoutKnownEmbeddings(readChange(core, row), known)
+    const change = withoutKnownEmbeddings(
+      checkedChange(core, row.rowid, shard.dimension, readChange(core, row)),
+      known,
+    )
     bytes += payloadBytes(change)
     changes.push(change)
   }
@@ -151,6 +155,16 @@ function withoutKnownEmbeddings(change: Change, known: VersionVector): Change {
 /** A row of the feed; with its payload when that was read along. */
 type FeedRow = ChangelogRow & Partial<PayloadRow>
 
+/** The change, whose embeddings have the shard's dimension. @throws SqliteVectorError `STORE_CORRUPT` */
+function checkedChange(core: OpenFile, rowid: number, dimension: number, change: Change): Change {
+  for (const { value } of change.siblings) {
+    if (value === null || value.embedding?.length === dimension) continue
+    const length = value.embedding?.length ?? 0
+    throw damagedRecord(core, rowid, `an embedding has ${length} components, not ${dimension}`)
+  }
+  return change
+}
+
 function readChange(core: OpenFile, row: FeedRow): Change {
   const state = rowToRecordState(core, row)
   if (row.operation === OPERATION.put) return putChange(core, row, state)
@@ -158,14 +172,11 @@ function readChange(core: OpenFile, row: FeedRow): Change {
 }
 
 function putChange(core: OpenFile, row: FeedRow, state: RecordState): Change {
-  const payload =
-    row.vector_id === undefined
-      ? must(core.sql.getPayload.get(row.rowid), 'the row of a visible record')
-      : row
+  const payload = row.vector_id === undefined ? (core.sql.getPayload.get(row.rowid) ?? {}) : row
   const sibling = must(state.siblings[0], 'the only sibling')
   const { dot, stamp } = sibling
   const { embeddingDot } = must(sibling.value, 'a put')
-  const value = payloadToValue(payload as unknown as PayloadRow, embeddingDot)
+  const value = checkedPayload(core, row.rowid, payload, embeddingDot)
   const { vector_id: id } = payload as unknown as PayloadRow
   return { id, siblings: [{ dot, stamp, value }], context: state.context }
 }
@@ -175,8 +186,10 @@ export function changeOf(
   core: OpenFile,
   id: string,
   record: StoredRecord,
+  dimension: number,
 ): { readonly change: Change; readonly bytes: number } {
-  const change = { id, ...withPayload(core, record).state }
+  const state = withPayload(core, record).state
+  const change = checkedChange(core, record.rowid, dimension, { id, ...state })
   return { change, bytes: payloadBytes(change) }
 }
 

@@ -11,6 +11,7 @@
  *   I3  `vector_conflicts` holds the siblings of a record exactly when it has more than one. A
  *       record is in conflict when one of them is a put; concurrent deletes are a delete.
  */
+import { damagedRecord, stored as kept } from '../file/damage.ts'
 import { must } from '../../assert.ts'
 import { bytesToFloat32, viewToBytes } from '../../bytes.ts'
 import { isConflict, lastWrite } from '../../model/merge.ts'
@@ -74,11 +75,8 @@ function hiddenIn(core: OpenFile, shard: number, id: string): StoredRecord | nul
 export function withPayload(core: OpenFile, record: StoredRecord): StoredRecord {
   const [sibling] = record.state.siblings
   if (record.operation !== OPERATION.put || sibling === undefined) return record
-  const payload = must(core.sql.getPayload.get(record.rowid), 'the row of a visible record')
-  const value = payloadToValue(
-    payload as unknown as PayloadRow,
-    must(sibling.value, 'a put').embeddingDot,
-  )
+  const embeddingDot = sibling.value?.embeddingDot ?? sibling.dot
+  const value = readPayload(core, record.rowid, embeddingDot)
   return { ...record, state: { ...record.state, siblings: [{ ...sibling, value }] } }
 }
 
@@ -86,7 +84,9 @@ export function withPayload(core: OpenFile, record: StoredRecord): StoredRecord 
 export function rowToRecordState(core: OpenFile, row: ChangelogRow): RecordState {
   const context = decodeContext(core, row.context)
   if (hasSiblings(row.operation)) {
-    return { siblings: conflictSiblings(core, row.rowid), context }
+    const siblings = conflictSiblings(core, row.rowid)
+    if (siblings.length < 2) throw damagedRecord(core, row.rowid, 'its siblings are missing')
+    return { siblings, context }
   }
   const dot = { actor: core.keys.actorOf(row.actor), counter: row.counter }
   const value = row.operation === OPERATION.put ? unread(embeddingDotOf(core, row, dot)) : null
@@ -109,6 +109,31 @@ export function payloadToValue(row: PayloadRow, embeddingDot: Dot): RecordValue 
     metadata: row.metadata,
     text: row.document,
   }
+}
+
+/** The payload of a visible record, read from its row. @throws SqliteVectorError `STORE_CORRUPT` */
+export function readPayload(core: OpenFile, rowid: number, embeddingDot: Dot): RecordValue {
+  const row = core.sql.getPayload.get(rowid) as unknown as PayloadRow | undefined
+  if (row === undefined) throw damagedRecord(core, rowid, 'its embedding or its row is missing')
+  return checkedPayload(core, rowid, row, embeddingDot)
+}
+
+/** {@link payloadToValue} of a row whose parts are checked. @throws SqliteVectorError `STORE_CORRUPT` */
+export function checkedPayload(
+  core: OpenFile,
+  rowid: number,
+  row: Partial<PayloadRow>,
+  embeddingDot: Dot,
+): RecordValue {
+  const { vector_id: id, embedding, metadata } = row
+  if (id === null || id === undefined) throw damagedRecord(core, rowid, 'its row is missing')
+  if (embedding === null || embedding === undefined || metadata === undefined) {
+    throw damagedRecord(core, rowid, 'its embedding is missing')
+  }
+  if (embedding.byteLength % 4 !== 0) {
+    throw damagedRecord(core, rowid, `its embedding has ${embedding.byteLength} bytes`)
+  }
+  return payloadToValue(row as PayloadRow, embeddingDot)
 }
 
 /**
@@ -227,7 +252,8 @@ export function removeRecord(
 /** The id of any record, visible or not. */
 export function idOf(core: OpenFile, rowid: number): string {
   const row = core.sql.getVisibleId.get(rowid) ?? core.sql.getHiddenId.get(rowid)
-  return String(must(row, 'an id for every changelog row')['vector_id'])
+  if (row === undefined) throw damagedRecord(core, rowid, 'its row is missing')
+  return String(row['vector_id'])
 }
 
 /** Notes that `state` covers more than the record's context said; its siblings are the same. */
@@ -276,7 +302,7 @@ export function showRecord(
 
 /** Brings the full-text index from the text that the visible row still has to `text`. */
 function indexText(sql: Statements, rowid: number, text: string | null): void {
-  const before = must(sql.getText.get(rowid), 'the row of a visible record')['document']
+  const before = kept(sql.getText.get(rowid), `the row ${rowid} of a record is missing`)['document']
   if (before === text) return
   if (typeof before === 'string') sql.dropText.run(rowid, before)
   if (text !== null) sql.addText.run(rowid, text)
@@ -295,7 +321,7 @@ function visibleOf(
   state: RecordState,
 ): RecordValue | null {
   const [first, second] = state.siblings
-  if (second === undefined) return must(first, 'at least one sibling').value
+  if (second === undefined) return kept(first, 'a record has no siblings').value
   if (!isConflict(state.siblings)) return null
   return visibleValue(transaction, shard, id, state.siblings)
 }
@@ -333,7 +359,7 @@ function changelogColumns(core: OpenFile, state: RecordState): ChangelogColumns 
   const single = state.siblings.length === 1
   // The row of a conflict names its last write; its siblings stand in vector_conflicts.
   const { dot, stamp, value } = single
-    ? must(state.siblings[0], 'at least one sibling')
+    ? kept(state.siblings[0], 'a record has no siblings')
     : lastWrite(state.siblings)
   const hasPut = state.siblings.some((sibling) => sibling.value !== null)
   const operation = single
@@ -378,8 +404,8 @@ function conflictToSibling(core: OpenFile, row: ConflictRow): Sibling {
   const dot = { actor: core.keys.actorOf(row.actor), counter: row.counter }
   const stamp = { ms: row.ms, logical: row.logical }
   if (row.operation === OPERATION.delete) return { dot, stamp, value: null }
-  const embedding = bytesToFloat32(must(row.embedding, 'the embedding of a put'))
-  const metadata = must(row.metadata, 'the metadata of a put')
+  const embedding = bytesToFloat32(kept(row.embedding, 'the embedding of a sibling is missing'))
+  const metadata = kept(row.metadata, 'the metadata of a sibling is missing')
   const embeddingDot = embeddingDotOf(core, row, dot)
   return { dot, stamp, value: { embedding, embeddingDot, metadata, text: row.document } }
 }

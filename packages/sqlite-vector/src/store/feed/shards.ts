@@ -4,8 +4,8 @@
  * Not here: the records (register.ts). Invariant: counts, head, version vector and digest are
  * written in the transaction that changed what they count.
  */
-import { must } from '../../assert.ts'
-import { bytesToHex } from '../../bytes.ts'
+import { DIMENSION_MAX } from '../../limits.ts'
+import { damaged, stored } from '../file/damage.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import { shown } from '../../options.ts'
 import type { ActorId, Dot, VersionVector } from '../../model/types.ts'
@@ -56,8 +56,19 @@ export function findShardRow(core: OpenFile, shardId: string): ShardRow | null {
   if (typeof shardId !== 'string') {
     throw new TypeError(`shardId must be a string, got ${shown(shardId)}`)
   }
-  return (core.sql.getShard.get(shardId) as unknown as ShardRow | undefined) ?? null
+  const row = core.sql.getShard.get(shardId) as unknown as ShardRow | undefined
+  return row === undefined ? null : checkedRow(row)
 }
+
+/** The row, which any program may have altered. @throws SqliteVectorError `STORE_CORRUPT` */
+export function checkedRow(row: ShardRow): ShardRow {
+  const { dimension, metric, shard_id: shardId } = row
+  const isSound = dimension >= 1 && dimension <= DIMENSION_MAX && METRICS.includes(metric)
+  if (isSound) return row
+  throw damaged(`shard ${shown(shardId)} has dimension ${dimension} and metric ${shown(metric)}`)
+}
+
+const METRICS: readonly Metric[] = ['cosine', 'l2', 'dot']
 
 /** The shard, read in this transaction. @throws SqliteVectorError `STORE_SHARD_UNKNOWN` */
 export function loadShard(transaction: WriteTransaction, shardId: string): OpenShard {
@@ -243,7 +254,8 @@ export function rowToShardState(row: ShardRow, logId: string): ShardState {
 
 /** The vector that we wrote as `bytes`. */
 export function storedVector(bytes: Uint8Array): VersionVector {
-  return must(decodeVector(bytes), `a stored version vector, got ${bytesToHex(bytes.slice(0, 64))}`)
+  const vector = bytes instanceof Uint8Array ? decodeVector(bytes) : null
+  return stored(vector, 'a version vector is not valid')
 }
 
 function assertSameShard(ours: ShardInfo, wanted: ShardInfo): void {

@@ -6,9 +6,10 @@
  * throws or gives no valid value is reported, and the last write is shown: one bad record must not
  * stop a sync.
  */
+import { parseMetadata, stored } from '../file/damage.ts'
 import { must } from '../../assert.ts'
 import { bytesEqual, viewToBytes } from '../../bytes.ts'
-import { objectGiven, oneOf, rejectUnknownKeys } from '../../options.ts'
+import { objectGiven, oneOf, shown, rejectUnknownKeys } from '../../options.ts'
 import { lastWrite } from '../../model/merge.ts'
 import { CONFLICT_STRATEGIES, viewOf } from '../../model/strategies.ts'
 import type { Dot, RecordValue, Sibling } from '../../model/types.ts'
@@ -21,7 +22,7 @@ import type {
   ConflictValue,
 } from '../types.ts'
 import { type OpenShard } from '../file/open-shard.ts'
-import { type Metadata, type ShardInfo } from '../../model/records.ts'
+import { type ShardInfo } from '../../model/records.ts'
 
 /** How the file names a strategy that is a function. */
 export const CUSTOM_STRATEGY = 'custom'
@@ -58,8 +59,8 @@ export function strategyToName(strategy: ConflictStrategy): string {
 export function toConflictSibling({ dot, stamp, value }: Sibling): ConflictSibling {
   if (value === null) return { dot, stamp, value: null }
   const { metadata, text } = value
-  const embedding = must(value.embedding, 'the embedding of a sibling')
-  return { dot, stamp, value: { embedding, metadata: JSON.parse(metadata) as Metadata, text } }
+  const embedding = stored(value.embedding, 'the embedding of a sibling is missing')
+  return { dot, stamp, value: { embedding, metadata: parseMetadata(metadata), text } }
 }
 
 /** A caller's value, checked like a record's; `dot` names the write that brings the embedding. */
@@ -99,8 +100,8 @@ export function registerStrategy(
 function namedStrategy(kept: string | null): (typeof CONFLICT_STRATEGIES)[number] {
   // A function that is not registered yet: its shard shows the last write until it is.
   if (kept === null || kept === CUSTOM_STRATEGY) return 'last-write-wins'
-  return must(
+  return stored(
     CONFLICT_STRATEGIES.find((name) => name === kept),
-    `a known strategy, got ${kept}`,
+    `${shown(kept)} is not a conflict strategy`,
   )
 }

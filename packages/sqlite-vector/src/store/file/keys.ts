@@ -6,6 +6,7 @@
  * after a rollback {@link FileKeys.forget} drops the cache, because the transaction may have made
  * keys that are gone.
  */
+import { stored } from './damage.ts'
 import { must } from '../../assert.ts'
 import { bytesToHex, hexToBytes } from '../../bytes.ts'
 import type { ActorId } from '../../model/types.ts'
@@ -45,7 +46,7 @@ export class FileKeys {
   actorOf(key: number): ActorId {
     const known = this.#actorByKey.get(key)
     if (known !== undefined) return known
-    const row = must(this.#sql.getActor.get(key), `actor ${key}`)
+    const row = stored(this.#sql.getActor.get(key), `actor ${key} is missing`)
     const actor = bytesToHex(row['actor_id'] as Uint8Array)
     this.#remember(key, actor)
     return actor

@@ -61,12 +61,26 @@ export function withSqliteErrors<T>(path: string, fn: () => T): T {
 
 /** The coded error for what SQLite threw, or `error` itself when SQLite had no part in it. */
 export function sqliteFailure(path: string, error: unknown): unknown {
+  if (isUnreadable(error)) {
+    const message = `${path}: the file is damaged: a number in it is out of range`
+    return new SqliteVectorError('STORE_CORRUPT', message, { cause: error })
+  }
   const resultCode = resultCodeOf(error)
   if (resultCode === null) return error
-  const code = CODES.get(resultCode & 0xff)
+  const code = CODES.get(resultCode & 0xff) ?? (isBadJson(error) ? 'STORE_CORRUPT' : undefined)
   if (code === undefined) return error
   const reason = error instanceof Error ? error.message : String(error)
   return new SqliteVectorError(code, `${path}: ${reason}`, { cause: error })
+}
+
+/** The binding refuses integers that JavaScript cannot hold; the store writes none. */
+function isUnreadable(error: unknown): boolean {
+  return error instanceof RangeError && 'code' in error && error.code === 'ERR_OUT_OF_RANGE'
+}
+
+/** SQLite's JSON functions met a text that is not JSON, or nested too deeply for them. */
+function isBadJson(error: unknown): boolean {
+  return error instanceof Error && error.message.includes('malformed JSON')
 }
 
 /** SQLite's extended result code, or null when `error` is none of SQLite's. */

@@ -104,6 +104,10 @@ const SQL = {
   getPayload: `SELECT v.vector_id, v.metadata, v.document, e.embedding
     FROM vectors v JOIN embeddings e USING (record) WHERE v.record = ?`,
   getVisibleId: 'SELECT vector_id FROM vectors WHERE record = ?',
+  changeOfRecord: `SELECT {changelog} FROM vector_changelog c
+    WHERE c.record = ?2 AND c.position >= ?1 << 44 AND c.position < (?1 + 1) << 44`,
+  nameOfRecord: `SELECT vector_id, shard_id FROM (SELECT shard, vector_id FROM vectors WHERE record = ?1
+    UNION ALL SELECT shard, vector_id FROM tombstones WHERE record = ?1) LEFT JOIN shard_metadata USING (shard)`,
   getHiddenId: 'SELECT vector_id FROM tombstones WHERE record = ?',
   getConflicts: `SELECT actor, counter, {stamp}, operation, embedding_actor, embedding_counter,
     metadata, document, embedding FROM vector_conflicts WHERE record = ?`,
@@ -172,12 +176,12 @@ const SQL = {
     WHERE c.position > ((?1 << 44) | ?2) AND c.position <= ((?1 << 44) | ?3)
     ORDER BY c.position LIMIT ?4`,
 
-  getRecord: `SELECT v.vector_id, v.metadata, v.document, e.embedding
-    FROM vectors v JOIN embeddings e USING (record) WHERE v.shard = ? AND v.vector_id = ?`,
-  listRecords: `SELECT v.vector_id, v.metadata, v.document FROM vectors v
+  getRecord: `SELECT v.record, v.vector_id, v.metadata, v.document, e.embedding
+    FROM vectors v LEFT JOIN embeddings e USING (record) WHERE v.shard = ? AND v.vector_id = ?`,
+  listRecords: `SELECT v.record, v.vector_id, v.metadata, v.document FROM vectors v
     WHERE v.shard = ? AND v.vector_id > ? ORDER BY v.vector_id LIMIT ?`,
-  listRecordsWithVectors: `SELECT v.vector_id, v.metadata, v.document, e.embedding
-    FROM vectors v JOIN embeddings e USING (record)
+  listRecordsWithVectors: `SELECT v.record, v.vector_id, v.metadata, v.document, e.embedding
+    FROM vectors v LEFT JOIN embeddings e USING (record)
     WHERE v.shard = ? AND v.vector_id > ? ORDER BY v.vector_id LIMIT ?`,
 
   addPeer: `INSERT INTO peers (fingerprint) VALUES (?) ON CONFLICT (fingerprint) DO UPDATE
@@ -228,6 +232,13 @@ const SQL = {
       GROUP BY x.actor`,
   visibleIds: `SELECT count(*) AS rows, max(vector_id) AS last FROM (SELECT vector_id FROM vectors
     WHERE shard = ?1 AND vector_id > ?2 ORDER BY vector_id LIMIT ?3)`,
+  // Records of a page of ids whose parts do not fit together; most of the time none.
+  damagedIds: `SELECT page.record AS record, page.vector_id FROM (SELECT v.record, v.vector_id, v.metadata, v.change_id, v.shard
+      FROM vectors v WHERE v.shard = ?1 AND v.vector_id > ?2 ORDER BY v.vector_id LIMIT ?3) AS page
+    LEFT JOIN embeddings e ON e.record = page.record
+    LEFT JOIN vector_changelog c ON c.position = (page.shard << 44) | page.change_id
+    WHERE e.embedding IS NULL OR length(e.embedding) IS NOT ?4 OR NOT json_valid(page.metadata)
+      OR c.record IS NOT page.record LIMIT ?5`,
   hiddenIds: `SELECT count(*) AS rows, max(vector_id) AS last FROM (SELECT vector_id FROM tombstones
     WHERE shard = ?1 AND vector_id > ?2 ORDER BY vector_id LIMIT ?3)`,
   ownWrites: `SELECT w.actor, a.actor_id, w.confirmed, w.claimed FROM own_writes w

@@ -11,9 +11,9 @@
  *       process may have written since the last one.
  *   I3  Listeners hear of a commit after it, never of one that failed.
  */
+import { stored } from './damage.ts'
 import type { SqliteDatabase } from '#platform'
 
-import { must } from '../../assert.ts'
 import { bytesToHex } from '../../bytes.ts'
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -260,7 +260,7 @@ export class OpenFile {
   }
 
   #begin(): WriteTransaction {
-    const row = must(this.sql.beginning.get(), 'a row of database_metadata')
+    const row = stored(this.sql.beginning.get(), 'the row of database_metadata is missing')
     const identity = row as unknown as IdentityRow & { readonly rowid: number }
     const actor = bytesToHex(identity.actor_id)
     this.#transaction = {
@@ -308,7 +308,10 @@ export class OpenFile {
   }
 
   #identityRow(): IdentityRow {
-    return must(this.sql.database.get(), 'a row of database_metadata') as unknown as IdentityRow
+    return stored(
+      this.sql.database.get(),
+      'the row of database_metadata is missing',
+    ) as unknown as IdentityRow
   }
 
   #notify(notices: readonly CommitNotice[]): void {

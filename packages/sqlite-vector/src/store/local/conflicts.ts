@@ -4,6 +4,7 @@
  * Not here: how siblings come about (apply.ts) and what is shown of them (feed/visible.ts). A
  * decision is a write like any other: one new sibling that covers all, and it replicates.
  */
+import { stored } from '../file/damage.ts'
 import { sameDot } from '../../model/version-vector.ts'
 import { must } from '../../assert.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -14,13 +15,12 @@ import type { ResolvedListOptions } from '../options.ts'
 import {
   findStored,
   OPERATION,
-  payloadToValue,
+  readPayload,
   refreshVisible,
   type StoredRecord,
   withPayload,
 } from '../feed/register.ts'
 import { loadShard, type ShardRow } from '../feed/shards.ts'
-import type { PayloadRow } from '../file/statements.ts'
 import {
   registerStrategy,
   sameShown,
@@ -117,7 +117,10 @@ export function setConflictStrategy(
     const rows = core.sql.listConflicts.all(shard.shard, cursor, PAGE_RECORDS)
     for (const row of rows as unknown as ConflictListRow[]) {
       cursor = row.vector_id
-      const record = must(findStored(core, shard.shard, cursor), 'a record in conflict')
+      const record = stored(
+        findStored(core, shard.shard, cursor),
+        `the feed lacks record ${shown(cursor)}`,
+      )
       const value = visibleValue(transaction, shard, cursor, record.state.siblings)
       const before = shownValue(core, record)
       if (!sameShown(before, value)) refreshVisible(transaction, shard, cursor, record, value)
@@ -130,8 +133,7 @@ const PAGE_RECORDS = 1_000
 
 function shownValue(core: OpenFile, record: StoredRecord): ReturnType<typeof visibleValue> {
   if (!record.visible) return null
-  const row = must(core.sql.getPayload.get(record.rowid), 'the row of a visible record')
-  return payloadToValue(row as unknown as PayloadRow, { actor: '', counter: 0 })
+  return readPayload(core, record.rowid, { actor: '', counter: 0 })
 }
 
 function chosenSibling(record: StoredRecord, id: string, choose: Dot): Sibling {

@@ -4,6 +4,7 @@
  * Not here: checking what the caller gave (input.ts) and the tables (register.ts). Refusals are
  * thrown before the first statement that writes.
  */
+import { damagedRecord } from '../file/damage.ts'
 import { must } from '../../assert.ts'
 import { bytesToFloat32 } from '../../bytes.ts'
 import { tickHlc, type Hlc } from '../../clock/hlc.ts'
@@ -124,7 +125,8 @@ export function updateRecord(
       `shard ${shown(shard.shardId)} has no record ${shown(id)}`,
     )
   }
-  const row = must(core.sql.getPayload.get(before.rowid), 'the row of a visible record')
+  const row = core.sql.getPayload.get(before.rowid)
+  if (row === undefined) throw damagedRecord(core, before.rowid, 'its embedding is missing')
   const value = updatedValue(before, row as unknown as PayloadRow, update)
   supersede(transaction, shard, id, before, value)
 }

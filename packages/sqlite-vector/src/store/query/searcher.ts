@@ -6,6 +6,7 @@
  * and ranking (search/). Every method runs inside one read transaction of its caller, so an answer
  * is one state of the file.
  */
+import { parseMetadata, stored } from '../file/damage.ts'
 import { assert, must } from '../../assert.ts'
 import { bytesToFloat32, compareUtf8 } from '../../bytes.ts'
 import { type RowDistances, nearestApproximate } from '../../search/approximate.ts'
@@ -33,7 +34,6 @@ import type { FilteredSlots, ShardIndex } from '../search-index/shard-index.ts'
 import type { ShardRow } from '../feed/shards.ts'
 import { searchText } from './text-index.ts'
 import type { VectorRecord } from '../types.ts'
-import { type Metadata } from '../../model/records.ts'
 import { type SearchResult } from './types.ts'
 
 /** A filter that passes at least this share of the records is visited in order, as a mask. */
@@ -309,19 +309,29 @@ export class Searcher {
 
   /** A record by its rowid. */
   read(record: number, includeVectors: boolean): VectorRecord {
-    const row = must(this.#statements.record.get(record), 'the row of a record just found')
+    const row = stored(
+      this.#statements.record.get(record),
+      `the row of record ${record} is missing`,
+    )
     const [id, metadata, text] = row as unknown as RecordRow
-    const found = { id, metadata: JSON.parse(metadata) as Metadata, text }
+    const found = { id, metadata: parseMetadata(metadata), text }
     return includeVectors ? { ...found, embedding: this.#embeddingOf(record) } : found
   }
 
   #embeddingOf(record: number): Float32Array {
-    const row = must(this.#statements.embedding.get(record), 'the embedding of a record just found')
+    const row = stored(
+      this.#statements.embedding.get(record),
+      `the embedding of record ${record} is missing`,
+    )
     return bytesToFloat32(row['embedding'] as Uint8Array)
   }
 
   #idOf(record: number): string {
-    return String(must(this.#statements.idOf.get(record), 'the id of a record')['vector_id'])
+    return String(
+      stored(this.#statements.idOf.get(record), `the row of record ${record} is missing`)[
+        'vector_id'
+      ],
+    )
   }
 }
 

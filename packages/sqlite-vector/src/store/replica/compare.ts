@@ -18,6 +18,7 @@
  * sender may have deleted and forgotten ({@link doubtfulSince}); what we forget meanwhile must not
  * be taken for lost (`floor` of {@link Findings}).
  */
+import { DamagedRecord } from '../file/damage.ts'
 import { must } from '../../assert.ts'
 import { bytesEqual, viewToBytes } from '../../bytes.ts'
 import { CLOCK_DRIFT_MS_MAX, COMPARE_NEED_MAX } from '../../limits.ts'
@@ -186,14 +187,25 @@ export function damagedAmong(
 ): readonly string[] {
   const { shard } = shardRow(core, shardId)
   return changes.flatMap(({ id, siblings: theirs }) => {
-    const record = findStored(core, shard, id)
-    const ours = record === null ? [] : withPayload(core, record).state.siblings
+    const ours = siblingsOrNull(core, shard, id)
+    if (ours === null) return [id]
     const isDamaged = theirs.some((sibling) => {
       const own = ours.find((other) => sameDot(other.dot, sibling.dot))
       return own !== undefined && !sameValue(own.value, sibling.value)
     })
     return isDamaged ? [id] : []
   })
+}
+
+/** The siblings of a record, none without one; null when they are damaged. */
+function siblingsOrNull(core: OpenFile, shard: number, id: string): readonly Sibling[] | null {
+  try {
+    const record = findStored(core, shard, id)
+    return record === null ? [] : withPayload(core, record).state.siblings
+  } catch (error) {
+    if (error instanceof DamagedRecord) return null
+    throw error
+  }
 }
 
 function sameValue(a: RecordValue | null, b: RecordValue | null): boolean {
@@ -354,7 +366,7 @@ export function readRecords(
   for (const id of ids) {
     const record = findStored(core, row.shard, id)
     if (record === null) continue
-    const change = changeOf(core, id, record)
+    const change = changeOf(core, id, record, row.dimension)
     bytes += change.bytes
     if (changes.length > 0 && bytes > bytesMax) break
     changes.push(change.change)

@@ -4,7 +4,7 @@
  * Not here: when that is said (sync/session/step.ts). A cursor moves in the transaction that
  * applied what lies before it.
  */
-import { must } from '../../assert.ts'
+import { stored } from '../file/damage.ts'
 import { bytesToHex, compareUtf8, hexToBytes } from '../../bytes.ts'
 import type { VersionVector } from '../../model/types.ts'
 import {
@@ -161,8 +161,8 @@ export function peerCursors(core: OpenFile): readonly PeerCursor[] {
   }
   const cursors = (listCursors.all() as unknown as ListedCursor[]).map(
     ([peer, shard, logId, isUnread, cursor, vector, isUnknown, acked, contact]): PeerCursor => ({
-      peer: must(peers.get(peer), `peer ${peer}`),
-      shardId: must(shards.get(shard), `shard ${shard}`),
+      peer: stored(peers.get(peer), `peer ${peer} is missing`),
+      shardId: stored(shards.get(shard), `shard ${shard} is missing`),
       pulled: isUnread === 1 ? null : { logId, cursor },
       versionVector: isUnknown === 1 ? null : vectorOf(vector),
       ackedCursor: acked,

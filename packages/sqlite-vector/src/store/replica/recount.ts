@@ -9,6 +9,7 @@
  * moved, the count starts again, a few times; {@link recount} counts in one transaction, whatever
  * that blocks.
  */
+import { damagedIds } from './damaged-ids.ts'
 import { bytesEqual } from '../../bytes.ts'
 import { RECOUNT_ATTEMPTS_MAX } from '../../limits.ts'
 import type { ActorId, VersionVector } from '../../model/types.ts'
@@ -37,8 +38,12 @@ interface Found {
 /** Counts in one transaction. O(records). */
 export function recount(core: OpenFile, shardId: string): Recount {
   const [row, found] = core.read(() => countNow(core, shardId))
-  if (isKept(row, found)) return judged(row, found)
-  return core.write((transaction) => correctCounts(transaction, shardId))
+  const damaged = inOneGo(damagedIds(core, shardId))
+  if (isKept(row, found)) return naming(judged(row, found), damaged)
+  return naming(
+    core.write((transaction) => correctCounts(transaction, shardId)),
+    damaged,
+  )
 }
 
 /**
@@ -70,9 +75,13 @@ export function* recountInSlices(core: OpenFile, shardId: string): Sliced<Recoun
     const before = core.read(() => shardRow(core, shardId))
     const found = yield* countRows(core, before.shard)
     const counted = settle(core, before, found)
-    if (counted !== null) return counted
+    if (counted !== null) return naming(counted, yield* damagedIds(core, shardId))
   }
   return null
+}
+
+function naming(counted: Recount, damaged: readonly string[]): Recount {
+  return { ...counted, damaged, correct: counted.correct && damaged.length === 0 }
 }
 
 /** The counted figures, stored where they differ; null when the shard moved meanwhile. */
@@ -165,7 +174,7 @@ function judged(row: ShardRow, found: Found): Recount {
     recordCount === row.record_count &&
     tombstoneCount === row.tombstone_count &&
     conflictCount === row.conflict_count
-  return { correct, digest, recordCount, tombstoneCount, conflictCount }
+  return { correct, digest, recordCount, tombstoneCount, conflictCount, damaged: [] }
 }
 
 /** The writes that the rows hold beyond the version vector, deletes included. */

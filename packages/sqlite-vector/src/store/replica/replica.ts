@@ -4,6 +4,10 @@
  *
  * Not here: what the methods do (feed/reader.ts, apply.ts, peers.ts). Nothing above knows SQLite.
  */
+import { DAMAGED_PER_CALL_MAX } from '../../limits.ts'
+import { DamagedRecord, damagedRecord } from '../file/damage.ts'
+import { setAside } from './damaged.ts'
+import { damagedRecords } from './damaged-ids.ts'
 import { hexToBytes } from '../../bytes.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import { shown } from '../../options.ts'
@@ -40,6 +44,7 @@ import { recomputeDigest, recount, recountInSlices } from './recount.ts'
 import { keepToken } from './file-mark.ts'
 import type { RecentWrites } from '../feed/recent-writes.ts'
 import {
+  checkedRow,
   ensureShard,
   loadShard,
   rowToInfo,
@@ -120,6 +125,10 @@ export class Replica implements ReplicaStore {
     this.#core.assertOpen()
     const recent = this.#recent.read(shardId, query)
     if (recent !== null) return recent
+    return this.#settingAside(shardId, () => this.#readDelta(shardId, query))
+  }
+
+  #readDelta(shardId: string, query: DeltaQuery): DeltaRead {
     const delta = this.#core.read(() => {
       if (query.expose === true && this.#hasUnconfirmed(shardId)) return null
       return readDelta(this.#core, shardId, query)
@@ -164,13 +173,15 @@ export class Replica implements ReplicaStore {
     source: DeltaSource,
     join: VersionVector | null = null,
   ): ApplyResult {
-    const result = this.#receive((transaction) => {
-      if (isVoid(transaction, source)) return null
-      const applied = applyDelta(transaction, shardId, changes, source)
-      if (applied === null || join === null || applied.lacking.length > 0) return applied
-      joinVector(transaction, shardId, source, join, EMPTY_VECTOR, false)
-      return applied
-    })
+    const result = this.#settingAside(shardId, () =>
+      this.#receive((transaction) => {
+        if (isVoid(transaction, source)) return null
+        const applied = applyDelta(transaction, shardId, changes, source)
+        if (applied === null || join === null || applied.lacking.length > 0) return applied
+        joinVector(transaction, shardId, source, join, EMPTY_VECTOR, false)
+        return applied
+      }),
+    )
     // The new identity is committed: only then may the session break off.
     if (result === null) throw identityRenewed(shardId)
     return result
@@ -237,7 +248,10 @@ export class Replica implements ReplicaStore {
     mode: CompareMode,
   ): Sliced<Comparison> {
     // Before rows are blamed: is what we keep about them true?
-    if (mode === 'equal' && ranges.some(isWhole)) yield* this.recountInSlices(shardId)
+    if (mode === 'equal' && ranges.some(isWhole)) {
+      yield* this.recountInSlices(shardId)
+      yield* this.#setAsideDamaged(shardId)
+    }
     return yield* compareRanges(this.#core, shardId, ranges, answers, mode)
   }
 
@@ -247,7 +261,9 @@ export class Replica implements ReplicaStore {
         confirmOwnWrites(transaction, loadShard(transaction, shardId))
       })
     }
-    return this.#core.read(() => readRecords(this.#core, shardId, ids, bytesMax))
+    return this.#settingAside(shardId, () =>
+      this.#core.read(() => readRecords(this.#core, shardId, ids, bytesMax)),
+    )
   }
 
   repairRecords(
@@ -421,6 +437,26 @@ export class Replica implements ReplicaStore {
     this.#core.write(() => writeSyncState(this.#core, key, value))
   }
 
+  /** Runs `fn`; a damaged record that it meets is set aside, so that a peer gives it back. */
+  #settingAside<T>(shardId: string, fn: () => T): T {
+    for (let left = DAMAGED_PER_CALL_MAX; ; left -= 1) {
+      try {
+        return fn()
+      } catch (error) {
+        if (!(error instanceof DamagedRecord) || left === 0 || this.#core.writing) throw error
+        if (!this.#core.write((transaction) => setAside(transaction, shardId, error))) throw error
+      }
+    }
+  }
+
+  *#setAsideDamaged(shardId: string): Sliced<void> {
+    for (const { record } of yield* damagedRecords(this.#core, shardId)) {
+      const error = damagedRecord(this.#core, record, 'its rows do not fit together')
+      this.#core.write((transaction) => setAside(transaction, shardId, error))
+      yield this.#core.sliceRows
+    }
+  }
+
   /** Commits what a peer sent or said. */
   #receive<T>(fn: (transaction: WriteTransaction) => T): T {
     return this.#flush.commit(() => this.#core.write(fn))
@@ -440,7 +476,7 @@ export class Replica implements ReplicaStore {
   }
 
   #rows(): ShardRow[] {
-    return this.#core.sql.listShards.all() as unknown as ShardRow[]
+    return (this.#core.sql.listShards.all() as unknown as ShardRow[]).map(checkedRow)
   }
 }
 

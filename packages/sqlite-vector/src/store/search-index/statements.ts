@@ -7,15 +7,18 @@
 import type { SqliteDatabase, SqliteStatement } from '#platform'
 
 const SQL = {
+  // An embedding of a wrong length is left out like one that is missing; `recount()` names it.
   // By position (shard << 44 | change_id), the changelog's key: shard and change_id are derived
   // columns.
   readTail: `SELECT c.record, c.change_id, e.embedding
     FROM vector_changelog c LEFT JOIN embeddings e ON e.record = c.record
+      AND length(e.embedding) = (SELECT dimension * 4 FROM shard_metadata WHERE shard = ?1)
     WHERE c.position > ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
     ORDER BY c.position LIMIT ?3`,
   feed: `SELECT d.log_id, s.collected_through FROM shard_metadata s, database_metadata d
     WHERE s.shard = ?`,
   embeddingAt: `SELECT e.embedding FROM vector_changelog c JOIN embeddings e ON e.record = c.record
+      AND length(e.embedding) = (SELECT dimension * 4 FROM shard_metadata WHERE shard = ?1)
     WHERE c.position >= ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
     ORDER BY c.position LIMIT 1`,
   embedding: 'SELECT embedding FROM embeddings WHERE record = ?',
