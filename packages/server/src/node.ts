@@ -178,7 +178,11 @@ class Node implements RunningNode {
     for (const indexed of config.metadataIndexes) this.#db.createMetadataIndex(indexed)
     this.#coordinator = this.#coordinate(this.#db)
     this.#signWrites()
-    this.#metrics.attach({ db: this.#db, coordinator: this.#coordinator })
+    this.#metrics.attach({
+      db: this.#db,
+      coordinator: this.#coordinator,
+      httpCertificate: () => this.#tls?.files.files.cert ?? null,
+    })
     for (const { nodeId, address, shards } of config.peers) {
       this.#coordinator.registerPeer({ nodeId, address, ...(shards === null ? {} : { shards }) })
     }

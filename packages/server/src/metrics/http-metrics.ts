@@ -1,6 +1,7 @@
 /**
  * Metrics of the HTTP API: answers, durations, refusals.
  */
+import { HTTP_ERRORS } from '../http/errors.ts'
 import { Counter, Histogram, type Registry } from 'prom-client'
 
 /** From a fast read to a long sync, in seconds. */
@@ -36,6 +37,8 @@ export class HttpMetrics {
       labelNames: ['code'],
       registers,
     })
+    // A series that begins at 1 shows no increase.
+    for (const code of [...Object.keys(HTTP_ERRORS), 'STORE_FULL']) this.#refused.inc({ code }, 0)
     this.#audited = new Counter({
       name: 'sqlite_vector_audit_events_total',
       help: 'Audited operations: writes over HTTP and refused callers.',

@@ -6,6 +6,7 @@
  * metrics.
  */
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { HostMetrics } from './host-metrics.ts'
 import { HttpMetrics } from './http-metrics.ts'
 import { StoreMetrics } from './store-metrics.ts'
 import { SyncMetrics } from './sync-metrics.ts'
@@ -23,6 +24,7 @@ export class Metrics {
   readonly http: HttpMetrics
   readonly store: StoreMetrics
   readonly sync: SyncMetrics
+  readonly #host: HostMetrics
   readonly #registry = new Registry()
 
   constructor(version: string) {
@@ -30,6 +32,7 @@ export class Metrics {
     this.http = new HttpMetrics(registry)
     this.store = new StoreMetrics(registry)
     this.sync = new SyncMetrics(registry)
+    this.#host = new HostMetrics(registry)
     const about = {
       name: 'sqlite_vector_build_info',
       help: 'Always 1; the labels give the release and the Node version.',
@@ -45,12 +48,14 @@ export class Metrics {
   attach(source: MetricSource): void {
     this.store.attach(source)
     this.sync.attach(source)
+    this.#host.attach(source)
   }
 
   /** The text format of Prometheus. */
   text(): Promise<string> {
     this.store.collect()
     this.sync.collect()
+    this.#host.collect()
     return this.#registry.metrics()
   }
 

@@ -7,4 +7,6 @@ import type { ShardCoordinator } from '@agentic-flow/sqlite-vector/sync'
 export interface MetricSource {
   readonly db: SQLiteVectorDB
   readonly coordinator: ShardCoordinator
+  /** Certificate of the HTTP API as PEM; null without TLS. */
+  readonly httpCertificate?: () => string | null
 }

@@ -14,6 +14,16 @@ import type { MetricSource } from './source.ts'
 /** From one row to a scan of millions, in seconds. */
 const SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5]
 
+/** Reasons of a new actor id. */
+const RENEWALS: readonly Extract<StoreEvent, { type: 'identity-renewed' }>['reason'][] = [
+  'unclean-open',
+  'file-replaced',
+  'own-writes-unknown',
+  'cloned',
+  'shard-dropped',
+  'requested',
+]
+
 type PerShard = keyof Pick<
   ShardState,
   'recordCount' | 'tombstoneCount' | 'conflictCount' | 'quarantineCount'
@@ -86,6 +96,8 @@ export class StoreMetrics {
       labelNames: ['reason'],
       registers: [registry],
     })
+    // A series that begins at 1 shows no increase.
+    for (const reason of RENEWALS) this.#identities.inc({ reason }, 0)
   }
 
   attach(source: MetricSource): void {

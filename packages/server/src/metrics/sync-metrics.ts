@@ -12,6 +12,9 @@ import { LagMetrics } from './lag-metrics.ts'
 import { QuicMetrics } from './quic-metrics.ts'
 import type { MetricSource } from './source.ts'
 
+/** Time that a skew is shown after the last stamp that had it, in milliseconds. */
+const SKEW_SHOWN_MS = 600_000
+
 type EventOf<T extends SyncEvent['type']> = Extract<SyncEvent, { type: T }>
 
 /** See the head of this file. */
@@ -35,6 +38,8 @@ export class SyncMetrics {
   /** Changes reported by each session so far. */
   readonly #progress = new Map<string, number>()
   readonly #diverged = new Set<string>()
+  /** Newest skew of each peer. */
+  readonly #skews = new Map<string, { readonly seconds: number; readonly atMs: number }>()
   /** Handlers of the events that are counted. */
   readonly #counted: { readonly [T in SyncEvent['type']]?: (event: EventOf<T>) => void } = {
     progress: (event) => this.#progressed(event),
@@ -53,7 +58,8 @@ export class SyncMetrics {
     },
     'peer-refused': () => this.#refused.inc(),
     skew: ({ peer, skewMs }) => {
-      this.#skew.set({ peer: this.#peers.of(peerLabel(peer)) }, skewMs / 1_000)
+      const label = this.#peers.of(peerLabel(peer))
+      this.#skews.set(label, { seconds: skewMs / 1_000, atMs: performance.now() })
     },
     peer: (event) => this.#quic.onPeer(event),
     error: ({ error, shardId }) => this.#failed(error, shardId),
@@ -131,6 +137,7 @@ export class SyncMetrics {
 
   collect(): void {
     this.#gauges.diverged.set(this.#diverged.size)
+    this.#collectSkews()
     if (this.#source === null) return
     const { coordinator, db } = this.#source
     const session: SyncSession = coordinator.sync.getSession()
@@ -140,6 +147,15 @@ export class SyncMetrics {
     this.#gauges.peersOnline.set(new Set(session.connections.map(({ peer }) => peer)).size)
     this.#lag.collect(session.peers, db.replica.shardStates())
     this.#quic.collect(session)
+  }
+
+  /** A clock that was set right sends no further skew; its gauge goes after a while. */
+  #collectSkews(): void {
+    this.#skew.reset()
+    for (const [peer, { seconds, atMs }] of this.#skews) {
+      if (performance.now() - atMs > SKEW_SHOWN_MS) this.#skews.delete(peer)
+      else this.#skew.set({ peer }, seconds)
+    }
   }
 
   #ended(event: EventOf<'session-ended'>): void {
