@@ -17,8 +17,8 @@ import {
   checkPeers,
   checkShards,
   checkWal,
-  type Finding,
 } from '../src/doctor/checks.ts'
+import type { Finding } from '../src/doctor/finding.ts'
 import { run, temporaryFolder } from './helpers.ts'
 
 const DAY_MS = 86_400_000
@@ -49,19 +49,23 @@ test('a healthy node gets a clean bill, and a key that others may read is a find
   const { findings } = JSON.parse(healthy.stdout) as { findings: Finding[] }
   expect(findings.map(({ check }) => check)).toEqual([
     'file',
-    'write-ahead log',
-    'permissions',
-    'disk',
     'shard notes',
     'index notes',
     'clock',
-    'certificate',
+    'memory',
     'peers',
+    'write-ahead log',
+    'node folder',
+    'permissions',
+    'owner',
+    'processes',
+    'disk',
+    'certificate',
   ])
   expect(open.status).toBe(3)
   expect(open.stdout).toContain('FAILED   permissions')
   expect(open.stdout).toContain('chmod 600')
-  expect(run(['doctor', '-d', join(folder.path, 'none.db')])).toMatchObject({ status: 2 })
+  expect(run(['doctor', '-d', join(folder.path, 'none.db')])).toMatchObject({ status: 3 })
 }, 60_000)
 
 test('a damaged file and a log that does not shrink are found', async () => {

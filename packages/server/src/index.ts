@@ -29,5 +29,5 @@ export {
   type ShardConfig,
 } from './config/types.ts'
 export { jsonLog, silentLog, type Log } from './log.ts'
-export { NodeError } from './node-lock.ts'
+export { holderOfDatabase, NodeError } from './node-lock.ts'
 export { HTTP_ERRORS, type HttpErrorCode } from './http/errors.ts'

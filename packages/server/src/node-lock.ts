@@ -59,6 +59,11 @@ export class NodeLock {
   }
 }
 
+/** The process that serves a database of this machine; null when none does. */
+export async function holderOfDatabase(database: string): Promise<string | null> {
+  return holderOf(socketPath(database))
+}
+
 function socketPath(database: string): string {
   const name = createHash('sha256').update(realpathSync(database)).digest('hex').slice(0, 32)
   if (process.platform === 'linux') return `\0sqlite-vector-${name}`

@@ -28,6 +28,7 @@ import { AnswerBudget } from './http/answer-budget.ts'
 import { createApp } from './http/app.ts'
 import type { NodeContext, NodeState } from './http/context.ts'
 import { Deadlines } from './http/deadlines.ts'
+import { HTTP_ERRORS } from './http/errors.ts'
 import { openApi } from './http/openapi.ts'
 import { Sockets } from './http/sockets.ts'
 import type { Route } from './http/route.ts'
@@ -103,7 +104,7 @@ export function serverVersion(): string {
 class Node implements RunningNode {
   readonly config: NodeConfig
   readonly #log: Log
-  readonly #metrics = new Metrics(serverVersion())
+  readonly #metrics = new Metrics(serverVersion(), [...Object.keys(HTTP_ERRORS), 'STORE_FULL'])
   readonly #stopping = new AbortController()
   /** Shards seen so far; a new one starts syncing. */
   readonly #known = new Set<string>()

@@ -3,7 +3,7 @@
  *
  * Nothing is repaired here. `recount()` corrects stored counts that it finds wrong.
  */
-import { readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { X509Certificate } from 'node:crypto'
@@ -11,15 +11,8 @@ import { checkIntegrity, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
 import type { ShardCoordinator } from '@agentic-flow/sqlite-vector/sync'
 import { formatBytes, formatCount } from '../terminal.ts'
-
-/** The finding on one subject. */
-export interface Finding {
-  readonly check: string
-  readonly state: 'ok' | 'warning' | 'failed'
-  readonly detail: string
-  /** The remedy; null when none is needed. */
-  readonly advice: string | null
-}
+import { failed, type Finding, ofError, ok, warning } from './finding.ts'
+import { processesOn } from './surroundings.ts'
 
 const DAY_MS = 86_400_000
 /**
@@ -88,8 +81,9 @@ export function checkIndexes(db: SQLiteVectorDB): readonly Finding[] {
 export function checkWal(path: string): Finding {
   const bytes = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0
   if (bytes <= WAL_BYTES) return ok('write-ahead log', formatBytes(bytes))
-  const advice =
-    'A process holds a read transaction open. Find it (`lsof`) and end it; the log shrinks at the next checkpoint.'
+  const holders = existsSync(path) ? processesOn(realpathSync(path)) : []
+  const who = holders.length === 0 ? 'A process' : `Process ${holders.join(' or ')}`
+  const advice = `${who} holds a read transaction open. End it; the log shrinks at the next checkpoint.`
   return warning(
     'write-ahead log',
     `${formatBytes(bytes)}, and it should be folded in at 4 MiB`,
@@ -101,6 +95,7 @@ export function checkWal(path: string): Finding {
 export function checkFileModes(path: string, folder: string): readonly Finding[] {
   if (process.platform === 'win32') return [ok('permissions', 'not checked on Windows')]
   const wanted = [
+    { file: folder, mask: 0o077, want: '700' },
     { file: join(folder, 'key.pem'), mask: 0o077, want: '600' },
     { file: join(folder, 'trust.json'), mask: 0o077, want: '600' },
     { file: join(folder, 'permissions.json'), mask: 0o077, want: '600' },
@@ -204,12 +199,19 @@ export async function checkPeers(
 }
 
 function peerFinding(check: string, address: string, error: unknown): Finding {
-  if (!(error instanceof SqliteVectorError)) throw error
+  if (!(error instanceof SqliteVectorError)) return ofError(check, error)
   const advice: Partial<Record<string, string>> = {
     TRANSPORT_PEER_UNTRUSTED:
-      'Verify the fingerprint with its operator, then pin its certificate (`trust add`) or join its cluster.',
+      'Verify the fingerprint with its operator, then pin its certificate (`trust add`) or join its cluster. An expired or revoked certificate must be renewed there.',
     TRANSPORT_REFUSED_BY_PEER:
-      "Give the peer this node's certificate (`fingerprint --certificate`) to pin, or join its cluster.",
+      "Give the peer this node's certificate (`fingerprint --certificate`) to pin, or join its cluster. A revoked node must join again.",
+    TRANSPORT_PEER_CHANGED:
+      'Another node answers at this address. Correct the address (`peers add`), or trust the new node.',
+    TRANSPORT_ALPN_MISMATCH:
+      'Another program or release answers there. Check address and versions.',
+    TRANSPORT_DIAL_FAILED:
+      'Check the name and port of the address (`peers add` changes it), and that the name resolves here.',
+    SYNC_SELF: 'This address is this node itself. Remove it (`peers remove`), or correct it.',
     TRANSPORT_UNSUPPORTED_PLATFORM: error.hint,
   }
   const unreachable = `Is the node running, and is UDP to ${address} open both ways? (runbook: stuck peer)`
@@ -239,28 +241,4 @@ function certificateFinding(
 
 function readText(path: string): string | null {
   return statSync(path, { throwIfNoEntry: false }) === undefined ? null : readFileSync(path, 'utf8')
-}
-
-function ok(check: string, detail: string): Finding {
-  return { check, state: 'ok', detail, advice: null }
-}
-
-function warning(check: string, detail: string, advice: string): Finding {
-  return { check, state: 'warning', detail, advice }
-}
-
-function failed(check: string, detail: string, advice: string): Finding {
-  return { check, state: 'failed', detail, advice }
-}
-
-/** Turns an error into a finding; an error of the library carries its hint. */
-export function ofError(check: string, error: unknown): Finding {
-  if (error instanceof SqliteVectorError) {
-    return failed(check, `${error.code}: ${error.message}`, error.hint)
-  }
-  return failed(
-    check,
-    error instanceof Error ? error.message : String(error),
-    'See the message above.',
-  )
 }

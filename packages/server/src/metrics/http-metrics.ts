@@ -1,7 +1,6 @@
 /**
  * Metrics of the HTTP API: answers, durations, refusals.
  */
-import { HTTP_ERRORS } from '../http/errors.ts'
 import { Counter, Histogram, type Registry } from 'prom-client'
 
 /** From a fast read to a long sync, in seconds. */
@@ -16,7 +15,7 @@ export class HttpMetrics {
   readonly #refused: Counter<'code'>
   readonly #audited: Counter<'operation'>
 
-  constructor(registry: Registry) {
+  constructor(registry: Registry, codes: readonly string[]) {
     const registers = [registry]
     this.#requests = new Counter({
       name: 'sqlite_vector_http_requests_total',
@@ -38,7 +37,7 @@ export class HttpMetrics {
       registers,
     })
     // A series that begins at 1 shows no increase.
-    for (const code of [...Object.keys(HTTP_ERRORS), 'STORE_FULL']) this.#refused.inc({ code }, 0)
+    for (const code of codes) this.#refused.inc({ code }, 0)
     this.#audited = new Counter({
       name: 'sqlite_vector_audit_events_total',
       help: 'Audited operations: writes over HTTP and refused callers.',

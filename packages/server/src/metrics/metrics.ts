@@ -27,9 +27,10 @@ export class Metrics {
   readonly #host: HostMetrics
   readonly #registry = new Registry()
 
-  constructor(version: string) {
+  /** `codes`: errors of the API, whose series begin at 0. */
+  constructor(version: string, codes: readonly string[] = []) {
     const registry = this.#registry
-    this.http = new HttpMetrics(registry)
+    this.http = new HttpMetrics(registry, codes)
     this.store = new StoreMetrics(registry)
     this.sync = new SyncMetrics(registry)
     this.#host = new HostMetrics(registry)
