@@ -36,8 +36,8 @@ const records = [...files.keys()]
   .filter((path) => path.startsWith(`${FOLDER}/`) && path !== INDEX)
   .toSorted()
   .map((path, index): Record => {
-    const title = /^# \d+\.? (.+)$/m.exec(files.get(path) ?? '')?.[1]
-    if (title === undefined) throw new Error(`${path}: its heading is not "# NUMBER. Title"`)
+    const title = /^# (?:\d+\.? )?(.+)$/m.exec(files.get(path) ?? '')?.[1]
+    if (title === undefined) throw new Error(`${path}: it has no heading`)
     const number = index + 1
     const to = `${String(number).padStart(4, '0')}-${slug(title)}.md`
     const from = basename(path)
