@@ -39,8 +39,11 @@ export type Filter<M extends object = Metadata> = {
 
 /** Conditions by path. */
 type FilterFields<M extends object> = string extends keyof M
-  ? { readonly [path: string]: AnyCondition | Filter | readonly Filter[] | undefined }
+  ? { readonly [path: string]: AnyCondition | NestedFilter | readonly Filter[] | undefined }
   : { readonly [P in PathOf<M>]?: FieldCondition<ValueAt<M, P>> }
+
+/** The filter under `$not`. An index signature cannot tell it from a condition, so bare operators are mistakes here too. */
+type NestedFilter = Filter & { readonly [operator in BareOperator]?: never }
 
 /** A condition on a value whose type is not known. */
 type AnyCondition = JsonScalar | readonly JsonValue[] | PlainObject | FilterOperators
