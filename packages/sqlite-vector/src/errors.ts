@@ -41,6 +41,10 @@ export const ERRORS = {
   },
   STORE_RECORD_EXISTS: { retryable: false, hint: 'Use upsert() to replace a record.' },
   STORE_RECORD_UNKNOWN: { retryable: false, hint: 'Use insert() or upsert() for a new record.' },
+  STORE_QUARANTINE_FULL: {
+    retryable: true,
+    hint: 'Look at what the peer sends (quarantine), then retry or discard it; the peer is read again once there is room.',
+  },
   STORE_QUARANTINE_UNKNOWN: {
     retryable: false,
     hint: 'The entry was applied, discarded or never existed; list the quarantine again.',

@@ -366,6 +366,12 @@ export const GRANTS_MAX = 4_096
  */
 export const DOUBT_INTERVAL_MS = 3_600_000
 
+/** Changes of one peer to one shard that lie in quarantine. */
+export const QUARANTINE_ENTRIES_PER_PEER_MAX = 4_096
+
+/** Their bytes. */
+export const QUARANTINE_BYTES_PER_PEER_MAX = 16_777_216
+
 /** Records of a shard that a peer may have dropped in a day by its word alone, as a share… */
 export const DROPS_UNCONFIRMED_SHARE = 0.1
 

@@ -109,6 +109,7 @@ export function loadShard(transaction: WriteTransaction, shardId: string): OpenS
     written: isExposed ? NOTHING_WRITTEN : null,
     hasMoved: false,
     ownWrites: null,
+    quarantineUse: new Map(),
     touched: false,
   }
   transaction.shards.set(shardId, shard)

@@ -60,6 +60,8 @@ export interface OpenShard extends ShardInfo {
   hasMoved: boolean
   /** Rows of `own_writes` as this transaction last read them; null when they may be others. */
   ownWrites: readonly OwnWritesRow[] | null
+  /** Entries and bytes that peers have in quarantine, by peer, as this transaction counted them. */
+  readonly quarantineUse: Map<number, { readonly entries: number; readonly bytes: number }>
   /**
    * Set when the row must be written though neither head nor vector moved; listeners are told as
    * well.

@@ -259,6 +259,8 @@ const SQL = {
     FROM sync_quarantine q JOIN peers p USING (peer)
     WHERE q.shard = ? AND q.quarantine > ? ORDER BY q.quarantine LIMIT ?`,
   dropQuarantine: 'DELETE FROM sync_quarantine WHERE quarantine = ?',
+  quarantineUse: `SELECT count(*) AS entries, total(length(bytes)) AS bytes FROM sync_quarantine
+    WHERE shard = ? AND peer = ?`,
   quarantineDots: 'SELECT dots FROM sync_quarantine WHERE shard = ?',
 } as const
 

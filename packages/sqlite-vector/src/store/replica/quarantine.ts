@@ -19,6 +19,8 @@ import {
   viewToBytes,
 } from '../../bytes.ts'
 import { SqliteVectorError } from '../../errors.ts'
+import { QUARANTINE_BYTES_PER_PEER_MAX, QUARANTINE_ENTRIES_PER_PEER_MAX } from '../../limits.ts'
+import { shown } from '../../options.ts'
 import type { ActorId, Change, RecordValue, Sibling, VersionVector } from '../../model/types.ts'
 import { contextOf } from '../../model/merge.ts'
 import { dominates, encodeVector } from '../../model/version-vector.ts'
@@ -35,16 +37,19 @@ export function putAside(
   reason: string,
 ): void {
   const { core } = transaction
+  const key = core.keys.peerKey(peer)
+  const bytes = changeToBytes(change)
   const added = core.sql.addQuarantine.run(
     shard.shard,
-    core.keys.peerKey(peer),
+    key,
     change.id,
     reason,
     encodeVector(contextOf(change)),
-    changeToBytes(change),
+    bytes,
     transaction.nowMs,
   )
   if (added.changes === 0) return
+  assertRoom(transaction, shard, key, bytes.byteLength)
   shard.quarantineCount += 1
   transaction.events.push({
     type: 'change-quarantined',
@@ -53,6 +58,33 @@ export function putAside(
     id: change.id,
     reason,
   })
+}
+
+/**
+ * Counts what the peer has in quarantine, once per transaction from the table.
+ * @throws SqliteVectorError `STORE_QUARANTINE_FULL`: nothing of the batch may stand then
+ */
+function assertRoom(
+  { core }: WriteTransaction,
+  shard: OpenShard,
+  peer: number,
+  bytes: number,
+): void {
+  const known = shard.quarantineUse.get(peer)
+  const row = known ?? core.sql.quarantineUse.get(shard.shard, peer)
+  const use = {
+    entries: Number(row?.['entries'] ?? 0) + (known === undefined ? 0 : 1),
+    bytes: Number(row?.['bytes'] ?? 0) + (known === undefined ? 0 : bytes),
+  }
+  shard.quarantineUse.set(peer, use)
+  const hasRoom =
+    use.entries <= QUARANTINE_ENTRIES_PER_PEER_MAX && use.bytes <= QUARANTINE_BYTES_PER_PEER_MAX
+  if (hasRoom) return
+  throw new SqliteVectorError(
+    'STORE_QUARANTINE_FULL',
+    `changes of one peer to shard ${shown(shard.shardId)} that cannot be applied fill its quarantine: ` +
+      `at most ${QUARANTINE_ENTRIES_PER_PEER_MAX} of ${QUARANTINE_BYTES_PER_PEER_MAX} bytes`,
+  )
 }
 
 /** Forgets quarantined changes of a record whose state now covers them. */
