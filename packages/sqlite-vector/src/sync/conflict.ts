@@ -1,11 +1,14 @@
 /**
- * Conflicts as people meet them: which are open, what each choice would show, deciding, and taking a decision back.
+ * Conflicts as people meet them: which are open, what each choice would show, deciding, and taking
+ * a decision back.
  *
- * Not here: how conflicts come about and what is shown meanwhile (conflict.ts, strategies.ts), and where they are kept
- * (the store): this asks the database at every call, so nothing is shown as resolved while it is open.
+ * Not here: how conflicts come about and what is shown meanwhile (conflict.ts, strategies.ts), and
+ * where they are kept (the store): this asks the database at every call, so nothing is shown as
+ * resolved while it is open.
  *
- * A decision is a write that supersedes all siblings, and it replicates. Taking it back is a new write, too: it brings
- * back what was shown before the decision. It cannot bring the siblings back, because replicas may have forgotten them.
+ * A decision is a write that supersedes all siblings, and it replicates. Taking it back is a new
+ * write, too: it brings back what was shown before the decision. It cannot bring the siblings back,
+ * because replicas may have forgotten them.
  */
 import { isConflict } from '../model/merge.ts'
 import { sameDot } from '../model/version-vector.ts'
@@ -23,7 +26,7 @@ import { viewOf } from '../model/strategies.ts'
 import type { ConflictStrategyName, Dot, Sibling } from '../model/types.ts'
 import { type ReplicaStore } from '../store/replica/types.ts'
 
-/** What conflicts need of a database. */
+/** The database, as conflicts need it. */
 export interface ConflictDatabase {
   readonly replica: Pick<ReplicaStore, 'shardState' | 'nodeOf'>
   listConflicts(shardId: string, options?: ConflictListOptions): ConflictPage
@@ -48,7 +51,7 @@ export interface TrackedConflict {
   readonly id: string
   /** In the order of their dots. */
   readonly siblings: readonly TrackedSibling[]
-  /** What the shard shows of it now; null is a delete. */
+  /** The visible value now; null is a delete. */
   readonly shown: VectorRecord | null
 }
 
@@ -58,19 +61,19 @@ export interface TrackedPage {
   readonly nextCursor: string | null
 }
 
-/** What a choice would make of a record; null deletes it. */
+/** The value that a choice would give a record; null deletes it. */
 export type ConflictPreview = ConflictSibling['value']
 
 /** How to decide: for a sibling, by a value, or as a strategy would show it. */
 export type Decision = ConflictChoice | { readonly strategy: ConflictStrategyName }
 
-/** What {@link ConflictResolver.resolve} wrote, and what to give to {@link ConflictResolver.undo}. */
+/** The outcome of {@link ConflictResolver.resolve}; {@link ConflictResolver.undo} takes it. */
 export interface Resolution {
   readonly shardId: string
   readonly id: string
   /** The write that decided. */
   readonly dot: Dot
-  /** What was shown before it. */
+  /** The visible value before it. */
   readonly before: VectorRecord | null
 }
 
@@ -119,7 +122,7 @@ export class ConflictResolver {
     this.#db = db
   }
 
-  /** What the record would become; writes nothing. @throws `STORE_CONFLICT_UNKNOWN` */
+  /** The value the record would get; writes nothing. @throws `STORE_CONFLICT_UNKNOWN` */
   preview(shardId: string, id: string, decision: Decision): ConflictPreview {
     const siblings = this.#open(shardId, id)
     if ('strategy' in decision) return this.#viewOf(shardId, siblings, decision.strategy)
@@ -133,7 +136,10 @@ export class ConflictResolver {
     }
   }
 
-  /** Decides. The conflict is closed here when this returns, and at each peer once it has the write. @throws `STORE_CONFLICT_UNKNOWN` */
+  /**
+   * Decides. The conflict is closed here when this returns, and at each peer once it has the write.
+   * @throws `STORE_CONFLICT_UNKNOWN`
+   */
   resolve(shardId: string, id: string, decision: Decision): Resolution {
     const before = this.#db.get(shardId, id)
     const choice: ConflictChoice =
@@ -145,8 +151,8 @@ export class ConflictResolver {
   }
 
   /**
-   * Shows again what was shown before a resolution, by a new write that replicates. False, and nothing written, when
-   * somebody wrote to the record since: their write stands.
+   * Shows again what was shown before a resolution, by a new write that replicates. False, and
+   * nothing written, when the record was written to since: that write stands.
    */
   undo({ shardId, id, dot, before }: Resolution): boolean {
     const siblings = this.#db.conflictSiblings(shardId, id)

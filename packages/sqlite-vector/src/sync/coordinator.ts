@@ -1,14 +1,15 @@
 /**
- * `createShardCoordinator()`: many shards in step with many peers. Knows who they are, decides what is
- * synced next and with whom, counts what came of it, and keeps that in the database.
+ * `createShardCoordinator()`: many shards in sync with many peers. Knows the peers, decides which
+ * shard is synced next with which peer, counts the results, and keeps them in the database.
  *
- * Not here: the order of tasks (coordination/task-queue.ts), one sync (quic-sync.ts), what is kept of peers
- * (coordination/peer-book.ts). The network is touched only when a sync, a check or a listener asks for it: opening
- * a coordinator on a file that was used before restores everything and contacts nobody.
+ * Not here: the order of tasks (coordination/task-queue.ts), one sync (quic-sync.ts), what is kept
+ * of peers (coordination/peer-book.ts). The network is touched only when a sync, a check or a
+ * listener asks for it: opening a coordinator on a file that was used before restores everything
+ * and contacts no peer.
  *
- * Invariants: never more than `maxConcurrentSyncs` syncs at once, and as many as that while there are
- * tasks that may run; a shard is synced with a peer by one sync at a time; statistics count what
- * happened; everything has ended when `close` resolves.
+ * Invariants: never more than `maxConcurrentSyncs` syncs at once, and as many as that while there
+ * are tasks that may run; a shard is synced with a peer by one sync at a time; statistics count
+ * what happened; everything has ended when `close` resolves.
  */
 import { systemClock } from '../clock/system-clock.ts'
 import type { Clock } from '../clock/types.ts'
@@ -43,13 +44,16 @@ import { peersToDial, type Topology } from './coordination/topology.ts'
 import { type PeerCursor } from '../store/replica/types.ts'
 import { type ShardState } from '../model/records.ts'
 
-/** Options of `createShardCoordinator()`: those of `createVectorSync()`, and who dials whom. */
+/** Options of `createShardCoordinator()`: those of `createVectorSync()`, and the topology. */
 export interface CoordinatorConfig extends VectorSyncConfig {
-  /** Which peers this node dials; changes reach everybody whatever the links. @defaultValue `{ type: 'mesh' }` */
+  /**
+   * The peers that this node dials; changes reach every peer whatever the links.
+   * @defaultValue `{ type: 'mesh' }`
+   */
   readonly topology?: Topology
 }
 
-/** What came of one task. */
+/** The outcome of one task. */
 export type TaskResult =
   | { readonly task: SyncTask; readonly ok: true; readonly result: SyncResult }
   | {
@@ -86,14 +90,15 @@ export interface CoordinatedShard {
 export interface CoordinatorSession extends SyncSession {
   readonly registered: readonly PeerState[]
   readonly stats: CoordinatorStats
-  /** Records that wait for somebody to decide between their siblings, over all shards. */
+  /** Records with unresolved siblings, over all shards. */
   readonly openConflicts: number
-  /** Changes that were put aside, over all shards. */
+  /** Changes in quarantine, over all shards. */
   readonly quarantined: number
 }
 
 /**
- * A coordinator for the shards of `db` under the name `nodeId`, running at most `maxConcurrentSyncs` syncs at once.
+ * A coordinator for the shards of `db` under the name `nodeId`, running at most
+ * `maxConcurrentSyncs` syncs at once.
  * @throws TypeError, RangeError for options; `TRANSPORT_IDENTITY_INVALID`
  */
 export function createShardCoordinator(
@@ -162,7 +167,9 @@ export class ShardCoordinator {
     return this.sync.nodeId
   }
 
-  /** Adds a peer, or changes where it is and what is synced with it. Idempotent; contacts nobody. */
+  /**
+   * Adds a peer, or changes where it is and what is synced with it. Idempotent; contacts no peer.
+   */
   registerPeer(peer: PeerInput): void {
     objectGiven('peer', peer)
     rejectUnknownKeys('registerPeer', peer, ['nodeId', 'address', 'shards', 'status'])
@@ -177,7 +184,10 @@ export class ShardCoordinator {
     this.#book.put(peer)
   }
 
-  /** Forgets a peer and its pending tasks; syncs under way end by themselves. True when it was known. */
+  /**
+   * Forgets a peer and its pending tasks; syncs under way end by themselves. True when it was
+   * known.
+   */
   unregisterPeer(nodeId: string): boolean {
     const known = this.#book.get(nodeId)
     if (known === null) return false
@@ -192,8 +202,9 @@ export class ShardCoordinator {
   }
 
   /**
-   * Notes that the shard is to be synced with the peer; {@link executeTasks} does it. Larger priorities first. A task
-   * that is pending already keeps its place, or moves up. @throws RangeError for a peer that is not registered
+   * Notes that the shard is to be synced with the peer; {@link executeTasks} does it. Larger
+   * priorities first. A task that is pending already keeps its place, or moves up. @throws
+   * RangeError for a peer that is not registered
    */
   scheduleSyncTask(shardId: string, peer: string, priority = 0): void {
     nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
@@ -203,8 +214,9 @@ export class ShardCoordinator {
   }
 
   /**
-   * Runs every pending task, and those scheduled meanwhile; resolves when none is left, with what came of each.
-   * A peer that cannot be reached is tried again with backoff, a few times, while all others go on.
+   * Runs every pending task, and those scheduled meanwhile; resolves when none is left, with what
+   * came of each. A peer that cannot be reached is tried again with backoff, a few times, while all
+   * others go on.
    */
   executeTasks(): Promise<readonly TaskResult[]> {
     if (this.#closed !== null) {
@@ -246,8 +258,8 @@ export class ShardCoordinator {
   }
 
   /**
-   * Keeps every shard in sync with every peer that the topology has us dial, also with trusted ones that are introduced
-   * later; returns how many shards with how many peers those are now.
+   * Keeps every shard in sync with every peer that the topology has us dial, also with trusted ones
+   * that are introduced later; returns how many shards with how many peers those are now.
    */
   startAutoSyncAll(): number {
     this.#isLinking = true
@@ -272,7 +284,8 @@ export class ShardCoordinator {
       this.#auto.set(key, { shardId, address })
       this.sync.startAutoSync(shardId, address)
     }
-    // With more nodes the picture is another one: a ring closes elsewhere, a tree has other parents.
+    // With more nodes the picture is another one: a ring closes elsewhere, a tree has other
+    // parents.
     this.#unlink(({ address, shardId }) => !wanted.has(`${address}\0${shardId}`))
     return wanted.size
   }
@@ -285,7 +298,9 @@ export class ShardCoordinator {
     }
   }
 
-  /** Something of a node is news: one that we trust becomes a peer, one that left is none any more. */
+  /**
+   * Something of a node is news: one that we trust becomes a peer, one that left is none any more.
+   */
   #met({ peer, nodeId, address, status, trusted }: Member): void {
     if (this.#closed !== null || peer === this.sync.fingerprint) return
     const known = this.#book.get(nodeId)
@@ -295,7 +310,7 @@ export class ShardCoordinator {
     }
     if (address === null || nodeId === this.nodeId) return
     if (known === null && this.#book.list().length >= PEERS_MAX) return
-    // Whoever was registered under this name, or was introduced before under it, keeps it.
+    // A peer that was registered or introduced under this name keeps it.
     if (known !== null && (known.source === 'registered' || known.peer !== peer)) return
     this.#book.introduce({ nodeId, address, peer })
     if (this.#isLinking) this.#link()
@@ -325,7 +340,7 @@ export class ShardCoordinator {
     return this.#queue.activeCount
   }
 
-  /** Drops what has not begun; returns how many tasks that were. Who waits for them sees them fail. */
+  /** Drops tasks that have not begun and returns their number; their callers see them fail. */
   clearPendingTasks(): number {
     const dropped = this.#queue.clear()
     this.#fail(dropped, new SqliteVectorError('SYNC_CLOSED', 'the task was cleared'))
@@ -340,7 +355,7 @@ export class ShardCoordinator {
     return { healthy: checked.every(({ reachable }) => reachable), peers: checked }
   }
 
-  /** What is kept of peers, cursors, vectors, conflicts and counts. Costs no network. */
+  /** The stored state: peers, cursors, vectors, conflicts, counts. Costs no network. */
   getSession(): CoordinatorSession {
     const { replica } = this.#db
     const states = replica.shardStates()
@@ -353,7 +368,9 @@ export class ShardCoordinator {
     }
   }
 
-  /** Ends everything; what was committed and counted is kept. Idempotent. The database stays open. */
+  /**
+   * Ends everything; what was committed and counted is kept. Idempotent. The database stays open.
+   */
   close(): Promise<void> {
     this.#closed ??= this.#close(() => this.sync.close())
     return this.#closed

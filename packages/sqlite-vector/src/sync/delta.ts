@@ -1,35 +1,35 @@
 /**
- * Delta: changes of one shard as one BATCH frame, or as RECORDS, which is the same in answer to NEED. Pure; knows no session and no store. The way back is
- * delta-decode.ts.
+ * Delta: changes of one shard as one BATCH frame, or as RECORDS, which is the same in answer to
+ * NEED. Pure; knows no session and no store. The way back is delta-decode.ts.
  *
- * | bytes | field          | encoding                                                              |
- * | ----- | -------------- | --------------------------------------------------------------------- |
- * | 8     | head           | frame.ts; type BATCH, checksum over everything                        |
- * | …     | header         | MessagePack array: through, dimension, changes, siblings, contexts,   |
- * |       |                | embeddings, ms base, bytes of ids, of metadata, of texts, actors      |
- * |       |                | (binary, 16 bytes each)                                               |
- * | …     | columns        | varints (varint.ts), each column whole before the next:               |
- * |       |                | 1 per actor: counter base                                             |
- * |       |                | 2 per change: siblings (1 to 32)                                      |
- * |       |                | 3 per change: entries of the context; 0 is "the dots of the siblings" |
- * |       |                | 4 per sibling: flags, 1 put, 2 embedding here, 4 embedding dot, 8 text|
- * |       |                | 5 per sibling: actor (index)                                          |
- * |       |                | 6 per sibling: counter above the actor's base                         |
- * |       |                | 7 per sibling: ms above the base                                      |
- * |       |                | 8 per sibling: logical                                                |
- * |       |                | 9 per flag 4: actor, counter above its base                           |
- * |       |                | 10 per context entry: actor, counter above its base                   |
- * |       |                | 11 per change: id; 12 per put: metadata; 13 per flag 8: text, each    |
- * |       |                | as its length in UTF-16 units                                         |
- * | …     | ids            | UTF-8, one after the other                                            |
- * | …     | metadata       | UTF-8, JSON objects                                                   |
- * | …     | texts          | UTF-8                                                                 |
- * | 0–7   | padding        | zero, to a multiple of 8 from the frame's start                       |
- * | …     | embeddings     | float32 little-endian, dimension × embeddings, to the frame's end     |
+ * | bytes | field          | encoding |
+ * | ----- | -------------- | -------- |
+ * | 8     | head           | frame.ts; type BATCH, checksum over everything |
+ * | …     | header         | MessagePack array: through, dimension, changes, siblings, contexts, |
+ * |       |                | embeddings, ms base, bytes of ids, of metadata, of texts, actors |
+ * |       |                | (binary, 16 bytes each) |
+ * | …     | columns        | varints (varint.ts), each column whole before the next: |
+ * |       |                | 1 per actor: counter base |
+ * |       |                | 2 per change: siblings (1 to 32) |
+ * |       |                | 3 per change: entries of the context; 0: the siblings' dots |
+ * |       |                | 4 per sibling: 1 put, 2 embedding here, 4 embedding dot, 8 text |
+ * |       |                | 5 per sibling: actor (index) |
+ * |       |                | 6 per sibling: counter above the actor's base |
+ * |       |                | 7 per sibling: ms above the base |
+ * |       |                | 8 per sibling: logical |
+ * |       |                | 9 per flag 4: actor, counter above its base |
+ * |       |                | 10 per context entry: actor, counter above its base |
+ * |       |                | 11 per change: id; 12 per put: metadata; 13 per flag 8: text, each |
+ * |       |                | as its length in UTF-16 units |
+ * | …     | ids            | UTF-8, one after the other |
+ * | …     | metadata       | UTF-8, JSON objects |
+ * | …     | texts          | UTF-8 |
+ * | 0–7   | padding        | zero, to a multiple of 8 from the frame's start |
+ * | …     | embeddings     | float32 little-endian, dimension × embeddings, to the frame's end |
  *
- * Lengths count UTF-16 units so that each block is decoded once and cut in memory. Decoding is total: any bytes
- * give changes or `SYNC_FRAME_CORRUPT`, and it allocates no more than in proportion to the frame's length. Embeddings
- * are views of the frame.
+ * Lengths count UTF-16 units so that each block is decoded once and cut in memory. Decoding is
+ * total: any bytes give changes or `SYNC_FRAME_CORRUPT`, and it allocates no more than in
+ * proportion to the frame's length. Embeddings are views of the frame.
  */
 import { utf8ByteLength, writeHex, writeUtf8 } from '../bytes.ts'
 import { assert } from '../assert.ts'
@@ -64,7 +64,7 @@ class ActorTable {
   readonly #indexes = new Map<ActorId, number>()
   #last = -1
 
-  /** The index of the dot's actor, whose base then is no larger than the dot's counter. */
+  /** The index of the dot's actor; its base is at most the dot's counter afterwards. */
   add(dot: Dot): number {
     return this.addCounter(dot.actor, dot.counter)
   }
@@ -101,8 +101,8 @@ class ActorTable {
 }
 
 /**
- * `delta` as one BATCH or RECORDS frame. O(bytes). The frame can be larger than FRAME_BYTES_MAX when there is more than
- * one change: the caller reads fewer, then.
+ * `delta` as one BATCH or RECORDS frame. O(bytes). The frame can be larger than FRAME_BYTES_MAX
+ * when there is more than one change: the caller reads fewer, then.
  */
 export function encodeDelta(
   delta: Delta,

@@ -1,5 +1,5 @@
 /**
- * The sync's public face: keep shards in step with peers.
+ * The sync's public face: keep shards in sync with peers.
  */
 export { createVectorSync, VectorSync } from './quic-sync.ts'
 export {

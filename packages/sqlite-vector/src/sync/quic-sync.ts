@@ -1,10 +1,11 @@
 /**
- * `createVectorSync()`: the shards of one database in step with those of peers, over QUIC. This file
- * opens connections, runs sessions on them and adds up their results.
+ * `createVectorSync()`: keeps the shards of one database in sync with those of peers, over QUIC.
+ * This file opens connections, runs sessions on them and adds up their results.
  *
- * Not here: what may follow what (session/step.ts), what bytes mean (wire/control-frames.ts, delta.ts), what a commit is
- * (the store), how frames travel (transport/). `sync()` runs two sessions over one connection, one in each
- * direction; in the second the peer pulls, on a channel that we opened and on which we invited it.
+ * Not here: what may follow what (session/step.ts), what bytes mean (wire/control-frames.ts,
+ * delta.ts), what a commit is (the store), how frames travel (transport/). `sync()` runs two
+ * sessions over one connection, one in each direction; in the second the peer pulls, on a channel
+ * that we opened and on which we invited it.
  */
 import { vectorsEqual } from '../model/version-vector.ts'
 import { systemClock } from '../clock/system-clock.ts'
@@ -59,8 +60,9 @@ import { type ShardState } from '../model/records.ts'
 const PING_MS = 5_000
 
 /**
- * Sync for `db` under the name `nodeId`. Opens no socket before it is needed. The node's key pair is made at the
- * first call, in the folder `<path of the database>-node/`, and kept there with the list of trusted peers.
+ * Sync for `db` under the name `nodeId`. Opens no socket before it is needed. The node's key pair
+ * is made at the first call, in the folder `<path of the database>-node/`, and kept there with the
+ * list of trusted peers.
  * @throws TypeError, RangeError for options; `TRANSPORT_IDENTITY_INVALID`
  */
 export function createVectorSync(
@@ -170,7 +172,10 @@ export class VectorSync {
     return this.#ownNode('certificatePem').identity.certificatePem
   }
 
-  /** The peers that may talk to us; changes hold at once. @throws TypeError when the transport was given */
+  /**
+   * The peers that may talk to us; changes hold at once.
+   * @throws TypeError when the transport was given
+   */
   get trust(): TrustList {
     return this.#ownNode('trust').trust
   }
@@ -190,10 +195,12 @@ export class VectorSync {
 
   /**
    * Brings the shard here and at `address` to the same state: resolves when each side has committed
-   * all that the other had when it caught up. A shard that only one side has is created on the other. Calls for the
-   * same shard and address at the same time share one run. An aborted or failed run keeps what it committed.
-   * Where one side may only read the shard, the other direction alone is synced, and the result says so.
-   * @throws SqliteVectorError of TRANSPORT_, SYNC_ and STORE_ codes; `SYNC_SHARD_UNKNOWN` when neither side has the shard
+   * all that the other had when it caught up. A shard that only one side has is created on the
+   * other. Calls for the same shard and address at the same time share one run. An aborted or
+   * failed run keeps what it committed. If one side may only read the shard, only the other
+   * direction is synced, and the result says so.
+   * @throws SqliteVectorError of TRANSPORT_, SYNC_ and STORE_ codes; `SYNC_SHARD_UNKNOWN` when
+   * neither side has the shard
    */
   async sync(
     shardId: string,
@@ -218,10 +225,10 @@ export class VectorSync {
   }
 
   /**
-   * Keeps the shard in sync with the peer at `address` from now on: each side's commits are at the other as soon as
-   * they are made, also those of other processes on the file. Returns at once; how it goes is told by events
-   * (`sync`, `error`) and {@link getSession}. A lost peer is tried again, with backoff; an error that
-   * cannot heal is shown and not tried again. Idempotent while it runs.
+   * Keeps the shard in sync with the peer at `address` from now on: each side's commits are at the
+   * other as soon as they are made, also those of other processes on the file. Returns at once; how
+   * it goes is told by events (`sync`, `error`) and {@link getSession}. A lost peer is tried again,
+   * with backoff; an error that cannot heal is shown and not tried again. Idempotent while it runs.
    */
   startAutoSync(shardId: string, address: PeerAddress): void {
     nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
@@ -242,8 +249,8 @@ export class VectorSync {
   }
 
   /**
-   * What happens from now on, until the loop is left, `signal` ends it or the sync is closed. A reader that is
-   * slower than events come misses the oldest, and is told how many by a `dropped` event.
+   * Events from now on, until the loop is left, `signal` ends it or the sync is closed. A reader
+   * that is slower than events come misses the oldest, and is told how many by a `dropped` event.
    */
   events(options: EventOptions = {}): AsyncIterableIterator<SyncEvent | DroppedEvent> {
     rejectUnknownKeys('events', options, ['bufferMax', 'signal'])
@@ -254,9 +261,10 @@ export class VectorSync {
   }
 
   /**
-   * Syncs, counts our rows anew, and compares them with the peer's, whatever the digests say. What is missing on
-   * our side is fetched; what the peer lacks, it fetches when it verifies.
-   * @throws what {@link sync} throws; `SYNC_DIVERGED` when rows still differ and nothing explains it
+   * Syncs, counts our rows again, and compares them with the peer's, whatever the digests say.
+   * Records missing on our side are fetched; the peer fetches what it lacks when it verifies.
+   * @throws what {@link sync} throws; `SYNC_DIVERGED` when rows still differ and nothing explains
+   * it
    */
   async verify(
     shardId: string,
@@ -297,8 +305,9 @@ export class VectorSync {
   }
 
   /**
-   * Waits until `acks` peers durably hold everything that the shard holds now. Starts no sync; live peers are asked at once.
-   * Resolves with their fingerprints. @throws SqliteVectorError `TRANSPORT_ABORTED` when the signal ends the wait, `SYNC_CLOSED`
+   * Waits until `acks` peers durably hold everything that the shard holds now. Starts no sync; live
+   * peers are asked at once. Resolves with their fingerprints. @throws SqliteVectorError
+   * `TRANSPORT_ABORTED` when the signal ends the wait, `SYNC_CLOSED`
    */
   async waitForPeers(shardId: string, options: WaitForPeersOptions): Promise<readonly string[]> {
     nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
@@ -312,9 +321,9 @@ export class VectorSync {
   }
 
   /**
-   * Confirms for a day that `peer` (a fingerprint) may have this node drop records of the shard that it says were deleted
-   * and that it no longer can show, however many: beyond a tenth of the shard a sync ends with `SYNC_DELETIONS_REFUSED`
-   * until then.
+   * Confirms for a day that `peer` (a fingerprint) may have this node drop records of the shard
+   * that it says were deleted and that it no longer can show, however many: beyond a tenth of the
+   * shard a sync ends with `SYNC_DELETIONS_REFUSED` until then.
    */
   acceptDeletions(shardId: string, peer: string): void {
     nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
@@ -323,7 +332,10 @@ export class VectorSync {
     this.#db.replica.confirmDrops(shardId, peer)
   }
 
-  /** Asks the peer for a sign of life; its round-trip time in milliseconds. @throws what hinders it */
+  /**
+   * Asks the peer for a sign of life; its round-trip time in milliseconds.
+   * @throws what hinders it
+   */
   async ping(address: PeerAddress, options: SyncOptions = {}): Promise<number> {
     nameGiven('address', address, ADDRESS_BYTES_MAX)
     rejectUnknownKeys('ping', options, ['signal'])
@@ -334,7 +346,7 @@ export class VectorSync {
     throw new SqliteVectorError('TRANSPORT_CLOSED', `${address} gave no answer in ${PING_MS} ms`)
   }
 
-  /** Who we are, what is open, and what is durably known of peers. */
+  /** Our identity, the open connections, and the durable state of peers. */
   getSession(): SyncSession {
     const { replica } = this.#db
     const open = this.#opened?.list() ?? []
@@ -364,7 +376,10 @@ export class VectorSync {
     return this.#db.replica.shardState(shardId)
   }
 
-  /** Nodes that introduced themselves or were introduced by others; an introduction makes nobody trusted. */
+  /**
+   * Nodes that introduced themselves or were introduced by others; an introduction creates no
+   * trust.
+   */
   getMembers(): readonly Member[] {
     return this.#members.list()
   }
@@ -375,7 +390,10 @@ export class VectorSync {
     return () => this.#memberListeners.delete(listener)
   }
 
-  /** The shards here that the node names in its record; null when it has more than a record names, or is not known. */
+  /**
+   * The shards here that the node names in its record; null when it has more than a record names,
+   * or is not known.
+   */
   sharedWith(peer: string): readonly string[] | null {
     const tags = this.#members.record(peer)?.statement.shards ?? null
     if (tags === null) return null
@@ -387,15 +405,17 @@ export class VectorSync {
   }
 
   /**
-   * Ends every session and connection; what was committed stays. Peers are told that we may come back. Idempotent.
-   * The database stays open.
+   * Ends every session and connection; what was committed stays. Peers are told that we may come
+   * back. Idempotent. The database stays open.
    */
   close(): Promise<void> {
     this.#closed ??= this.#close('offline')
     return this.#closed
   }
 
-  /** {@link close}, and peers are told that this node does not come back: nobody dials it any more. */
+  /**
+   * {@link close}, and peers are told that this node does not come back, so they stop dialling it.
+   */
   leave(): Promise<void> {
     this.#closed ??= this.#close('left')
     return this.#closed
@@ -450,7 +470,10 @@ export class VectorSync {
     }
   }
 
-  /** A file that turns out to be a copy gets a new identity on the way, here or there, and the sync goes on under it. */
+  /**
+   * A file that turns out to be a copy gets a new identity on the way, here or there, and the sync
+   * goes on under it.
+   */
   async #twiceIfRenewed(
     connection: Connection,
     shardId: string,

@@ -10,7 +10,7 @@ import type { Member } from './members/member-book.ts'
 import { type PeerCursor, type ReplicaStore } from '../store/replica/types.ts'
 import { type ShardState } from '../model/records.ts'
 
-/** What is synced: an open database, seen through its replica. */
+/** An open database, seen through its replica. */
 export interface SyncableDatabase {
   readonly replica: ReplicaStore
   /** Chooses how a shard's conflicts are shown. */
@@ -20,48 +20,64 @@ export interface SyncableDatabase {
 /** Options of `createVectorSync()`. All may be left out. */
 export interface VectorSyncConfig {
   /**
-   * How records that several nodes wrote at once are shown: set for every shard that {@link VectorSync.sync}
-   * creates or meets. A function is not kept in the file: it holds while the database is open.
+   * How records that several nodes wrote at once are shown: set for every shard that {@link
+   * VectorSync.sync} creates or meets. A function is not kept in the file: it holds while the
+   * database is open.
    * @defaultValue what each shard has, `'last-write-wins'` at first
    */
   readonly conflictStrategy?: ConflictStrategy
-  /** Most records of one batch, which is one transaction at the receiver. Integer, 1 to 4,096. @defaultValue `256` */
+  /**
+   * Most records of one batch, which is one transaction at the receiver. Integer, 1 to 4,096.
+   * @defaultValue `256`
+   */
   readonly batchSize?: number
   /**
-   * How batches that go out are compressed, where the peer can read it. `'adaptive'` (or `true`) is Zstandard, of
-   * embeddings only the bytes that shrink, and nothing on a connection within one machine; `'lz4'` needs the package
-   * lz4-napi; `'none'` is `false`. @defaultValue `'adaptive'`
+   * How batches that go out are compressed, where the peer can read it. `'adaptive'` (or `true`) is
+   * Zstandard, of embeddings only the bytes that shrink, and nothing on a connection within one
+   * machine; `'lz4'` needs the package lz4-napi; `'none'` is `false`. @defaultValue `'adaptive'`
    */
   readonly compression?: boolean | Compression
   /**
-   * Milliseconds between full checks of a shard that is kept in sync; a single `sync()` does not use it.
-   * Integer, 100 to 86,400,000. @defaultValue `60000`
+   * Milliseconds between full checks of a shard that is kept in sync; a single `sync()` does not
+   * use it. Integer, 100 to 86,400,000. @defaultValue `60000`
    */
   readonly syncIntervalMs?: number
-  /** Where {@link VectorSync.listen} listens unless told otherwise. @defaultValue `'127.0.0.1:0'` */
+  /**
+   * The address that {@link VectorSync.listen} takes without an argument.
+   * @defaultValue `'127.0.0.1:0'`
+   */
   readonly listen?: PeerAddress
   /**
-   * Where peers are told to dial this node, when that is another address than the one it listens on.
+   * The address that peers are told to dial, if it differs from the one that this node listens on.
    * @defaultValue the address it listens on; none while that is every address of the machine
    */
   readonly advertise?: PeerAddress
   /**
-   * How long changes that others made wait before they are passed on to a peer that follows others who may bring them, in
-   * milliseconds. Where nobody else can, they go at once; own writes never wait. Integer, 0 to 60,000. @defaultValue `100`
+   * How long changes that others made wait before they are passed on to a peer that follows others
+   * who may bring them, in milliseconds. Without another route they go at once; own writes never
+   * wait. Integer, 0 to 60,000. @defaultValue `100`
    */
   readonly relayDelayMs?: number
   /**
-   * Milliseconds between two collections of deletes that every known replica has; 0 collects only when asked to.
-   * Integer, 0 to 86,400,000. @defaultValue `3600000`, the first one after five minutes
+   * Milliseconds between two collections of deletes that every known replica has; 0 collects only
+   * when asked to. Integer, 0 to 86,400,000. @defaultValue `3600000`, the first one after five
+   * minutes
    */
   readonly collectIntervalMs?: number
-  /** How long collections wait for a replica that is silent, in milliseconds. Integer, from 0. @defaultValue 30 days */
+  /**
+   * How long collections wait for a replica that is silent, in milliseconds. Integer, from 0.
+   * @defaultValue 30 days
+   */
   readonly replicaRetentionMs?: number
   /**
-   * The network. @defaultValue QUIC, with the identity and the trust list in the folder `<path of the database>-node/`
+   * The network. @defaultValue QUIC, with the identity and the trust list in the folder `<path of
+   * the database>-node/`
    */
   readonly transport?: Transport
-  /** Which peer may do what with which shard. @defaultValue what is kept beside the database; without a file, everything */
+  /**
+   * Which peer may do what with which shard.
+   * @defaultValue what is kept beside the database; without a file, everything
+   */
   readonly permissions?: Permissions
   /** Called when something happened; it must not throw. @defaultValue none */
   readonly onEvent?: (event: SyncEvent) => void
@@ -70,7 +86,7 @@ export interface VectorSyncConfig {
 /** One direction between two nodes: records come in by `pull` and go out by `push`. */
 export type SyncDirection = 'pull' | 'push'
 
-/** What happens while nodes talk. */
+/** Events of the sync. */
 export type SyncEvent =
   /** A batch was committed: by us (`pull`), or by the peer, which acknowledged it (`push`). */
   | {
@@ -102,13 +118,14 @@ export type SyncEvent =
   /** Deletes that every known replica has were forgotten. */
   | { readonly type: 'collected'; readonly shardId: string; readonly count: number }
   /**
-   * A peer claims writes of this node that this node did not make: the file was restored or cloned, or the peer lies. It is
-   * asked for the rows; only rows change anything.
+   * A peer claims writes of this node that this node did not make: the file was restored or cloned,
+   * or the peer lies. It is asked for the rows; only rows change anything.
    */
   | { readonly type: 'doubt'; readonly shardId: string; readonly peer: string }
   /**
-   * Two living processes show one certificate: a node's folder was copied, or two servers run on one file. Live
-   * sync goes on with the first of the addresses; the other one is refused with SYNC_ALREADY_LIVE.
+   * Two living processes show one certificate: a node's folder was copied, or two servers run on
+   * one file. Live sync goes on with the first of the addresses; the other one is refused with
+   * SYNC_ALREADY_LIVE.
    */
   | { readonly type: 'key-shared'; readonly peer: string; readonly addresses: readonly string[] }
   /** A stamp came in that is further ahead of our clock than the drift bound. */
@@ -118,7 +135,10 @@ export type SyncEvent =
       readonly peer: string
       readonly skewMs: number
     }
-  /** Rows were compared with a peer's and mended: digests differed, or deletes were forgotten that we had missed. */
+  /**
+   * Rows were compared with a peer's and repaired: digests differed, or deletes were forgotten that
+   * we had missed.
+   */
   | {
       readonly type: 'repair'
       readonly shardId: string
@@ -147,7 +167,7 @@ export type SyncEvent =
       readonly peer: string
       readonly conflicts: number
     }
-  /** Changes came in that cannot be applied; they were put aside. */
+  /** Changes came in that cannot be applied; they are in quarantine. */
   | {
       readonly type: 'quarantine'
       readonly shardId: string
@@ -182,8 +202,8 @@ export type SyncEvent =
     }
 
 /**
- * Where an auto-sync stands: `connecting`, `live` (both sides hold all that the other has, and hear of
- * what is new), `waiting` for the next attempt, `failed` for good, or `stopped`.
+ * The status of an auto-sync: `connecting`, `live` (both sides hold all that the other has, and
+ * hear of what is new), `waiting` for the next attempt, `failed` for good, or `stopped`.
  */
 export type AutoSyncStatus = 'connecting' | 'live' | 'waiting' | 'failed' | 'stopped'
 
@@ -199,13 +219,13 @@ export interface AutoSyncState {
   readonly lastError: Error | null
 }
 
-/** What one `sync()` did; it counts only what was committed. */
+/** The result of one `sync()`; it counts only what was committed. */
 export interface SyncResult {
   readonly shardId: string
   readonly address: PeerAddress
   /** Fingerprint of the peer. */
   readonly peer: string
-  /** What the peer calls itself; null when it never said. */
+  /** The peer's own name for itself; null when it never said. */
   readonly peerNodeId: string | null
   /** False when the peer may not write the shard here: nothing was taken from it. */
   readonly pulled: boolean
@@ -219,7 +239,7 @@ export interface SyncResult {
   readonly sent: number
   /** Records that have more than one sibling now and had not before. */
   readonly conflicts: number
-  /** Changes that were put aside because they could not be applied. */
+  /** Changes quarantined because they could not be applied. */
   readonly quarantined: number
   /** Batches committed, ours and the peer's. */
   readonly batches: number
@@ -247,14 +267,17 @@ export interface EventOptions {
   readonly signal?: AbortSignal
 }
 
-/** What a comparison with one peer showed. */
+/** The result of a comparison with one peer. */
 export interface VerifyResult {
   readonly shardId: string
   readonly address: PeerAddress
   readonly peer: string
   /** True when our counts and digest were those of our rows. They are now. */
   readonly correct: boolean
-  /** False when version vectors differed, as under constant writing: then rows could not be compared. */
+  /**
+   * False when version vectors differed, as under constant writing: then rows could not be
+   * compared.
+   */
   readonly compared: boolean
   /** True when vectors and digests are equal now. */
   readonly equal: boolean
@@ -267,8 +290,9 @@ export interface VerifyResult {
   /** Records that the peer lacks, until it compares. */
   readonly onlyHere: number
   /**
-   * Records of which one write is not the same here and there, so that one of the two is damaged: how many, and the first
-   * thousand ids. Null when payloads were not compared: not asked for, or both sides are being written.
+   * Records of which one write is not the same here and there, so that one of the two is damaged:
+   * how many, and the first thousand ids. Null when payloads were not compared: not asked for, or
+   * both sides are being written.
    */
   readonly damaged: { readonly count: number; readonly ids: readonly string[] } | null
   readonly state: ShardState
@@ -285,27 +309,31 @@ export type SyncOptions = WaitOptions
 
 /** Options of {@link VectorSync.verify}. */
 export interface VerifyOptions extends SyncOptions {
-  /** Compare what was written as well, not only its names; reads every embedding on both sides. @defaultValue `false` */
+  /**
+   * Compare what was written as well, not only its names; reads every embedding on both sides.
+   * @defaultValue `false`
+   */
   readonly payloads?: boolean
 }
 
-/** What is known of a peer's copy of a shard. */
+/** The known state of a peer's copy of a shard. */
 export interface PeerSession extends PeerCursor {
   /**
-   * How far stamps of what it sent last were ahead of our clock at most, in milliseconds, own or passed on; 0 when
-   * none was, null when nothing came since the start. Beyond the drift bound there was a `skew` event, too.
+   * How far stamps of what it sent last were ahead of our clock at most, in milliseconds, own or
+   * passed on; 0 when none was, null when nothing came since the start. Beyond the drift bound
+   * there was a `skew` event, too.
    */
   readonly skewMs: number | null
 }
 
-/** Who we are and whom we know. */
+/** Our identity and our peers. */
 export interface SyncSession {
   readonly nodeId: string
-  /** What peers know us by. */
+  /** The fingerprint by which peers know us. */
   readonly fingerprint: string
   readonly actor: string
   readonly logId: string
-  /** Where we listen; null while we do not. */
+  /** The address that we listen on; null while we do not. */
   readonly listening: PeerAddress | null
   readonly connections: readonly {
     readonly peer: string
@@ -313,16 +341,16 @@ export interface SyncSession {
     readonly dialled: boolean
     readonly stats: ConnectionStats
   }[]
-  /** What our QUIC transport counted; null before it is needed, and where the transport was given. */
+  /** Counts of our QUIC transport; null before it is needed, and where the transport was given. */
   readonly transport: QuicTransportStats | null
   /** Bytes that all connections moved since the start, of UDP payload over QUIC. */
   readonly wire: { readonly bytesSent: number; readonly bytesReceived: number }
-  /** Sessions under way, in either direction and whoever began them. */
+  /** Sessions under way, in either direction, begun by either side. */
   readonly sessionsActive: number
-  /** Shards that are kept in sync, with whom, and how that goes. */
+  /** Auto-syncs and their status. */
   readonly autoSyncs: readonly AutoSyncState[]
   /** Nodes that introduced themselves or were introduced, over whatever connection. */
   readonly members: readonly Member[]
-  /** What is durably known of peers' copies. */
+  /** The durable state of peers' copies. */
   readonly peers: readonly PeerSession[]
 }

@@ -1,10 +1,11 @@
 /**
- * How much of our work the comparisons of one peer may cost: a peer that asks about ranges has us sum our rows of
- * them, and a question about everything costs a pass over the shard.
+ * How much of our work the comparisons of one peer may cost: a peer that asks about ranges has us
+ * sum our rows of them, and a question about everything costs a pass over the shard.
  *
- * A bucket of rows per peer, refilled with time. A question is answered while there is anything in the bucket, and
- * what it costs is taken out as its rows are read, if need be into debt: so a shard of any size can be compared, and
- * then the peer waits. Not here: what a question is (store/replica/compare.ts).
+ * A bucket of rows per peer, refilled with time. A question is answered while there is anything in
+ * the bucket, and what it costs is taken out as its rows are read, if need be into debt: so a shard
+ * of any size can be compared, and then the peer waits. Not here: what a question is
+ * (store/replica/compare.ts).
  */
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -80,7 +81,9 @@ export class CompareBudget {
   }
 }
 
-/** Rows that were summed for the answer; an answer about nothing has cost a question all the same. */
+/**
+ * Rows that were summed for the answer; an answer about nothing has cost a question all the same.
+ */
 function rowsOf(answer: RangeAnswer): number {
   if (answer.type === 'list') return answer.records.length + 1
   return answer.parts.reduce((sum, { count }) => sum + count, 1)

@@ -1,15 +1,17 @@
 /**
- * The store as sessions with one peer see it: a shard that the peer may not read is not there, and one that it may not
- * write takes nothing from it. Every call asks anew, so a grant that was taken back holds from the next batch on.
+ * The store as sessions with one peer see it: a shard that the peer may not read is not there, and
+ * one that it may not write takes nothing from it. Every call checks again, so a withdrawn grant
+ * takes effect with the next batch.
  *
- * All that a session does goes through here (driver.ts knows nothing else of the store), so there is no path around it.
+ * Sessions reach the store only through here (driver.ts knows nothing else of it), so no path leads
+ * around the guard.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import type { Access, AccessSubject } from './rules.ts'
 import { allows } from './rules.ts'
 import type { SessionStore } from '../session/driver.ts'
 
-/** What the guard asks. */
+/** Decides about each access. */
 export interface AccessRule {
   accessOf(peer: AccessSubject, shardId: string): Access
 }
@@ -54,7 +56,7 @@ export function requireAccess(
 
 type Need = (shardId: string, want: 'read' | 'write') => void
 
-/** What shows the peer something of a shard. */
+/** Calls that show the peer something of a shard. */
 function reading(
   store: SessionStore,
   need: Need,
@@ -117,7 +119,7 @@ function reading(
   }
 }
 
-/** What the peer's word changes. */
+/** Calls by which a peer's frames change the shard. */
 function writing(
   store: SessionStore,
   need: Need,

@@ -1,8 +1,10 @@
 /**
- * The grants of one node (../access.ts), kept as `permissions.json` in the folder beside the database.
+ * The grants of one node (../access.ts), kept as `permissions.json` in the folder beside the
+ * database.
  *
- * Other processes change the file too (a command while a server runs), so every question rereads it when it changed:
- * a grant that was taken back holds from the next batch on. A file that cannot be read allows nothing.
+ * Other processes change the file too (a command while a server runs), so every question rereads it
+ * when it changed: a grant that was taken back holds from the next batch on. A file that cannot be
+ * read allows nothing.
  */
 import { files, paths } from '#platform'
 
@@ -21,7 +23,7 @@ import {
 const FILE = 'permissions.json'
 const VERSION = 1
 
-/** Whom this node lets do what with which shard. */
+/** The grants of a node: which peer may do what with which shard. */
 export class Permissions {
   readonly #path: string | null
   #grants: readonly Grant[] = []
@@ -31,7 +33,10 @@ export class Permissions {
     this.#path = path
   }
 
-  /** Those kept in `folder`; none where there is no file. @throws SqliteVectorError `SYNC_PERMISSIONS_INVALID` */
+  /**
+   * The grants kept in `folder`; none without a file.
+   * @throws SqliteVectorError `SYNC_PERMISSIONS_INVALID`
+   */
   static open(folder: string): Permissions {
     const permissions = new Permissions(paths.join(folder, FILE))
     permissions.#refresh()
@@ -50,7 +55,8 @@ export class Permissions {
   }
 
   /**
-   * Decides what a peer may do from now on, in place of an older decision on the same peer and pattern.
+   * Decides what a peer may do from now on, in place of an older decision on the same peer and
+   * pattern.
    * @throws TypeError, RangeError
    */
   grant(peer: string, shards: string, access: Access): void {
@@ -70,7 +76,10 @@ export class Permissions {
     return true
   }
 
-  /** What the peer may do with the shard now. @throws SqliteVectorError `SYNC_PERMISSIONS_INVALID` */
+  /**
+   * The peer's present access to the shard.
+   * @throws SqliteVectorError `SYNC_PERMISSIONS_INVALID`
+   */
   accessOf(peer: AccessSubject, shardId: string): Access {
     this.#refresh()
     return accessOf(this.#grants, peer, shardId)

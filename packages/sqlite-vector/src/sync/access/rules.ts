@@ -1,19 +1,20 @@
 /**
- * Which peer may do what with which shard: the rule, pure. Who is a peer at all is trust (transport/identity/trust.ts); where
- * grants are kept is permissions.ts, and who asks is guarded-store.ts.
+ * Which peer may do what with which shard: the rule, pure. Trust decides which peers may connect
+ * (transport/identity/trust.ts); permissions.ts keeps grants, and
+ * guarded-store.ts asks.
  *
- * A grant names a peer (by the name under which it is trusted, by its fingerprint, or `*`), a pattern of shards (`*`
- * stands for any characters) and an {@link Access}.
+ * A grant names a peer (by the name under which it is trusted, by its fingerprint, or `*`), a
+ * pattern of shards (`*` stands for any characters) and an {@link Access}.
  *   - A peer that no grant names, not even `*`, may write everywhere: trust alone decides.
  *   - Grants that name the peer count alone; where there are none, those of `*` do.
- *   - Of those that match the shard, the newest holds. Where none matches, the peer may nothing.
+ *   - Of those that match the shard, the newest holds. Without a match the peer has no access.
  *
  * `write` includes `read`: a node that takes changes has to be told what it holds.
  */
 import { NODE_ID_BYTES_MAX, SHARD_ID_BYTES_MAX } from '../../limits.ts'
 import { nameGiven, oneOf } from '../../options.ts'
 
-/** What a peer may do with a shard. `none`: it cannot tell that there is one. */
+/** A peer's access to a shard. `none`: the peer cannot tell that the shard exists. */
 export type Access = 'none' | 'read' | 'write'
 
 export const ACCESSES: readonly Access[] = ['none', 'read', 'write']
@@ -27,13 +28,13 @@ export interface Grant {
   readonly access: Access
 }
 
-/** Who is asked about: what the connection proved. */
+/** The peer in question, as its connection proved it. */
 export interface AccessSubject {
   readonly fingerprint: string
   readonly nodeId?: string
 }
 
-/** What `grants`, oldest first, allow the peer. */
+/** The access that `grants`, oldest first, give the peer. */
 export function accessOf(grants: readonly Grant[], peer: AccessSubject, shardId: string): Access {
   if (grants.length === 0) return 'write'
   const own = grants.filter(

@@ -1,8 +1,8 @@
 /**
- * The peers that a coordinator knows, kept in the database. A write follows the change at the next turn of
- * the event loop, many changes in one; `flush` makes it at once.
+ * The peers that a coordinator knows, kept in the database. A write follows the change at the next
+ * turn of the event loop, many changes in one; `flush` makes it at once.
  *
- * Not here: talking to them. What a peer is said to be (`status` as given) is replaced by what it showed.
+ * Not here: talking to them. A status given at registration is replaced by the one observed.
  */
 import { turns } from '#platform'
 
@@ -13,16 +13,17 @@ import type { SyncTotals } from './statistics.ts'
 import { type ReplicaStore } from '../../store/replica/types.ts'
 
 /**
- * `online` and `offline`: as the newest contact showed, or as it was registered before the first. `silent`: not heard
- * of for a minute. `set-aside`: not heard of for `replicaRetentionMs`; nothing is scheduled with it any more.
+ * `online` and `offline`: as the newest contact showed, or as it was registered before the first.
+ * `silent`: not heard of for a minute. `set-aside`: not heard of for `replicaRetentionMs`; nothing
+ * is scheduled with it any more.
  */
 export type PeerStatus = 'online' | 'offline' | 'silent' | 'set-aside'
 
 /** A peer as a caller registers it. */
 export interface PeerInput {
-  /** What people call it; one peer per name. */
+  /** The peer's name; one peer per name. */
   readonly nodeId: string
-  /** Where the peer listens, `host:port`. */
+  /** The address that the peer listens on, `host:port`. */
   readonly address: PeerAddress
   /** Shards to sync with it. @defaultValue every shard that is here */
   readonly shards?: readonly string[]
@@ -43,7 +44,7 @@ export interface PeerState {
   readonly lastSeenMs: number | null
   /** Of the newest health check that reached it. */
   readonly rttMs: number | null
-  /** Whether somebody registered it here, or others introduced it. */
+  /** Registered here by a caller, or introduced by another peer. */
   readonly source: PeerSource
 }
 

@@ -1,5 +1,5 @@
 /**
- * What a coordinator counted: sums, and how long the newest syncs took. Pure; nothing is estimated.
+ * Counts of a coordinator: sums, and the durations of the newest syncs. Pure; nothing is estimated.
  */
 
 /** Durations kept for the quantiles: the newest ones. */

@@ -1,14 +1,14 @@
 /**
- * Which sync runs next: tasks by priority, one at a time per shard and peer, at most so many at once, and
- * no peer in the way of another. Pure: time is an argument, nothing runs here.
+ * Which sync runs next: tasks by priority, one at a time per shard and peer, at most so many at
+ * once, and no peer in the way of another. Pure: time is an argument, nothing runs here.
  *
  *   priority   larger first; equal ones in the order they were scheduled
  *   fairness   while others wait, a peer has at most half of the places, and one whose last contact
- *              failed or that was never reached has one: a slow or dead peer delays nobody else
- *   rest       a peer that failed rests; its tasks wait, everybody else's go on
+ *              failed or that was never reached has one: a slow or dead peer delays no other
+ *   rest       a peer that failed rests; its tasks wait, those of others go on
  *
- * Invariants: a (shard, peer) is pending at most once and active at most once, never both started; a task
- * scheduled while the same one is active runs after it.
+ * Invariants: a (shard, peer) is pending at most once and active at most once, never both started;
+ * a task scheduled while the same one is active runs after it.
  */
 
 /** A shard to be synced with a peer. */
@@ -53,7 +53,9 @@ export class TaskQueue {
     return this.#activeKeys.size
   }
 
-  /** Adds a task; one that is pending already stays, with the larger priority. True when it is new. */
+  /**
+   * Adds a task; one that is pending already stays, with the larger priority. True when it is new.
+   */
   schedule(task: SyncTask): boolean {
     const key = keyOf(task)
     const lane = this.#lane(task.peer)

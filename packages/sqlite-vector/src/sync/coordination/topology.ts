@@ -1,19 +1,23 @@
 /**
- * Who dials whom: a topology as the peers that one node connects to. Pure.
+ * A topology, as the peers that one node dials. Pure.
  *
- * Only that: whatever the links, changes are relayed along them, and every node ends with everything.
- * Nodes are taken in the order of their ids, so all of them draw the same picture without talking.
+ * Only that: whatever the links, changes are relayed along them, and every node ends with
+ * everything. Nodes are taken in the order of their ids, so all of them draw the same picture
+ * without talking.
  */
 
 /** How nodes are linked. */
 export type Topology =
-  /** Everybody with everybody. */
+  /** Every pair of peers. */
   | { readonly type: 'mesh' }
   /** Each with the next; the last with the first. */
   | { readonly type: 'ring' }
-  /** Everybody with one hub. */
+  /** Every peer with one hub. */
   | { readonly type: 'star'; readonly hub: string }
-  /** A tree: each with its parent, which has at most `fanOut` children. @defaultValue of fanOut: 3 */
+  /**
+   * A tree: each with its parent, which has at most `fanOut` children.
+   * @defaultValue of fanOut: 3
+   */
   | { readonly type: 'hierarchical'; readonly fanOut?: number }
   /** Exactly these pairs; the first of each dials the second. */
   | { readonly type: 'manual'; readonly links: readonly (readonly [string, string])[] }
@@ -29,7 +33,7 @@ export function peersToDial(
   const at = all.indexOf(self)
   switch (topology.type) {
     case 'mesh':
-      // One session serves both, so each pair may be dialled from either side, whoever knows the other.
+      // One session serves both, so either side of a pair may dial.
       return others
     case 'ring': {
       const next = all[(at + 1) % all.length]

@@ -1,16 +1,16 @@
 /**
- * Who hears of a commit: wakes the live sessions of a shard when its feed moves, whoever moved it.
+ * Wakes the live sessions of a shard when its feed moves, by a write of this or of another process.
  *
- *   our own write          senders push it at the next turn of the event loop, so a flood makes batches
- *   a peer's write         others are told that we hold it after HOLDS_DELAY_MS; it is passed on as relay-rules.ts says
+ *   our own write          senders push it at the next turn of the loop, so a flood makes batches
+ *   a peer's write         others are told of it after HOLDS_DELAY_MS; relay-rules.ts passes it on
  *   another process        noticed by polling, then as our own and as a peer's: it may be either
- *   whom we follow         is told to all peers, so that they leave to those what comes to us from them
- *   nothing                every `checkIntervalMs` the side that began the sync says what it has; the peer compares,
- *                          and sends what that lacks
+ *   feeds we follow        are told to all peers, which leave us to those feeds
+ *   nothing                every `checkIntervalMs` the side that began says what it has; the peer
+ *                          compares, and sends what that lacks
  *
- * Decides when, never what: that is session/sender.ts. Invariants: memory is that of the links (live-links.ts), whatever
- * the traffic; relays of a shard are decided about every HOLDS_DELAY_MS at most; without live sessions and watchers
- * there is no timer.
+ * Decides when, never what: that is session/sender.ts. Invariants: memory is that of the links
+ * (live-links.ts), whatever the traffic; relays of a shard are decided about every HOLDS_DELAY_MS
+ * at most; without live sessions and watchers no timer runs.
  */
 import { turns } from '#platform'
 
@@ -34,9 +34,9 @@ import {
   stateOf,
 } from './live-links.ts'
 import {
-  begunAnew,
+  restartProgress,
   decideRelay,
-  isAllSaid,
+  isFullyAnnounced,
   isSlow,
   isUnderWay,
   NO_PROGRESS,
@@ -48,7 +48,7 @@ import { type ReplicaStore } from '../../store/replica/types.ts'
 import { type ShardState } from '../../model/records.ts'
 import { type Running } from '../session/types.ts'
 
-/** What a hub works with. */
+/** The parts of a hub. */
 export interface HubSetup {
   readonly store: ReplicaStore
   readonly clock: Clock
@@ -58,7 +58,7 @@ export interface HubSetup {
   readonly onError: (error: unknown) => void
 }
 
-/** What is decided by, the same for every peer of a shard. */
+/** The view that decisions about all peers of a shard share. */
 interface Look {
   readonly state: ShardState
   readonly nowMs: number
@@ -123,7 +123,7 @@ export class LiveHub {
     } else if (placed !== undefined) this.#heardOf(session, placed)
   }
 
-  /** Room, what the peer holds, whom it follows: whatever it was, something that waits may be due. */
+  /** The peer has room, holds more, or follows another feed: a waiting relay may be due. */
   #heardBySender({ peer }: SendSession, shardId: string): void {
     const shard = this.#shards.get(shardId)
     const lacking = shard?.links.get(peer)?.progress.lacking
@@ -286,7 +286,7 @@ export class LiveHub {
     })
   }
 
-  /** Tells each peer what we hold and whom we follow by now, unless it knows. */
+  /** Tells each peer what we hold and which feeds we follow by now, unless it knows. */
   #announce(shard: LiveShard): void {
     const state = stateOf(shard, this.#setup.store)
     if (state === null) return
@@ -329,14 +329,17 @@ export class LiveHub {
     if (nextMs < Infinity) this.#lookSoon(shard, nextMs - nowMs)
   }
 
-  /** Has one peer's sender pass on what is due; when to look again, unless something happens before. */
+  /**
+   * Has one peer's sender pass on what is due; when to look again, unless something happens before.
+   */
   #passOn(link: Link, peer: RelayNode, { state, nowMs, sources, peers }: Look): number {
     const [sender, before] = [link.sender, senderOf(link)]
     if (sender === null || before === null) return Infinity
-    const theirs = pullerOf(link)?.theirs ?? EMPTY_VECTOR
-    if (!dominates(before.known, theirs)) sender.tell({ type: 'holds', versionVector: theirs })
+    const peerVector = pullerOf(link)?.peerVector ?? EMPTY_VECTOR
+    if (!dominates(before.known, peerVector))
+      sender.tell({ type: 'holds', versionVector: peerVector })
     const session = senderOf(link) ?? before
-    link.progress = isAllSaid(session, state)
+    link.progress = isFullyAnnounced(session, state)
       ? { ...NO_PROGRESS, lagMs: link.progress.lagMs }
       : progressOf(link.progress, session.known, state.versionVector, nowMs)
     if (link.progress.lacking.size === 0 || isUnderWay(session)) return Infinity
@@ -346,7 +349,7 @@ export class LiveHub {
     const view = { self, peer, peers, progress, isSlow: isSlow(session), relayDelayMs }
     const decision = decideRelay(view, nowMs)
     if (decision.type !== 'pass-on') return decision.type === 'wait' ? decision.untilMs : Infinity
-    link.progress = begunAnew(progress, nowMs)
+    link.progress = restartProgress(progress, nowMs)
     sender.tell({ type: 'committed' })
     return Infinity
   }
@@ -397,7 +400,7 @@ export class LiveHub {
     return cancel
   }
 
-  /** The store may be closed or its disk may fail while nobody waits for us: the owner is told. */
+  /** A store that is closed or fails while no caller waits is told to the owner. */
   #guarded(fn: () => void): void {
     try {
       fn()
@@ -407,7 +410,7 @@ export class LiveHub {
   }
 }
 
-/** Whether the session that pulls from the peer has told it whom we follow by now. */
+/** True when the session that pulls from the peer has told it which feeds we follow by now. */
 function knowsSources({ puller, told }: Link, { sources }: LiveShard): boolean {
   return told !== null && told.puller === puller && told.sources === sources
 }

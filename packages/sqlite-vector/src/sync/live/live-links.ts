@@ -1,5 +1,5 @@
 /**
- * What the hub of live sessions keeps of a shard and its peers, as data, and what can be read off it.
+ * The hub's state of a shard and its peers, as data, and the questions it answers.
  *
  * Not here: when anything happens (live-hub.ts). Invariant: a link without sessions is not kept.
  */
@@ -19,7 +19,7 @@ export interface Link {
   puller: Running | null
   /** How the peer fared when it was looked at last. */
   progress: Progress
-  /** Whether we began one of the sessions: then the regular check is ours to make. */
+  /** True when we began one of the sessions: the regular check is ours to make then. */
   isOurs: boolean
   /** The newest CAUGHT_UP that the peer sent. */
   caughtUp: object | null
@@ -27,7 +27,7 @@ export interface Link {
   told: { readonly puller: Running; readonly sources: readonly ActorId[] } | null
 }
 
-/** Where a sender serves its peer. */
+/** Phases in which a sender serves its peer. */
 const SENDING: ReadonlySet<SendSession['phase']> = new Set([
   'reading',
   'pushing',
@@ -39,9 +39,9 @@ const SENDING: ReadonlySet<SendSession['phase']> = new Set([
 export interface LiveShard {
   readonly shardId: string
   readonly links: Map<string, Link>
-  /** Whose feeds we follow live, in order; the same object as long as they are the same. */
+  /** Actors whose feeds we follow live, in order; the same object while they stay the same. */
   sources: readonly ActorId[]
-  /** Whether there is something of ours to push. */
+  /** True when writes of our own wait to be pushed. */
   wrote: boolean
   announcing: boolean
   /** When it was last decided about relays, and when it will be next. */
@@ -82,12 +82,12 @@ export function pullerOf({ puller }: Link): PullSession | null {
   return puller?.session.role === 'puller' ? puller.session : null
 }
 
-/** The shard as it is here; null while nobody is to hear of it, or it is not here. */
+/** The shard's present state; null without a live session, or without the shard. */
 export function stateOf({ shardId, links }: LiveShard, store: ReplicaStore): ShardState | null {
   return links.size === 0 ? null : stateOrNull(store, shardId)
 }
 
-/** Whether every peer of the shard is sent our own writes as they are made. */
+/** True when every peer of the shard is sent our own writes as they are made. */
 export function isPushedToAll({ links }: LiveShard): boolean {
   for (const link of links.values()) {
     const sender = senderOf(link)
@@ -96,7 +96,7 @@ export function isPushedToAll({ links }: LiveShard): boolean {
   return true
 }
 
-/** Whose feeds we follow: each sends us its own writes as they are made, once it has sent all that it had. */
+/** Actors whose feeds we follow: each pushes its own writes to us once it has caught us up. */
 export function sourcesOf({ links }: LiveShard): readonly ActorId[] {
   const actors = new Set<ActorId>()
   for (const link of links.values()) {
@@ -106,17 +106,17 @@ export function sourcesOf({ links }: LiveShard): readonly ActorId[] {
   return [...actors].toSorted().slice(0, SOURCES_MAX)
 }
 
-/** What we hold and the sender at the other end has not heard of. */
+/** Entries of our vector that the sender at the other end was not told. */
 export function newsFor(
-  { told }: PullSession,
+  { advertised }: PullSession,
   ours: SendSession | null,
   { versionVector }: ShardState,
 ): VersionVector {
   const news = new Map<ActorId, number>()
   for (const [actor, counter] of versionVector) {
-    // What we write ourselves is pushed to that peer: it need not be told first.
+    // Our own writes are pushed to that peer, so they need no announcement.
     const isPushed = ours?.actor === actor && ours.own !== null
-    if (counter > (told.get(actor) ?? 0) && !isPushed) news.set(actor, counter)
+    if (counter > (advertised.get(actor) ?? 0) && !isPushed) news.set(actor, counter)
   }
   return news
 }
@@ -127,7 +127,7 @@ export function relayNodeOf(link: Link): RelayNode {
   const sources = sender?.sources ?? null
   return {
     actor: sender?.peerActor ?? puller?.peerActor ?? null,
-    offers: puller?.theirs ?? EMPTY_VECTOR,
+    offers: puller?.peerVector ?? EMPTY_VECTOR,
     sources: sources === null ? null : new Set(sources),
   }
 }

@@ -1,20 +1,25 @@
 /**
- * When a node passes on to a peer what others wrote. Pure: what is known goes in, what to do comes out.
+ * When a node passes on to a peer what others wrote. Pure: what is known goes in, what to do comes
+ * out.
  *
- * Everybody sends its own writes itself, at once. So what a peer lacks of an actor's writes is decided by whom it follows:
+ * Every node sends its own writes itself, at once. The feeds that a peer follows decide how it gets
+ * what it lacks:
  *
- *   the actor itself       it is on its way: left to the actor, unless none of it comes for RELAY_PATIENCE_MS, or twice as
- *                          long as it took lately (on a busy machine all is late, and relays would make it later); and while
- *                          the peer is slow to take what we write, as it is then as slow to take what others do
+ *   the actor itself       it is on its way: left to the actor, unless none of it comes for
+ *                          RELAY_PATIENCE_MS, or twice as long as it took lately (on a busy machine
+ *                          all is late, and relays would make it later); and while the peer is slow
+ *                          to take our writes, as it is then as slow to take those of others
  *   others, nearer to it   one relay is enough: each of them comes first, by `relayDelayMs`
- *   nobody else so near    nobody but us brings it: it goes at once
+ *   no other so near       only we bring it: it goes at once
  *   it has not said        others have `relayDelayMs` to be first
  *
- * Passing on takes all that the peer is not known to hold, so it waits `relayDelayMs` for what is about to come by
- * itself. Whatever comes meanwhile begins the wait anew, per actor: a way that works is not overtaken.
+ * Passing on takes all that the peer is not known to hold, so it waits `relayDelayMs` for what is
+ * about to come by itself. Progress meanwhile restarts the wait, per actor: a route that works is
+ * not overtaken.
  *
- * Not here: reading, sending, and what a frame carries (session/sender.ts); timers (live-hub.ts). Invariant: whoever takes what
- * it is sent is passed all that it lacks after RELAY_PATIENCE_MS_MAX at the latest, whatever peers say.
+ * Not here: reading, sending, and what a frame carries (session/sender.ts); timers (live-hub.ts).
+ * Invariant: a peer that takes what it is sent is passed all that it lacks after
+ * RELAY_PATIENCE_MS_MAX at the latest, whatever peers say.
  */
 import { PUSHES_UNACKED_MAX, RELAY_PATIENCE_MS, RELAY_PATIENCE_MS_MAX } from '../../limits.ts'
 import type { SendSession } from '../session/types.ts'
@@ -26,13 +31,13 @@ import { type ShardState } from '../../model/records.ts'
 export interface RelayNode {
   /** null: not known yet. */
   readonly actor: ActorId | null
-  /** What it has offered us: what its CAUGHT_UP and PUSH named. */
+  /** The vector that its CAUGHT_UP and PUSH have offered us. */
   readonly offers: VersionVector
-  /** Whose feeds it follows; null: it has not said. */
+  /** Actors whose feeds it follows; null before it has said so. */
   readonly sources: ReadonlySet<ActorId> | null
 }
 
-/** Up to where a peer has the writes of an actor, and since when it is no further. */
+/** How far a peer has an actor's writes, and the time since when. */
 export interface Lack {
   readonly counter: number
   readonly sinceMs: number
@@ -46,7 +51,7 @@ export interface Progress {
   readonly lagMs: number
 }
 
-/** What is known when it is decided about one peer. */
+/** The inputs of a decision about one peer. */
 export interface RelayView {
   /** Ourselves: who we are, and whose feeds we follow. */
   readonly self: { readonly actor: ActorId | null; readonly sources: ReadonlySet<ActorId> }
@@ -54,12 +59,12 @@ export interface RelayView {
   /** All peers of ours, this one among them. */
   readonly peers: readonly RelayNode[]
   readonly progress: Progress
-  /** Whether it lets our own writes wait. */
+  /** True while it lets our own writes wait. */
   readonly isSlow: boolean
   readonly relayDelayMs: number
 }
 
-/** What is to be done: pass on now, look again then, or nothing until something happens. */
+/** A decision: pass on now, look again then, or rest until an event. */
 export type RelayDecision =
   | { readonly type: 'pass-on' }
   | { readonly type: 'wait'; readonly untilMs: number }
@@ -94,7 +99,7 @@ export function progressOf(
 }
 
 /** It is passed on now: what comes of that says nothing about other ways. */
-export function begunAnew({ lacking, lagMs }: Progress, nowMs: number): Progress {
+export function restartProgress({ lacking, lagMs }: Progress, nowMs: number): Progress {
   const anew = [...lacking].map(
     ([actor, { counter }]) => [actor, { counter, sinceMs: nowMs }] as const,
   )
@@ -102,25 +107,30 @@ export function begunAnew({ lacking, lagMs }: Progress, nowMs: number): Progress
 }
 
 /**
- * Whether the peer was sent and told all that we have. What it lacks yet it could not take. Where the vector moved and
- * the feed did not, as at the end of another transfer, that is to be said, too.
+ * True when the peer was sent and told all that we have; it could not take the rest. A vector that
+ * moved while the feed did not, as at the end of another transfer, must be announced, too.
  */
-export function isAllSaid({ known, said, sentThrough }: SendSession, state: ShardState): boolean {
-  return sentThrough >= state.head && dominates(joinVectors(known, said), state.versionVector)
+export function isFullyAnnounced(
+  { known, announced, sentThrough }: SendSession,
+  state: ShardState,
+): boolean {
+  return sentThrough >= state.head && dominates(joinVectors(known, announced), state.versionVector)
 }
 
-/** One passing at a time: the next takes what came meanwhile, so batches grow as the peer is slower. */
+/**
+ * One passing at a time: the next takes what came meanwhile, so batches grow as the peer is slower.
+ */
 export function isUnderWay({ phase, behind, unacked }: SendSession): boolean {
   const isAtRest = phase === 'caughtUp' || phase === 'pushing'
   return !isAtRest || behind === 'all' || unacked.some(({ caughtUp }) => caughtUp)
 }
 
-/** Whether the peer has so many frames of ours to take that what we write ourselves waits. */
+/** True when so many frames are unacknowledged that our own writes wait. */
 export function isSlow({ unacked }: SendSession): boolean {
   return unacked.length >= PUSHES_UNACKED_MAX
 }
 
-/** Whether what a peer lacks is passed on to it. */
+/** Decides if what a peer lacks is passed on to it. */
 export function decideRelay(view: RelayView, nowMs: number): RelayDecision {
   const { progress } = view
   const patienceMs = patienceOf(progress)
@@ -143,17 +153,23 @@ export function decideRelay(view: RelayView, nowMs: number): RelayDecision {
   return nowMs >= untilMs ? { type: 'pass-on' } : { type: 'wait', untilMs }
 }
 
-/** Twice as long as the peer takes when things go as they should: on a machine that is busy, everything is late. */
+/**
+ * Twice as long as the peer takes when things go as they should: on a machine that is busy,
+ * everything is late.
+ */
 function patienceOf({ lagMs }: Progress): number {
   return Math.min(Math.max(RELAY_PATIENCE_MS, 2 * lagMs), RELAY_PATIENCE_MS_MAX)
 }
 
-/** Whether the actor itself sends the peer what it writes; we are one of those who do. */
+/** True when the actor itself sends the peer its writes, as we do. */
 function isFollowedBy({ self, peer }: RelayView, actor: ActorId): boolean {
   return actor === self.actor || peer.sources?.has(actor) === true
 }
 
-/** How many come before us to bring the peer this: those it follows that are nearer to the actor than we are. */
+/**
+ * How many come before us to bring the peer this: those it follows that are nearer to the actor
+ * than we are.
+ */
 function turnOf({ self, peer, peers }: RelayView, actor: ActorId, counter: number): number {
   const { sources } = peer
   if (sources === null) return 1

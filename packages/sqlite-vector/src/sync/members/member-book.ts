@@ -1,9 +1,10 @@
 /**
  * The nodes that this one has heard of, each by its own newest signed record, kept in the database.
  *
- * Not here: who checks a record and passes it on (membership.ts), and whom to talk to (coordinator.ts). A record in
- * the book has been checked. Invariants: per node the record with the largest sequence counts; at most MEMBERS_MAX
- * nodes, of which at most MEMBERS_UNTRUSTED_MAX that we do not trust: anybody can make keys.
+ * Not here: checking records and passing them on (membership.ts), and dialling (coordinator.ts). A
+ * record in the book has been checked. Invariants: per node the record with the largest sequence
+ * counts; at most MEMBERS_MAX nodes, of which at most MEMBERS_UNTRUSTED_MAX that we do not trust:
+ * anyone can generate keys.
  */
 import { bytesToBase64, base64ToBytes } from '../../bytes.ts'
 import type { Clock } from '../../clock/types.ts'
@@ -18,8 +19,8 @@ import { decodeRecord, decodeStatement, type PeerStatement } from '../wire/peer-
 import { type ReplicaStore } from '../../store/replica/types.ts'
 
 /**
- * `online`, `offline` (closed, and may come back) and `left` as the node said itself; `silent`: not heard of for
- * a quarter of an hour; `set-aside`: not heard of for `replicaRetentionMs`.
+ * `online`, `offline` (closed, and may come back) and `left` as the node said itself; `silent`: not
+ * heard of for a quarter of an hour; `set-aside`: not heard of for `replicaRetentionMs`.
  */
 export type MemberStatus = 'online' | 'offline' | 'left' | 'silent' | 'set-aside'
 
@@ -27,12 +28,12 @@ export type MemberStatus = 'online' | 'offline' | 'left' | 'silent' | 'set-aside
 export interface Member {
   /** Fingerprint. */
   readonly peer: string
-  /** What it calls itself; a claim, as names are. */
+  /** The name that it gives itself; a claim, as names are. */
   readonly nodeId: string
-  /** Where it says that it listens; null when it cannot be dialled. */
+  /** The address that it says it listens on; null when it cannot be dialled. */
   readonly address: PeerAddress | null
   readonly status: MemberStatus
-  /** Whether we trust it: an introduction makes nobody trusted. */
+  /** True when we trust it: an introduction creates no trust. */
   readonly trusted: boolean
   /** Fingerprint of the peer that passed its newest record on; its own when it came itself. */
   readonly introducedBy: string
@@ -134,7 +135,7 @@ export class MemberBook {
     )
   }
 
-  /** Takes a record that is newer than the one here; false when it is not, or there is no room for it. */
+  /** Takes a record newer than the one here; false for an older one, and when the book is full. */
   put(record: CheckedRecord, introducedBy: string): boolean {
     const known = this.#entries.get(record.peer)
     if (known !== undefined && known.statement.sequence >= record.statement.sequence) return false
@@ -147,7 +148,7 @@ export class MemberBook {
     return true
   }
 
-  /** Looks anew at who is trusted; returns whose trust changed. */
+  /** Checks trust again; returns the peers whose trust changed. */
   judge(isTrusted: (certificate: Uint8Array) => boolean): readonly string[] {
     const changed: string[] = []
     for (const entry of this.#entries.values()) {
@@ -175,7 +176,7 @@ export class MemberBook {
     if (this.#isDirty) this.#attempt(() => this.#save())
   }
 
-  /** Nobody waits for what the book writes: its owner is told of a failure. */
+  /** Writes have no caller that waits: the owner is told of a failure. */
   #attempt(task: () => void): void {
     try {
       task()

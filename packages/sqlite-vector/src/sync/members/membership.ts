@@ -1,16 +1,17 @@
 /**
- * How nodes introduce one another: signed peer records, exchanged over the connections that there are, so that a
- * new node needs one address.
+ * How nodes introduce one another: signed peer records, exchanged over the connections that there
+ * are, so that a new node needs one address.
  *
- *   a connection opens    the side with the smaller fingerprint gives all records it has and asks for the rest
+ *   a connection opens    the smaller fingerprint gives all its records and asks for the rest
  *   a record is new       it is passed on to every other connection, some records in one go
- *   every five minutes    and when our address or shards changed, our own record is renewed and given to all
+ *   every five minutes    and when our address or shards change, our record is renewed and given
  *   close, leave          our own record says `offline`, `left`
  *
- * Introductions make nobody trusted and open no connection: who is dialled is the coordinator's business. A record
- * counts when its certificate is that of its fingerprint and its holder signed it, with a larger sequence than the
- * one before; anything else ends the channel and is told, and nothing of its frame is taken. Invariants: memory
- * is that of the book; a connection brings at most PEER_RECORDS_PER_MINUTE_MAX records a minute.
+ * Introductions create no trust and open no connection: the coordinator decides which peers to
+ * dial. A record counts when its certificate is that of its fingerprint and its holder signed it,
+ * with a larger sequence than the one before; anything else ends the channel and is told, and
+ * nothing of its frame is taken. Invariants: memory is that of the book; a connection brings at
+ * most PEER_RECORDS_PER_MINUTE_MAX records a minute.
  */
 import type { Clock } from '../../clock/types.ts'
 import {
@@ -53,7 +54,7 @@ const FAREWELL_MS = 500
 
 const EXCHANGE_MS = 10_000
 
-/** What a membership works with. */
+/** The parts of a membership. */
 export interface MembershipSetup {
   readonly store: ReplicaStore
   readonly clock: Clock
@@ -61,22 +62,24 @@ export interface MembershipSetup {
   readonly fingerprint: string
   readonly credentials: Credentials
   readonly book: MemberBook
-  /** Where peers can dial us; null when nowhere. */
+  /** The address that peers can dial; null for none. */
   readonly address: () => PeerAddress | null
-  /** True while somebody may not know of every shard: records go to everybody, so ours names none then. */
+  /**
+   * True while some peer may not see every shard: records reach all peers, so ours names none then.
+   */
   readonly hidesShards: () => boolean
   /** Ends with the node. */
   readonly signal: AbortSignal
   /** Called when something about a node changed, also only whether it is trusted. */
   readonly onMember: (member: Member) => void
-  /** Called with what a peer did wrong, or what failed here, while nobody waits. */
+  /** Called with a peer's fault or a failure here that no caller waits for. */
   readonly onError: (error: Error, address: PeerAddress | null) => void
 }
 
 interface Link {
   readonly connection: Connection
   readonly budget: RetryBudget
-  /** Whether records were exchanged: only then is it worth a farewell. */
+  /** True once records were exchanged: only then is a farewell worth sending. */
   greeted: boolean
   /** Nodes whose records it is to be given. */
   readonly news: Set<string>
@@ -127,7 +130,7 @@ export class Membership {
     this.#refreshSoon()
   }
 
-  /** Our address or shards may have changed: if so, everybody is told, once things settle. */
+  /** Our address or shards may have changed: if so, all peers are told once things settle. */
   announceSoon(): void {
     if (this.#announcing) return
     this.#announcing = true
@@ -179,7 +182,9 @@ export class Membership {
     await channel.finish()
   }
 
-  /** Says that we close, or leave for good, to whom we are connected; waits a moment until they have heard. */
+  /**
+   * Tells connected peers that we close, or leave for good, and waits briefly for them to hear it.
+   */
   async farewell(status: 'offline' | 'left'): Promise<void> {
     if (this.#status === 'left') return
     this.#status = status
@@ -223,7 +228,10 @@ export class Membership {
     if (link !== undefined) link.greeted = true
   }
 
-  /** Checks every record, then takes those that are new; all of them, old ones too. @throws for any that is none */
+  /**
+   * Checks every record, then takes those that are new; all of them, old ones too.
+   * @throws for any that is none
+   */
   #take(records: readonly Uint8Array[], connection: Connection): readonly CheckedRecord[] {
     const { book, clock, fingerprint } = this.#setup
     const link = this.#links.get(connection)
@@ -262,7 +270,7 @@ export class Membership {
     return [this.#ownRecord(false), ...this.#setup.book.records()]
   }
 
-  /** Our own record: made anew when what it says has changed, or when `isDue`. */
+  /** Our own record: renewed when its content changed, or when `isDue`. */
   #ownRecord(isDue: boolean): CheckedRecord {
     const { store, nodeId, fingerprint, credentials, book, address } = this.#setup
     const names = store.shards().map(({ shardId }) => shardId)
@@ -327,7 +335,7 @@ export class Membership {
     }
   }
 
-  /** A connection that ends is no failure; what a peer did wrong is told. */
+  /** The end of a connection is not a failure; a peer's fault is told. */
   #failed(error: unknown, address: PeerAddress | null): void {
     const fault = faultOf(error)
     if (!fault.code.startsWith('TRANSPORT_')) this.#setup.onError(fault, address)
@@ -394,7 +402,9 @@ function openMembers(bytes: Uint8Array): MembersFrame {
   throw frame.type === 'error' ? frameToError(frame) : violationError(`${frame.type} for MEMBERS`)
 }
 
-/** Whether nobody can dial this: a node that listens on every address has none of that name. */
+/**
+ * True for an address that cannot be dialled: a node that listens everywhere has no such address.
+ */
 function isWildcard(address: PeerAddress): boolean {
   const { host, port } = parseAddress(address)
   return host === '0.0.0.0' || host === '::' || port === 0

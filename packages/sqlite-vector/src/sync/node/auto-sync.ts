@@ -1,11 +1,12 @@
 /**
- * Keeps one shard in sync with one peer: live both ways, again and again, until it is stopped or cannot heal.
+ * Keeps one shard in sync with one peer: live both ways, again and again, until it is stopped or
+ * cannot heal.
  *
- * One live session per direction and pair of nodes, whoever began it: where the peer keeps the shard in sync
+ * One live session per direction and pair of nodes: where the peer keeps the shard in sync
  * with us too, its session serves. Not here: what sessions do, and connections.
  *
- * Invariants: at most one attempt at a time; an error that cannot heal is shown and never tried again;
- * everything has ended when `stop` resolves.
+ * Invariants: at most one attempt at a time; an error that cannot heal is shown and never tried
+ * again; everything has ended when `stop` resolves.
  */
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -24,7 +25,7 @@ import type { AutoSyncState, AutoSyncStatus } from '../types.ts'
 import { type ReplicaStore } from '../../store/replica/types.ts'
 import { type Running } from '../session/types.ts'
 
-/** What an auto-sync works with. */
+/** The parts of an auto-sync. */
 export interface AutoSyncSetup {
   readonly shardId: string
   readonly gate: PeerGate
@@ -38,19 +39,27 @@ export interface AutoSyncSetup {
   readonly onError: (error: Error, willRetry: boolean) => void
 }
 
-/** How long an attempt must have been live before the next failure counts as the first, in milliseconds. */
+/**
+ * How long an attempt must have been live before the next failure counts as the first, in
+ * milliseconds.
+ */
 const PROVEN_MS = 5_000
 
 /** Wait before a direction that ended in good order is asked for again, in milliseconds. */
 const AGAIN_MS = 200
 
-/** The same where the peer's session was about to begin; it doubles with every further collision… */
+/**
+ * The same where the peer's session was about to begin; it doubles with every further collision…
+ */
 const COLLIDED_MS = 20
 
 /** …up to this. */
 const COLLIDED_MS_MAX = 1_000
 
-/** Collisions in a row after which they are reported: another process of this node, or of the peer, is live. */
+/**
+ * Collisions in a row after which they are reported: another process of this node, or of the peer,
+ * is live.
+ */
 const COLLISIONS_REPORTED = 8
 
 /** How often a direction for which permission is missing is asked for again, in milliseconds. */
@@ -71,7 +80,7 @@ export class AutoSync {
   #peer: string | null = null
   #lastError: Error | null = null
   #liveSinceMs: number | null = null
-  /** Called once the pull has made the shard, when somebody waits for that. */
+  /** Called once the pull has made the shard, when a push waits for that. */
   #whenMade: (() => void) | null = null
 
   constructor(setup: AutoSyncSetup) {
@@ -169,7 +178,7 @@ export class AutoSync {
     }
   }
 
-  /** One direction, whoever serves it; ends only by throwing. */
+  /** One direction, served by a session of ours or of the peer; ends only by throwing. */
   async #hold(direction: Direction, connection: Connection, signal: AbortSignal): Promise<void> {
     const { hub, shardId, clock } = this.#setup
     const peer = connection.peer.fingerprint
@@ -189,7 +198,8 @@ export class AutoSync {
       const error = await this.#run(direction, connection, signal)
       if (signal.aborted) throw closed()
       if (error === null) {
-        // The peer has no such shard yet: it gets it by our push, and then there is something to pull.
+        // The peer has no such shard yet: it gets it by our push, and then there is something to
+        // pull.
         await sleep(clock, AGAIN_MS, signal)
       } else if (direction === 'sender' && isForbidden(error)) {
         // We may read there and not write: the other direction goes on without this one.
@@ -227,7 +237,7 @@ export class AutoSync {
     }
   }
 
-  /** Whether our own operator lets this peer have that direction. */
+  /** True when our own grants allow the peer that direction. */
   #isGranted(direction: Direction, connection: Connection): boolean {
     const { sessions, shardId } = this.#setup
     const access = sessions.accessOf(connection, shardId)
@@ -292,10 +302,10 @@ export class AutoSync {
   }
 }
 
-/** Whether a later attempt may end otherwise, though nobody here changes anything. */
+/** True when a later attempt may succeed without a change here. */
 function canHeal(error: SqliteVectorError): boolean {
   if (error.retryable) return true
-  // Grants are changed while nodes run; who asks once is told no, who keeps a shard in sync asks again.
+  // Grants change while nodes run: a single sync is refused, an auto-sync tries again.
   return error.code === 'SYNC_FORBIDDEN'
 }
 

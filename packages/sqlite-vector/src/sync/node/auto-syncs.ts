@@ -1,13 +1,13 @@
 /**
- * The auto-syncs of one node, by shard and address; those with one peer share a gate. Holds them, starts
- * and stops them, and nothing else.
+ * The auto-syncs of one node, by shard and address; those with one peer share a gate. Holds them,
+ * starts and stops them, and nothing else.
  */
 import type { PeerAddress } from '../../transport/types.ts'
 import { AutoSync, type AutoSyncSetup } from './auto-sync.ts'
 import { type Connect, PeerGate } from './peer-gate.ts'
 import type { AutoSyncState, SyncEvent } from '../types.ts'
 
-/** What all auto-syncs of a node have in common. */
+/** The parts that all auto-syncs of a node share. */
 export interface AutoSyncsSetup extends Omit<
   AutoSyncSetup,
   'shardId' | 'gate' | 'onStatus' | 'onError'
@@ -34,7 +34,7 @@ export class AutoSyncs {
     return this.#syncs.get(keyOf(shardId, address))?.state ?? null
   }
 
-  /** Starts one unless it runs already; one that failed is started anew. */
+  /** Starts one unless it runs already; one that failed starts again. */
   start(shardId: string, address: PeerAddress): void {
     const key = keyOf(shardId, address)
     const status = this.#syncs.get(key)?.state.status

@@ -1,18 +1,22 @@
 /**
- * The connections of one node: those it dialled, one per address and used again, and those that peers
- * opened. Every channel that a peer opens on any of them goes to one handler.
+ * The connections of one node: those it dialled, one per address and used again, and those that
+ * peers opened. Every channel that a peer opens on any of them goes to one handler.
  *
- * Knows nothing of shards or sessions. Invariant: every loop started here has ended when `close` resolves.
+ * Knows nothing of shards or sessions. Invariant: every loop started here has ended when `close`
+ * resolves.
  */
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import type { Channel, Connection, PeerAddress, Transport } from '../../transport/types.ts'
 import { decodeFrame, encodeFrame } from '../wire/control-frames.ts'
 
-/** A connection unused for longer is asked for a sign of life before it is used again, in milliseconds. */
+/**
+ * A connection unused for longer is asked for a sign of life before it is used again, in
+ * milliseconds.
+ */
 const UNCHECKED_MS = 1_000
 
-/** How long that sign may take, in milliseconds; then the peer is dialled anew. */
+/** How long that sign may take, in milliseconds; then the peer is dialled again. */
 const PONG_MS = 2_000
 
 /** A connection that is open. */
@@ -22,7 +26,7 @@ export interface OpenConnection {
   readonly dialledAddress: PeerAddress | null
 }
 
-/** Who hears of what peers do. */
+/** Handlers of what peers do. */
 export interface ConnectionHandlers {
   /** Called with every channel that a peer opens; must not reject. */
   readonly onChannel: (channel: Channel, connection: Connection) => Promise<void>
@@ -54,7 +58,7 @@ export class Connections {
     this.#handlers = handlers
   }
 
-  /** What is open now. */
+  /** The connections that are open now. */
   list(): readonly OpenConnection[] {
     return [...this.#open.values()]
   }
@@ -81,9 +85,9 @@ export class Connections {
   }
 
   /**
-   * A connection to `address`: the one that is open, or a new one. With `early` a new one is there before
-   * the peer has said that it takes us; of two that were dialled from both sides each then keeps its own,
-   * so what lives long does without.
+   * A connection to `address`: the one that is open, or a new one. With `early` a new one is there
+   * before the peer has said that it takes us; of two that were dialled from both sides each then
+   * keeps its own, so what lives long does without.
    */
   async get(address: PeerAddress, signal: AbortSignal, early = false): Promise<Connection> {
     const waiting = this.#dialled.get(address)
@@ -175,7 +179,8 @@ export class Connections {
   #track(task: Promise<void>): void {
     const ended = task
       .catch((error: unknown) => {
-        // A connection that ends is not a failure of the node; anything else is a bug and must be seen.
+        // A connection that ends is not a failure of the node; anything else is a bug and must be
+        // seen.
         if (!(error instanceof SqliteVectorError)) this.#handlers.onFault(error)
       })
       .finally(() => this.#tasks.delete(ended))
@@ -183,7 +188,10 @@ export class Connections {
   }
 }
 
-/** Round-trip time of a PING in milliseconds, or null when the peer gave no answer within `deadlineMs`. */
+/**
+ * Round-trip time of a PING in milliseconds, or null when the peer gave no answer within
+ * `deadlineMs`.
+ */
 export async function ping(
   connection: Connection,
   clock: Clock,
@@ -219,8 +227,8 @@ export function wireBytes(connection: Connection): number {
 }
 
 /**
- * Runs `work` with early data; once more without it when another node answered than the session ticket
- * named: then the work is done with that node, under its own name.
+ * Runs `work` with early data; once more without it when another node answered than the session
+ * ticket named: then the work is done with that node, under its own name.
  */
 export async function againIfPeerChanged<T>(work: (early: boolean) => Promise<T>): Promise<T> {
   try {

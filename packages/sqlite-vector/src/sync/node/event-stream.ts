@@ -1,6 +1,6 @@
 /**
- * Events for readers that iterate: each has a buffer of its own, of bounded length, and is told how many
- * events it missed when it was slower than they came. Knows nothing of what the events mean.
+ * Events for readers that iterate: each has a buffer of its own, of bounded length, and is told how
+ * many events it missed when it was slower than they came. Knows nothing of what the events mean.
  */
 
 /** Stands where events were dropped because the reader was too slow. */
@@ -21,7 +21,10 @@ export class EventHub<T> {
     for (const reader of this.#readers) reader.push(event)
   }
 
-  /** A new reader: sees what is emitted from now on, until it leaves the loop, `signal` ends it or the hub does. */
+  /**
+   * A new reader: sees what is emitted from now on, until it leaves the loop, `signal` ends it or
+   * the hub does.
+   */
   read(bufferMax: number, signal?: AbortSignal): AsyncIterableIterator<T | DroppedEvent> {
     const reader = new EventReader<T>(bufferMax, () => {
       signal?.removeEventListener('abort', end)

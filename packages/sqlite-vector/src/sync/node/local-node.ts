@@ -1,6 +1,7 @@
 /**
- * What lies beside a database file, in the folder `<path>-node/`: the node's key and certificate, whom it trusts, what they
- * may, its session tickets and its cluster. Opened here, kept by their own files; a database in memory has none of it on disk.
+ * The folder `<path>-node/` beside a database file: the node's key and certificate, its trusted
+ * peers, their may, its session tickets and its cluster. Opened here, kept by their own files; a
+ * database in memory has none of it on disk.
  */
 import { paths } from '#platform'
 
@@ -14,7 +15,9 @@ import { TicketStore } from '../../transport/quic/tickets.ts'
 import { TrustList } from '../../transport/identity/trust.ts'
 import { Permissions } from '../access/permissions.ts'
 
-/** Key pair, certificate and trust list of a node, and what lets it resume its sessions with peers. */
+/**
+ * Key pair, certificate and trust list of a node, and what lets it resume its sessions with peers.
+ */
 export interface LocalNode {
   readonly identity: NodeIdentity
   readonly trust: TrustList
@@ -35,7 +38,7 @@ export function openNode(path: string, nodeId: string): LocalNode {
   }
 }
 
-/** Kept beside the key; where the keys are somebody else's, grants are, too. */
+/** Grants are kept beside the key; a given transport keeps both itself. */
 export function openPermissions(node: LocalNode | null, path: string): Permissions {
   return node === null || path === ':memory:'
     ? Permissions.inMemory()
@@ -46,7 +49,7 @@ function folderOf(path: string): string {
   return paths.join(paths.dirname(path), `${paths.basename(path)}-node`)
 }
 
-/** The upkeep of the node's cluster; null where there is no folder in which one could be noted. */
+/** The upkeep of the node's cluster; null without a folder to note one in. */
 export function openClusterService(
   path: string,
   setup: Omit<ClusterServiceSetup, 'folder'>,

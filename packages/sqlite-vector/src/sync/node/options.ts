@@ -127,5 +127,5 @@ function compressionGiven(given: boolean | Compression): Compression {
 }
 
 function ignore(_event: SyncEvent): void {
-  // Nobody asked to hear of it.
+  // No listener was given.
 }

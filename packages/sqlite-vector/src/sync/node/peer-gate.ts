@@ -1,6 +1,6 @@
 /**
- * The way to one peer, for all shards that are kept in sync with it: connects, and after a failure lets
- * nobody through before the backoff is over. Knows nothing of shards.
+ * The way to one peer, for all shards that are kept in sync with it: connects, and after a failure
+ * lets no caller through before the backoff is over. Knows nothing of shards.
  *
  * Invariant: however many wait, a peer that does not answer is dialled once per backoff.
  */

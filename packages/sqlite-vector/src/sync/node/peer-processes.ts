@@ -1,9 +1,11 @@
 /**
- * The process of each peer that live sessions belong to. Sessions are known by the peer's certificate, so
- * two processes with one certificate (a copied node folder) would take each other's place again and again.
+ * The process of each peer that live sessions belong to. Sessions are known by the peer's
+ * certificate, so two processes with one certificate (a copied node folder) would take each other's
+ * place again and again.
  *
- * Invariant: the live sessions of one peer are all with one process; another one has its turn when every
- * connection of that process has ended. A process that was killed is found out by the transport.
+ * Invariant: the live sessions of one peer are all with one process; another one has its turn when
+ * every connection of that process has ended. A process that was killed is found out by the
+ * transport.
  */
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -35,7 +37,9 @@ export class PeerProcesses {
     return holder.process !== process
   }
 
-  /** Takes the peer's live sessions for the process behind `connection`; the error when it may not. */
+  /**
+   * Takes the peer's live sessions for the process behind `connection`; the error when it may not.
+   */
   claim(connection: Connection, shardId: string): SqliteVectorError | null {
     const { peer, process } = connection
     if (typeof process !== 'string') return null

@@ -1,9 +1,11 @@
 /**
- * Runs one session over one channel: the frames of a {@link SessionDriver} over the network. Decides
- * nothing about the protocol (session/step.ts does) and touches no store (the driver does).
+ * Runs one session over one channel: the frames of a {@link SessionDriver} over the network.
+ * Decides nothing about the protocol (session/step.ts does) and touches no store (the driver does).
  *
- * A frame is sent while the next effect is carried out, and the frame after it waits: so the next batch is read while
- * one travels, a slow peer stops the reading of the feed, and memory holds two batches at most. Invariant: one loop takes frames and one carries effects out; both end before `run` does.
+ * A frame is sent while the next effect is carried out, and the frame after it waits: so the next
+ * batch is read while one travels, a slow peer stops the reading of the feed, and memory holds two
+ * batches at most. Invariant: one loop takes frames and one carries effects out; both end before
+ * `run` does.
  */
 import { turns } from '#platform'
 import type { Clock } from '../../clock/types.ts'
@@ -19,7 +21,7 @@ import type { UnsentBytes } from './unsent-bytes.ts'
 /** How long an ended session waits for its last words to be heard, in milliseconds. */
 const LEAVE_MS = 2_000
 
-/** What a running session works with. */
+/** The parts of a running session. */
 export interface RunnerSetup extends DriverSetup {
   readonly channel: Channel
   readonly signal: AbortSignal
@@ -30,7 +32,7 @@ export interface RunnerSetup extends DriverSetup {
   readonly onStep?: (running: Running) => void
   /** Awaited before each frame: what it tells must be on disk. */
   readonly beforeSend?: () => Promise<void>
-  /** What waits for the peer over all its sessions. */
+  /** Frames that wait for the peer, over all its sessions. */
   readonly unsent?: UnsentBytes
   /** Runs `fn`, which may commit what the peer sent. */
   readonly whileApplying?: <T>(fn: () => T) => T
@@ -50,8 +52,8 @@ export function changesCommitted(session: Session): number {
 }
 
 /**
- * Runs `session` to its end. Never rejects: what went wrong is the session's `error`, and a fault of ours is one with the
- * code `SYNC_FAULT` and its cause. It ends this session and nothing else.
+ * Runs `session` to its end. Never rejects: what went wrong is the session's `error`, and a fault
+ * of ours is one with the code `SYNC_FAULT` and its cause. It ends this session and nothing else.
  */
 export async function runSession<S extends Session>(
   session: S,
@@ -88,7 +90,7 @@ class SessionRunner<S extends Session> implements Running {
       this.#driver.tell(event)
       this.#react()
     } catch (error) {
-      // Whoever tells us of a commit must not fail for it.
+      // The caller that reports a commit must not fail for it.
       this.#noteFault(error)
     }
   }
@@ -146,7 +148,9 @@ class SessionRunner<S extends Session> implements Running {
     this.#react()
   }
 
-  /** After every event: reports progress, sees to effects, and bounds the time of an ended session. */
+  /**
+   * After every event: reports progress, sees to effects, and bounds the time of an ended session.
+   */
   #react(): void {
     const { session } = this.#driver
     this.#setup.onStep?.(this)

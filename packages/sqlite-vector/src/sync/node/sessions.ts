@@ -1,5 +1,5 @@
 /**
- * The sessions of one node, whoever begins them: pulls and pushes of ours, and the channels that peers
+ * The sessions of one node: pulls and pushes of our own, and the channels that peers
  * open. Chooses the role that a channel's first frame asks for, and tells of every end.
  *
  * Not here: connections (connections.ts), and how a session runs (session-runner.ts).
@@ -33,11 +33,11 @@ import { UnsentBytes } from './unsent-bytes.ts'
 import { type ReplicaStore } from '../../store/replica/types.ts'
 import { type Running } from '../session/types.ts'
 
-/** What all sessions of a node have in common. */
+/** The parts that all sessions of a node share. */
 export interface NodeSetup {
   readonly store: ReplicaStore
   readonly nodeId: string
-  /** What peers may do with shards. */
+  /** The access of peers to shards. */
   readonly access: AccessRule
   readonly batchSize: number
   readonly compression: Compression
@@ -52,13 +52,13 @@ export interface NodeSetup {
   readonly onMembers: (channel: Channel, connection: Connection, first: Uint8Array) => Promise<void>
 }
 
-/** What came of both directions; null where permission was missing. */
+/** The results of both directions; null without permission. */
 export interface BothWays {
   readonly pulled: RunResult<PullSession> | null
   readonly pushed: RunResult<SendSession> | null
 }
 
-/** What a session runs over. */
+/** The channel of a session. */
 interface Line {
   readonly connection: Connection
   readonly channel: Channel
@@ -83,7 +83,7 @@ export class NodeSessions {
     })
   }
 
-  /** What is known of peers' copies, and of their clocks. */
+  /** The known state of peers' copies and of their clocks. */
   peers(): readonly PeerSession[] {
     const cursors = this.#setup.store.peerCursors()
     return cursors.map((cursor) => ({ ...cursor, skewMs: this.#skews.get(cursor.peer) ?? null }))
@@ -98,14 +98,14 @@ export class NodeSessions {
     return this.#processes.isServedElsewhere(connection)
   }
 
-  /** What the peer may do with the shard here. */
+  /** The peer's access to the shard here. */
   accessOf({ peer }: Connection, shardId: string): Access {
     return this.#setup.access.accessOf(peer, shardId)
   }
 
   /**
-   * First what the peer has, then what we have. At once would be a round trip shorter, but the peer may claim its
-   * latest writes only after it has sent them, so we would send it some of them back.
+   * First what the peer has, then what we have. At once would be a round trip shorter, but the peer
+   * may claim its latest writes only after it has sent them, so we would send it some of them back.
    * @throws what ended either; `SYNC_FORBIDDEN` when neither direction is allowed
    */
   async bothWays(connection: Connection, shardId: string, signal: AbortSignal): Promise<BothWays> {
@@ -129,7 +129,7 @@ export class NodeSessions {
     check: Pick<PullRequest, 'verify' | 'payloads'> = {},
   ): Promise<RunResult<PullSession>> {
     requireAccess(this.#setup.access, connection.peer, shardId, 'write')
-    // HELLO and SUBSCRIBE ask for something and change nothing: they may be repeated by anybody.
+    // HELLO and SUBSCRIBE ask for something and change nothing: a replay of them is harmless.
     const channel = await connection.openChannel({ signal, early: true })
     const peer = connection.peer.fingerprint
     const session = createPuller({ peer, shardId, live: false, ...check })
@@ -178,7 +178,9 @@ export class NodeSessions {
     return this.#run(session, { connection, channel }, signal, null, onStep)
   }
 
-  /** Has the peer pull until the signal or the peer ends it; resolves with the session as it ended. */
+  /**
+   * Has the peer pull until the signal or the peer ends it; resolves with the session as it ended.
+   */
   async pushLive(
     connection: Connection,
     shardId: string,
@@ -228,7 +230,8 @@ export class NodeSessions {
         await answerOnce(channel, frame)
       }
     } catch (error) {
-      // The peer's doing, the connection's end, or a fault of ours: it costs this channel and nothing else.
+      // The peer's doing, the connection's end, or a fault of ours: it costs this channel and
+      // nothing else.
       const fault = faultOf(error)
       if (fault !== error) {
         const { emit } = this.#setup
@@ -254,7 +257,7 @@ export class NodeSessions {
     return error !== null
   }
 
-  /** The answer depends on what is granted alone, so it tells nobody whether there is such a shard. */
+  /** The answer depends on grants alone, so it does not reveal which shards exist. */
   #checkInvitation({ peer }: Connection, shardId: string): void {
     try {
       requireAccess(this.#setup.access, peer, shardId, 'write')
@@ -275,7 +278,7 @@ export class NodeSessions {
     this.#setup.emit({ type: 'error', shardId, address: null, error, willRetry: false })
   }
 
-  /** Says what one batch did that somebody may have to know of. */
+  /** Emits the events of one batch. */
   #tellOfApplied({ shardId, peer, tally }: PullSession, before: PullTally): void {
     const { emit } = this.#setup
     const received = tally.received - before.received
@@ -307,7 +310,10 @@ export class NodeSessions {
     }
   }
 
-  /** Has the peer show what it holds under our names, beside whatever else runs with it. One question at a time. */
+  /**
+   * Has the peer show what it holds under our names, beside whatever else runs with it. One
+   * question at a time.
+   */
   #askForProof(connection: Connection, shardId: string): void {
     const peer = connection.peer.fingerprint
     const key = JSON.stringify([peer, shardId])
@@ -420,7 +426,7 @@ export class NodeSessions {
   }
 }
 
-/** What the sessions of one peer use together. */
+/** The shared use of resources by one peer's sessions. */
 interface PeerUse {
   sessions: number
   readonly unsent: UnsentBytes
@@ -442,7 +448,7 @@ export const NOTHING_PULLED: PullTally = {
   repaired: 0,
 }
 
-/** What a pull met that somebody should know of. */
+/** Emits the findings of a pull. */
 function emitFindings(
   { peer, shardId, tally }: PullSession,
   emit: (event: SyncEvent) => void,

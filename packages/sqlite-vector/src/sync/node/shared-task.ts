@@ -1,6 +1,6 @@
 /**
- * One task that several callers wait for: it begins with the first and is ended when the last of them
- * has given up. Knows nothing of what the task does.
+ * One task that several callers wait for: it begins with the first and is ended when the last of
+ * them has given up. Knows nothing of what the task does.
  */
 import { whileWaiting } from '../../transport/abortable.ts'
 
@@ -13,14 +13,14 @@ export class SharedTask<T> {
 
   constructor(start: (signal: AbortSignal) => Promise<T>) {
     this.#promise = start(this.#abort.signal)
-    // Every waiter sees the failure; when all have given up, nobody is left to.
+    // Every waiter sees the failure; after all have given up, none is left to see it.
     const end = (): void => {
       this.#ended = true
     }
     this.#promise.then(end, end)
   }
 
-  /** True when the task is over, or about to be because nobody waits. */
+  /** True when the task is over, or about to be for want of waiters. */
   get ended(): boolean {
     return this.#ended || this.#abort.signal.aborted
   }

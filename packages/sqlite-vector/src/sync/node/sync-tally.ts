@@ -1,5 +1,5 @@
 /**
- * What the two sessions of one sync came to, as its result counts it. Pure.
+ * The totals of the two sessions of one sync, as its result counts them. Pure.
  */
 import type { PullSession, SendSession } from '../session/types.ts'
 import { NOTHING_PULLED } from './sessions.ts'

@@ -1,8 +1,8 @@
 /**
  * Forgets deletes from time to time, as long as a sync is open: those that every known replica has.
  *
- * Not here: which these are (store/replica/tombstones.ts). One timer, taken from the clock that it is given; it keeps no process
- * alive.
+ * Not here: which these are (store/replica/tombstones.ts). One timer, taken from the clock that it
+ * is given; it keeps no process alive.
  */
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -52,7 +52,7 @@ export class TombstoneCollector {
         this.#collect()
       } catch (error) {
         if (!(error instanceof SqliteVectorError)) throw error
-        // Nobody waits for it, and there is a next time.
+        // No caller waits for it, and it runs again later.
         this.#emit({ type: 'error', shardId: null, address: null, error, willRetry: true })
       }
     })

@@ -1,9 +1,9 @@
 /**
- * Bytes of frames that wait for a peer to take them, over all its sessions: a peer that asks on many channels and reads
- * none of the answers makes its own reading wait, and no memory grow.
+ * Bytes of frames that wait for a peer to take them, over all its sessions: a peer that asks on
+ * many channels and reads none of the answers makes its own reading wait, and no memory grow.
  *
- * Each session has a frame under way and one after it, whatever this says, so the bound is passed by two frames a session
- * at most. Not here: what is read and sent (session-runner.ts).
+ * Each session has a frame under way and one after it, whatever this says, so the bound is passed
+ * by two frames a session at most. Not here: what is read and sent (session-runner.ts).
  */
 import { PEER_UNSENT_BYTES_MAX } from '../../limits.ts'
 import { whileWaiting } from '../../transport/abortable.ts'
@@ -30,7 +30,10 @@ export class UnsentBytes {
     for (const resume of waiting) resume()
   }
 
-  /** Resolves once the peer has taken enough of what waits for it. @throws the reason of `signal` */
+  /**
+   * Resolves once the peer has taken enough of what waits for it.
+   * @throws the reason of `signal`
+   */
   async room(signal: AbortSignal): Promise<void> {
     while (this.#bytes >= PEER_UNSENT_BYTES_MAX) {
       const { promise, resolve } = Promise.withResolvers<void>()

@@ -1,15 +1,16 @@
 /**
  * Waiting until peers durably hold what a shard holds now.
  *
- * Not here: getting it to them (sessions) and noting what they say (the store). A peer counts once its own report, given
- * after its commit, covers our version vector of the moment when the wait began.
+ * Not here: getting it to them (sessions) and noting what they say (the store). A peer counts once
+ * its own report, given after its commit, covers our version vector of the moment when the wait
+ * began.
  */
 import { whileWaiting } from '../../transport/abortable.ts'
 import { dominates } from '../../model/version-vector.ts'
 import type { VersionVector } from '../../model/types.ts'
 import { type ReplicaStore } from '../../store/replica/types.ts'
 
-/** What there is to wait for. */
+/** The goal of a wait. */
 export interface Wanted {
   readonly shardId: string
   readonly acks: number

@@ -1,12 +1,14 @@
 /**
  * One session over one store: frames in, effects on the store carried out, frames out. Synchronous,
- * and without a network: session-runner.ts moves its frames over QUIC, the simulator over a simulated lossy network.
+ * and without a network: session-runner.ts moves its frames over QUIC, the simulator over a
+ * simulated lossy network.
  *
- * Decides nothing about the protocol (session/step.ts does). Effects are carried out in their order, one per
- * {@link SessionDriver.advance}, or a slice of one that reads many rows, so that whoever drives can wait, crash or give
- * up between any two.
+ * Decides nothing about the protocol (session/step.ts does). Effects are carried out in their
+ * order, one per {@link SessionDriver.advance}, or a slice of one that reads many rows, so that the
+ * caller can wait, crash or give up between any two.
  *
- * Invariant: what `advance` returns was earned; an ACK is returned only after the commit it tells of.
+ * Invariant: what `advance` returns was earned; an ACK is returned only after the commit it tells
+ * of.
  */
 import { AssertionError, must, unreachable } from '../../assert.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -35,7 +37,7 @@ import { type DeltaSource, type Doubtful, type ReplicaStore } from '../../store/
 import { type ShardState } from '../../model/records.ts'
 import { type Sliced } from '../../store/file/sliced.ts'
 
-/** What sessions do with the store, and nothing else of it: guarded-store.ts stands in front of all of it. */
+/** The calls of the store that sessions make; guarded-store.ts stands in front of each. */
 export type SessionStore = Pick<
   ReplicaStore,
   | 'uncoveredVector'
@@ -62,7 +64,7 @@ export type SessionStore = Pick<
   | 'summarizeRanges'
 >
 
-/** What a driver works with. */
+/** The parts of a driver. */
 export interface DriverSetup {
   readonly store: SessionStore
   readonly nodeId: string
@@ -88,7 +90,7 @@ const HELD_TYPES: ReadonlySet<number> = new Set([
   FRAME_TYPES.push,
 ])
 
-/** What is to be done with the channel. */
+/** Work for the channel. */
 export type ChannelEffect =
   | { readonly type: 'send'; readonly bytes: Uint8Array }
   | { readonly type: 'finish' }
@@ -137,8 +139,8 @@ export class SessionDriver<S extends Session = Session> {
   }
 
   /**
-   * True when the next frame may be taken. A puller first finishes what the last one began; a sender
-   * takes ACKs at any time, or full buffers both ways would wait for each other.
+   * True when the next frame may be taken. A puller first finishes what the last one began; a
+   * sender takes ACKs at any time, or full buffers both ways would wait for each other.
    */
   get ready(): boolean {
     return this.#session.phase !== 'closed' && (this.#session.role === 'sender' || !this.busy)
@@ -156,7 +158,7 @@ export class SessionDriver<S extends Session = Session> {
     })
   }
 
-  /** Takes a frame of the peer. What is wrong with it ends the session; the peer is told. */
+  /** Takes a frame of the peer. A fault in it ends the session; the peer is told. */
   take(frame: Uint8Array): void {
     if (this.#isHolding() && this.#heldTypes().has(frame[0] ?? 0)) {
       this.#hold(frame)
@@ -174,13 +176,13 @@ export class SessionDriver<S extends Session = Session> {
     const next = step(this.#session, event)
     this.#session = next.session as S
     this.#effects.push(...next.effects)
-    // Nobody is left to tell; what a task has committed stands.
+    // A closed session needs no result; what a task has committed stands.
     if (next.session.phase === 'closed') this.#task = null
   }
 
   /**
-   * Carries out the next effect, or a slice of it. Returns what the channel is to do, or null when it was the store's
-   * task. A failure of the store ends the session; the peer is told.
+   * Carries out the next effect, or a slice of it. Returns what the channel is to do, or null when
+   * it was the store's task. A failure of the store ends the session; the peer is told.
    */
   advance(): ChannelEffect | null {
     if (this.#task !== null) {
@@ -301,8 +303,8 @@ export class SessionDriver<S extends Session = Session> {
   }
 
   /**
-   * Where rows differ over equal vectors, and only writes that we count as ahead keep them from being held against each
-   * other: are these still there? Once per session, as it costs a pass over the shard.
+   * The state to judge by. Where rows differ over equal vectors, and only uncovered writes excuse
+   * that, counts again if these are still there. Once per session: it costs a pass over the shard.
    */
   *#settled(state: ShardState, { versionVector, digest }: EffectOf<'join'>): Sliced<ShardState> {
     const isSuspect =
@@ -316,7 +318,7 @@ export class SessionDriver<S extends Session = Session> {
     return this.#setup.store.shardState(state.shardId)
   }
 
-  /** A check of what is in step already is no reason to write. */
+  /** Joins the sender's vector. A check of replicas that agree already writes nothing. */
   #join({ source, versionVector, gcFloor, since }: EffectOf<'join'>): ShardState | Doubtful {
     const { store, session } = { store: this.#setup.store, session: this.#session }
     const shardId = this.#shardId()
@@ -338,7 +340,10 @@ export class SessionDriver<S extends Session = Session> {
     return this.#reader === null ? source : { ...source, reader: this.#reader }
   }
 
-  /** The puller has introduced itself. A claim that this file is a copy is looked into before anything is sent. */
+  /**
+   * The puller has introduced itself. A claim that this file is a copy is looked into before
+   * anything is sent.
+   */
   #meet(shardId: string): void {
     const { store, session } = { store: this.#setup.store, session: this.#session }
     if (session.role === 'puller' || session.subscription === null) return
@@ -397,7 +402,10 @@ export class SessionDriver<S extends Session = Session> {
     }
   }
 
-  /** True while a puller waits for an answer, as the feed may go on meanwhile, and while a sender has one to give. */
+  /**
+   * True while a puller waits for an answer, as the feed may go on meanwhile, and while a sender
+   * has one to give.
+   */
   #isHolding(): boolean {
     const { phase, role } = this.#session
     return role === 'sender' ? this.#isAnswering : phase === 'comparing' || phase === 'fetching'
@@ -428,7 +436,7 @@ export class SessionDriver<S extends Session = Session> {
       recorded !== null &&
       recorded.cursor === cursor &&
       vectorsEqual(recorded.versionVector, versionVector)
-    // What is recorded again only renews the time of contact: now and then is enough.
+    // An equal record only renews the time of contact: now and then is enough.
     if (isSame && recorded.repeats < ACKS_UNRECORDED_MAX) {
       recorded.repeats += 1
       return
@@ -447,14 +455,14 @@ export class SessionDriver<S extends Session = Session> {
         'the peer sent records to their sender',
       )
     }
-    // Of a shard that was dropped and made anew, the store refuses what this session brings.
+    // After a shard was dropped and created again, the store refuses what this session brings.
     this.#dimension ??= this.#setup.store.shardState(this.#shardId()).dimension
     const dimension = this.#dimension
     const type = frame[0] === FRAME_TYPES.batch ? 'batch' : 'records'
     return { type, delta: decodeDelta(expandFrame(frame), dimension) }
   }
 
-  /** What the puller can read decides how we may compress. */
+  /** The codecs that the puller can read decide how we may compress. */
   #noteCodecs(frame: ControlFrame): ControlFrame {
     if (frame.type === 'hello') {
       this.#compressor = FrameCompressor.for(this.#setup.compression ?? 'none', frame.codecs ?? 0)
@@ -468,7 +476,7 @@ export class SessionDriver<S extends Session = Session> {
       fn()
     } catch (error) {
       if (!(error instanceof SqliteVectorError)) throw error
-      // What was still to be done assumed that this worked. A session that is over already has said its
+      // The remaining effects assumed that this worked. A session that is over already has said its
       // last words: they still go out, or the peer would wait for them.
       this.#task = null
       const isOver = this.#session.phase === 'closed'
@@ -500,7 +508,7 @@ type StoreEffect = Exclude<
   { readonly type: 'send' | 'sendBatch' | 'sendAnswer' | 'finish' | 'close' }
 >
 
-/** What a puller tells of its own side. */
+/** The state of its own side that a puller tells. */
 export function localReplica(
   store: SessionStore,
   nodeId: string,
@@ -519,7 +527,8 @@ export function localReplica(
       pulled: null,
     }
   }
-  // A peer in doubt is asked for all that it holds under our names: its feed is read from the start.
+  // A peer in doubt is asked for all that it holds under our names: its feed is read from the
+  // start.
   const isDoubted = store.isDoubted(shardId, peer)
   const pulled = isDoubted ? null : (store.peerCursor(shardId, peer)?.pulled ?? null)
   return {
@@ -541,7 +550,7 @@ type EffectOf<T extends SessionEffect['type']> = Extract<SessionEffect, { readon
 
 const ABSENT: ReadonlySet<string> = new Set(['STORE_SHARD_UNKNOWN', 'SYNC_FORBIDDEN'])
 
-/** The shard's state, or null where there is no such shard. */
+/** The shard's state, or null without such a shard. */
 export function stateOrNull(
   store: Pick<SessionStore, 'shardState'>,
   shardId: string,
@@ -549,7 +558,8 @@ export function stateOrNull(
   try {
     return store.shardState(shardId)
   } catch (error) {
-    // One row, also where there are thousands of shards. For whom may not read it, a shard is not there.
+    // One row, also among thousands of shards. For a peer that may not read it, a shard does not
+    // exist.
     if (error instanceof SqliteVectorError && ABSENT.has(error.code)) return null
     throw error
   }

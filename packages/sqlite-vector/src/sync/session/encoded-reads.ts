@@ -1,8 +1,9 @@
 /**
- * What a sender reads from its store, encoded as frames: batches of the feed, pushes of our own writes, whole records.
+ * A sender's reads from its store, encoded as frames: batches of the feed, pushes of our own
+ * writes, whole records.
  *
- * Not here: when, and what becomes of them (session/sender.ts decides, driver.ts carries out). Each gives as much as fits a
- * frame, at least one record.
+ * Not here: when, and what becomes of them (session/sender.ts decides, driver.ts carries out). Each
+ * gives as much as fits a frame, at least one record.
  */
 import {
   CONTEXT_ENTRIES_PER_DELTA_MAX,
@@ -86,7 +87,10 @@ function readEncoded(
   }
 }
 
-/** True when a reader takes the frame: its bytes, its contexts, and the actors that they name. One change always fits. */
+/**
+ * True when a reader takes the frame: its bytes, its contexts, and the actors that they name. One
+ * change always fits.
+ */
 function fitsFrame(changes: readonly Change[], bytes: Uint8Array): boolean {
   if (bytes.byteLength > FRAME_BYTES_MAX) return false
   if (changes.length <= 1) return true

@@ -1,5 +1,6 @@
 /**
- * The ways in which both roles of a session end, and what an event is where it must not occur. Pure.
+ * The ways in which both roles of a session end, and what an event is where it must not occur.
+ * Pure.
  */
 import { AssertionError } from '../../assert.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -37,7 +38,7 @@ export function impossible<S extends Session>(session: S, event: SessionEvent): 
   throw new AssertionError(`a ${session.role} that is ${session.phase} was told "${event.type}"`)
 }
 
-/** What broke here, as an error that names it; its cause says where. */
+/** A fault of this node as a coded error; its cause says where. */
 export function faultOf(error: unknown): SqliteVectorError {
   if (error instanceof SqliteVectorError) return error
   const reason = error instanceof Error ? error.message : String(error)
@@ -79,7 +80,7 @@ export function closeInOrder<S extends Session>(session: S, finish: boolean): St
   }
 }
 
-/** What of the shard differs, named for both sides; null when nothing does. */
+/** The differences between two descriptors of a shard, for both sides; null without any. */
 export function mismatch(
   shardId: string,
   ours: ShardDescriptor,
@@ -99,8 +100,9 @@ export function mismatch(
 }
 
 /**
- * Equal vectors mean equal rows; where the digests say otherwise, something is broken. Not so
- * while we hold writes beyond the vector that the sender does not: of what it holds, we have been sent all.
+ * Equal vectors mean equal rows; where the digests say otherwise, something is broken. Not so while
+ * we hold writes beyond the vector that the sender does not: of what it holds, we have been sent
+ * all.
  */
 export function divergence(
   shardId: string,
@@ -108,7 +110,7 @@ export function divergence(
   state: ShardState,
 ): SqliteVectorError | null {
   if (frame.digest === null || frame.digest === state.digest) return null
-  // What the sender holds beyond the vector may be what lies in quarantine here.
+  // The sender's uncovered writes may be those in quarantine here.
   const mayLack = state.quarantineCount > 0 && frame.uncovered.size > 0
   if (mayLack || !dominates(frame.uncovered, state.uncovered)) return null
   if (!vectorsEqual(frame.versionVector, state.versionVector)) return null

@@ -1,8 +1,10 @@
 /**
- * What a puller asks its sender beside the feed, as pure transitions: embeddings that a batch left out, ranges of rows, and
- * the records that differ. session/puller.ts says when, and holds the table.
+ * A puller's questions to its sender beside the feed, as pure transitions: embeddings that a batch
+ * left out, ranges of rows, and the records that differ. session/puller.ts says when, and holds the
+ * table.
  *
- *   ask ──► fetching ──records──► applying (embeddings lacking) │ repairing (a comparison) ──repaired──► ask
+ *   ask ──► fetching ──records──► applying (embeddings lacking) │ repairing (a comparison)
+ *       repairing ──repaired──► ask
  *       └─► comparing ──ranges──► differing ──compared──► ask        └──payloadsCompared──► ask
  *       └─► joining, when nothing is left to ask
  */
@@ -28,19 +30,21 @@ import {
 
 type On<T extends SessionEventType> = Transition<PullSession, T>
 
-/** Ranges waiting to be asked about; an honest sender gives no more than its depth times its parts. */
+/**
+ * Ranges waiting to be asked about; an honest sender gives no more than its depth times its parts.
+ */
 const PENDING_MAX = 65_536
 
 /** Everything. */
 const WHOLE: IdRange = { from: '', to: null }
 
-/** Where a batch of the feed came from, and how far it goes. */
+/** The source of a batch of the feed, and how far it goes. */
 export function sourceOf(session: PullSession, cursor: number): DeltaSource {
   const logId = must(session.logId, 'a streaming puller knows the feed')
   return { peer: session.peer, logId, cursor }
 }
 
-/** What was applied in all. */
+/** The tally after one more result. */
 export function addToTally({ tally }: PullSession, result: ApplyResult): PullTally {
   return {
     ...tally,
@@ -156,7 +160,7 @@ export const records: On<'records'> = (session, { delta }) => {
     last = asked.indexOf(id, last + 1)
     if (last < 0) return refuse(session, violationError('records that were not asked for'))
   }
-  // What was left out before the last one given is gone; when none is given, all are.
+  // Ids left out before the last one given are gone; without any given, all are.
   const end = last < 0 ? asked.length : last + 1
   const ids = inquiry.ids.slice(end)
   if (inquiry.type === 'comparison') {

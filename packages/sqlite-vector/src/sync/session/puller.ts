@@ -1,5 +1,6 @@
 /**
- * The side of a session that wants data, as a pure transition table. session/step.ts is the front door.
+ * The side of a session that wants data, as a pure transition table. session/step.ts is the front
+ * door.
  *
  *   idle ──start──► greeting ──welcome──► streaming ◄──applied── applying
  *                                            │  └───────batch───────►┘
@@ -9,14 +10,15 @@
  *                        └──finished──► closed
  *
  *   applying ──applied (embeddings lacking)──► fetching ──records──► applying
- *   joining ──behind, or joined with other rows──► comparing ──ranges──► differing ──compared──► comparing │ fetching
+ *   joining ──behind, or joined with other rows──► comparing ──ranges──► differing
+ *   differing ──compared──► comparing │ fetching
  *   joining ──doubtful──► fetching
  *   fetching ──records──► repairing ──repaired──► comparing │ fetching │ joining
  *
- * The cursor moves when a batch was committed, and is acknowledged after that. The version vector is
- * joined at CAUGHT_UP only: before, a superseding write may hide one that has not arrived. A live sender
- * may send its own writes ahead (PUSH, then BATCH); they move no cursor, and the part of the vector that
- * PUSH names is joined with them.
+ * The cursor moves when a batch was committed, and is acknowledged after that. The version vector
+ * is joined at CAUGHT_UP only: before, a superseding write may hide one that has not arrived. A
+ * live sender may send its own writes ahead (PUSH, then BATCH); they move no cursor, and the part
+ * of the vector that PUSH names is joined with them.
  */
 import { must } from '../../assert.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -74,17 +76,19 @@ const NOT_COMPARED: Compared = {
   damaged: [],
 }
 
-/** Comparisons after which rows that still differ are reported; others may mend them meanwhile. */
+/**
+ * Comparisons after which rows that still differ are reported; others may repair them meanwhile.
+ */
 const COMPARISONS_MAX = 3
 
-/** What a pull is about. */
+/** A request to pull. */
 export interface PullRequest {
   /** Fingerprint of the peer. */
   readonly peer: string
   readonly shardId: string
-  /** Whether it goes on after CAUGHT_UP. */
+  /** True to go on after CAUGHT_UP. */
   readonly live: boolean
-  /** Whether rows are compared even where digests are equal. @defaultValue no */
+  /** True to compare rows even where digests are equal. @defaultValue `false` */
   readonly verify?: boolean
   /** Compare what was written, too, once rows are equal by name. @defaultValue `false` */
   readonly payloads?: boolean
@@ -107,8 +111,8 @@ export function createPuller(request: PullRequest): PullSession {
     inquiry: null,
     compared: NOT_COMPARED,
     vouched: null,
-    theirs: EMPTY_VECTOR,
-    told: EMPTY_VECTOR,
+    peerVector: EMPTY_VECTOR,
+    advertised: EMPTY_VECTOR,
     state: null,
     complete: false,
     tally: {
@@ -130,7 +134,7 @@ export function createPuller(request: PullRequest): PullSession {
 type On<T extends SessionEventType> = Transition<PullSession, T>
 
 const start: On<'start'> = (session, { local }) => ({
-  session: { ...session, phase: 'greeting', local, told: local.versionVector },
+  session: { ...session, phase: 'greeting', local, advertised: local.versionVector },
   effects: [
     {
       type: 'send',
@@ -161,7 +165,10 @@ const welcome: On<'welcome'> = (session, frame) => {
     if (error !== null) return refuse(greeted, error)
   }
   if (!cursorIsOurs(frame, local.pulled)) {
-    return refuse(greeted, violationError(`the feed is read from ${frame.cursor}, unasked`))
+    return refuse(
+      greeted,
+      violationError(`it reads its feed from ${frame.cursor}, which was not asked for`),
+    )
   }
   const effects: SessionEffect[] = []
   if (local.shard === null) {
@@ -212,14 +219,15 @@ const batch: On<'batch'> = (session, { delta }) => {
       violationError(`a batch through ${delta.through} after ${session.cursor}`),
     )
   }
-  // While it writes faster than we take, the sender vouches for nothing, and what it sends us must not go back to it.
-  const theirs = withWritesOf(session.peerActor, delta.changes, session.theirs)
+  // While it writes faster than we take, the sender vouches for nothing, and what it sends us must
+  // not go back to it.
+  const peerVector = withWritesOf(session.peerActor, delta.changes, session.peerVector)
   return {
     session: {
       ...session,
       phase: 'applying',
-      theirs,
-      ...(session.vouched === null ? {} : noteVouched({ ...session, theirs }, session.vouched)),
+      peerVector,
+      ...(session.vouched === null ? {} : noteVouched({ ...session, peerVector }, session.vouched)),
     },
     effects: [
       { type: 'apply', delta, source: sourceOf(session, delta.through), join: session.vouched },
@@ -229,10 +237,13 @@ const batch: On<'batch'> = (session, { delta }) => {
 
 /** The sender holds this, and knows by our ACK that we do. */
 function noteVouched(
-  { theirs, told }: PullSession,
+  { peerVector, advertised }: PullSession,
   vector: VersionVector,
-): Pick<PullSession, 'theirs' | 'told'> {
-  return { theirs: joinVectors(theirs, vector), told: joinVectors(told, vector) }
+): Pick<PullSession, 'peerVector' | 'advertised'> {
+  return {
+    peerVector: joinVectors(peerVector, vector),
+    advertised: joinVectors(advertised, vector),
+  }
 }
 
 const push: On<'push'> = (session, frame) => {
@@ -250,7 +261,7 @@ const push: On<'push'> = (session, frame) => {
 const moved: On<'moved'> = (session, { versionVector, sources }) =>
   session.live && session.complete
     ? {
-        session: { ...session, told: joinVectors(session.told, versionVector) },
+        session: { ...session, advertised: joinVectors(session.advertised, versionVector) },
         effects: [
           {
             type: 'send',
@@ -295,7 +306,7 @@ const caughtUp: On<'caughtUp'> = (session, frame) => {
     ...session,
     caughtUp: frame,
     compared: NOT_COMPARED,
-    theirs: joinVectors(session.theirs, frame.versionVector),
+    peerVector: joinVectors(session.peerVector, frame.versionVector),
   })
 }
 
@@ -309,8 +320,8 @@ const joined: On<'joined'> = (session, { state }) => {
     const divergences = tally.divergences + (error === null ? 0 : 1)
     return compare({ ...session, state, tally: { ...tally, divergences } }, 'equal')
   }
-  // What only we have, the sender takes when it compares in its turn. Rows that were found equal are equal:
-  // the sender's digest is of before, and the sender may have been mended since.
+  // Records that only we hold are fetched by the sender when it compares. Rows that compared equal
+  // are equal: the sender's digest may predate a repair.
   if (error !== null && compared.extra === 0 && compared.found > 0) {
     if (compared.equal === COMPARISONS_MAX) return refuse({ ...session, state }, error)
     return compare({ ...session, state }, 'equal')
@@ -318,8 +329,8 @@ const joined: On<'joined'> = (session, { state }) => {
   if (session.payloads && !compared.payloads && isComparable && error === null) {
     return compare({ ...session, state, compared: { ...compared, payloads: true } }, 'payloads')
   }
-  const told = joinVectors(session.told, state.versionVector)
-  const next: PullSession = { ...session, state, told, cursor: frame.head, complete: true }
+  const advertised = joinVectors(session.advertised, state.versionVector)
+  const next: PullSession = { ...session, state, advertised, cursor: frame.head, complete: true }
   const ack: SessionEffect = {
     type: 'send',
     frame: { type: 'ack', cursor: frame.head, versionVector: state.versionVector },
@@ -331,7 +342,10 @@ const joined: On<'joined'> = (session, { state }) => {
 const behind: On<'behind'> = (session, { head }) =>
   compare({ ...session, compared: { ...session.compared, since: head } }, 'floor')
 
-/** The rest was compared: only these are asked for, and what comes until then is asked for in its turn. */
+/**
+ * The rest was compared: only these are asked for, and what comes until then is asked for in its
+ * turn.
+ */
 const doubtful: On<'doubtful'> = (session, { ids, head }) =>
   ask(
     { ...session, compared: { ...session.compared, since: head } },
@@ -340,7 +354,7 @@ const doubtful: On<'doubtful'> = (session, { ids, head }) =>
 
 const stop: On<'stop'> = (session) => leave(session, [])
 
-/** What no puller is ever sent. */
+/** Frames that a puller never receives. */
 const NEVER_SENT = {
   hello: violation,
   subscribe: violation,
@@ -421,7 +435,7 @@ export const PULL_TABLE: TransitionTable<PullSession, PullPhase> = {
   fetching: { ...WAITING, records },
   repairing: { ...BUSY, repaired, payloadsCompared },
   live: { ...COMMON, batch, caughtUp, push, moved },
-  // What was on its way when we left is not looked at; our commits stand, so the end is an orderly one.
+  // Frames under way when we left are ignored; our commits stand, so the end is an orderly one.
   leaving: {
     ...COMMON,
     welcome: stay,

@@ -1,17 +1,19 @@
 /**
- * The side of a session that has data, as a pure transition table. session/step.ts is the front door.
+ * The side of a session that has data, as a pure transition table. session/step.ts is the front
+ * door.
  *
  *   awaitingHello ──hello──► awaitingSubscribe ──subscribe──► inspecting ──inspected──► reading
  *                                                                 └─(no such shard)──► absent
  *   reading ──read──► reading (room in the window) │ waiting (window full) │ caughtUp (at the head)
- *   waiting ──ack──► reading        caughtUp ──committed (live)──► reading        any ──done──► closed
+ *   waiting ──ack──► reading     caughtUp ──committed (live)──► reading     any ──done──► closed
  *   caughtUp ──wrote (live)──► pushing ──readOwn──► caughtUp
  *
- * Live, the writes of our own file go out as soon as they are committed, ahead of what we relay for others;
- * relayed changes follow when the hub of live sessions says so (`committed`). The cursor is that of the whole feed: pushing does not move it.
+ * Live, the writes of our own file go out as soon as they are committed, ahead of what we relay for
+ * others; relayed changes follow when the hub of live sessions says so (`committed`). The cursor is
+ * that of the whole feed: pushing does not move it.
  *
- * At most UNACKED_BATCHES_MAX batches are on the way, so a slow disk at the far end stops the reading
- * here, and nothing but a cursor waits for it.
+ * At most UNACKED_BATCHES_MAX batches are on the way, so a slow disk at the far end stops the
+ * reading here, and nothing but a cursor waits for it.
  */
 import { must } from '../../assert.ts'
 import { SqliteVectorError } from '../../errors.ts'
@@ -45,7 +47,7 @@ import type { VersionVector } from '../../model/types.ts'
 import { dominates, EMPTY_VECTOR, joinVectors, withDot } from '../../model/version-vector.ts'
 import { type ShardState } from '../../model/records.ts'
 
-/** What a sender is set up with. */
+/** A request to send. */
 export interface SendRequest {
   /** Fingerprint of the peer. */
   readonly peer: string
@@ -73,7 +75,7 @@ export function createSender(request: SendRequest): SendSession {
     ackedThrough: 0,
     unacked: [],
     complete: false,
-    said: EMPTY_VECTOR,
+    announced: EMPTY_VECTOR,
     ours: EMPTY_VECTOR,
     tally: { batches: 0, sent: 0, acked: 0 },
     error: null,
@@ -94,7 +96,9 @@ const subscribe: On<'subscribe'> = (session, frame) => {
   if (session.shardId !== null && session.shardId !== frame.shardId) {
     return refuse(
       session,
-      violationError(`asked for shard ${JSON.stringify(frame.shardId)}, uninvited`),
+      violationError(
+        `subscribed to shard ${JSON.stringify(frame.shardId)} on a channel that was opened for another shard`,
+      ),
     )
   }
   return {
@@ -153,12 +157,15 @@ const inspected: On<'inspected'> = (session, { nodeId, identity, state }) => {
   }
 }
 
-/** What the subscriber says it holds: of actors that we know, and of a few that we do not. */
+/** The subscriber's vector, of actors that we know and of a few that we do not. */
 function heldOf({ known }: SendSession, ours: VersionVector): VersionVector {
   return learned({ known: EMPTY_VECTOR, ours }, known)
 }
 
-/** `known` joined with what the peer says, without more than FOREIGN_ACTORS_MAX actors that we do not know. */
+/**
+ * `known` joined with what the peer says, without more than FOREIGN_ACTORS_MAX actors that we do
+ * not know.
+ */
 function learned(
   { known, ours }: Pick<SendSession, 'known' | 'ours'>,
   news: VersionVector,
@@ -205,7 +212,7 @@ const read: On<'read'> = (session, { batch }) => {
         ...next,
         phase: 'caughtUp',
         own: ownLane(next, batch),
-        said: batch.state.versionVector,
+        announced: batch.state.versionVector,
       },
       effects,
     }
@@ -230,7 +237,7 @@ function ownLane({ actor }: SendSession, { state }: BatchRead): OwnLane {
 }
 
 /**
- * What the peer holds once it took what is on the way. Frames arrive in order, and the cursor is
+ * The peer's vector once it has taken what is on the way. Frames arrive in order, and the cursor is
  * acknowledged after what was pushed before it.
  */
 function withPushed({ known, actor, own }: SendSession): VersionVector {
@@ -260,7 +267,8 @@ const readOwn: On<'readOwn'> = (session, { batch }) => {
   if (batch.logId !== session.logId) return refuse(session, logChanged())
   const actor = must(session.actor, 'a pushing sender looked at the shard')
   const own = must(session.own, 'a pushing sender has caught up')
-  // What was deleted and forgotten before it was sent, the peer may still show: only CAUGHT_UP tells it of our floor.
+  // The peer may still show writes whose deletes we forgot before sending them: only CAUGHT_UP
+  // tells our floor.
   const isForgotten = batch.forgotten > own.counter
   const isAll = batch.atHead && batch.bytes !== null && !isForgotten
   const holds: VersionVector = new Map([[actor, batch.counter]])
@@ -302,8 +310,8 @@ function resume(session: SendSession, effects: readonly SessionEffect[]): Step<S
 }
 
 /**
- * New writes wait while a few pushes are unacknowledged, and then go together: so batches grow as the peer is slower,
- * and a peer in step has each write at once.
+ * New writes wait while a few pushes are unacknowledged, and then go together: so batches grow as
+ * the peer is slower, and a peer that keeps up has each write at once.
  */
 function resumeOwn(session: SendSession): Step<SendSession> {
   const isWaiting = session.behind === 'own' && session.unacked.length >= PUSHES_UNACKED_MAX
@@ -334,7 +342,7 @@ const ack: On<'ack'> = (session, frame) => {
   for (const { through, caughtUp } of session.unacked) {
     if (through > cursor || (caughtUp && versionVector === null)) break
     count += 1
-    // What was pushed ahead shares the cursor of what came before it: each is acknowledged by itself.
+    // A push shares the cursor of the frame before it: each is acknowledged by itself.
     if (through === cursor && caughtUp === (versionVector !== null)) break
   }
   const last = session.unacked[count - 1]
@@ -429,7 +437,7 @@ const done: On<'done'> = (session) => closeInOrder(session, true)
 const stop: On<'stop'> = (session) =>
   refuse(session, new SqliteVectorError('SYNC_CLOSED', 'the sender stops'))
 
-/** What no sender is ever sent. */
+/** Frames that a sender never receives. */
 const NEVER_SENT = {
   welcome: violation,
   batch: violation,
@@ -455,7 +463,7 @@ const NEVER_TOLD = {
   moved: stay,
 } as const
 
-/** What a subscriber may ask for at any time once it was welcomed. */
+/** Questions that a subscriber may ask at any time once it was welcomed. */
 const ASKED = { compare, summarized, need, recordsRead } as const
 
 const COMMON = {
@@ -495,7 +503,7 @@ export const SEND_TABLE: TransitionTable<SendSession, SendPhase> = {
     holds,
     done,
   },
-  // What else was committed meanwhile is seen by the reading of our own; the rest has to be read again.
+  // Reading our own writes sees what was committed meanwhile; the rest has to be read again.
   pushing: {
     ...COMMON,
     ...ASKED,

@@ -2,14 +2,15 @@
  * One shard synced with one peer in one direction, as a pure state machine: no socket, no timer, no
  * SQL. Both roles step here; their tables are session/puller.ts and session/sender.ts.
  *
- * The driver (session/driver.ts) reports events and carries effects out, in order. It reads the next frame of a
- * puller only after the effects of the last are done; a sender's ACKs it reads at any time.
+ * The driver (session/driver.ts) reports events and carries effects out, in order. It reads the
+ * next frame of a puller only after the effects of the last are done; a sender's ACKs it reads at
+ * any time.
  *
  * Invariants, asserted after every step:
  *   I1  A closed session stays closed and has no effects.
  *   I2  A puller's cursor never falls within one feed, and it never acknowledges beyond it.
  *   I3  A sender's ackedThrough never passes its sentThrough.
- *   I4  At most UNACKED_BATCHES_MAX + 1 frames are on the way unacknowledged (the last is CAUGHT_UP).
+ *   I4  At most UNACKED_BATCHES_MAX + 1 frames are unacknowledged (the last is CAUGHT_UP).
  *   I5  acked changes never exceed sent ones.
  *
  * A peer's numbers are input, not invariants: they are checked, and a lie closes the session with

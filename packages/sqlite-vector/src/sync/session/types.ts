@@ -1,8 +1,9 @@
 /**
- * The events and effects of a session (session/step.ts), and what its two roles remember. Types only.
+ * The events and effects of a session (session/step.ts), and what its two roles remember. Types
+ * only.
  *
- * Every frame that arrives is an event as it is; the other events are what the driver reports of the
- * store and of the channel. Effects are carried out by the driver, in their order.
+ * Every frame that arrives is an event as it is; the other events are what the driver reports of
+ * the store and of the channel. Effects are carried out by the driver, in their order.
  */
 import type { ErrorCode } from '../../errors.ts'
 import type { Delta } from '../delta.ts'
@@ -24,14 +25,14 @@ import {
 } from '../../store/replica/types.ts'
 import { type ReplicaIdentity, type ShardState } from '../../model/records.ts'
 
-/** What a puller knows of its own side when it begins. */
+/** A puller's own side when it begins. */
 export interface LocalReplica {
   readonly nodeId: string
   readonly identity: ReplicaIdentity
   /** null while the shard does not exist here. */
   readonly shard: ShardDescriptor | null
   readonly versionVector: VersionVector
-  /** What is held beyond {@link versionVector}. */
+  /** Writes held beyond {@link versionVector}. */
   readonly uncovered: VersionVector
   /** How far this peer's feed was read before. */
   readonly pulled: { readonly logId: string; readonly cursor: number } | null
@@ -62,19 +63,25 @@ export interface OwnRead {
   readonly forgotten: number
 }
 
-/** What a session is told. */
+/** Events of a session. */
 export type SessionEvent =
   | ControlFrame
   | { readonly type: 'batch'; readonly delta: Delta }
   /** Whole records that were asked for by id. */
   | { readonly type: 'records'; readonly delta: Delta }
-  /** The sender forgot deletes that we may have missed: its vector is not joined before rows are compared. */
+  /**
+   * The sender forgot deletes that we may have missed: its vector is not joined before rows are
+   * compared.
+   */
   | {
       readonly type: 'behind'
       /** Of our feed, now. */
       readonly head: number
     }
-  /** Other sessions brought what the comparison did not see: nothing was joined, these are asked for first. */
+  /**
+   * Other sessions brought what the comparison did not see: nothing was joined, these are asked for
+   * first.
+   */
   | { readonly type: 'doubtful'; readonly ids: readonly string[]; readonly head: number }
   | { readonly type: 'compared'; readonly comparison: Comparison }
   | { readonly type: 'repaired'; readonly result: RepairResult }
@@ -103,7 +110,7 @@ export type SessionEvent =
   | {
       readonly type: 'moved'
       readonly versionVector: VersionVector
-      /** Whose feeds we follow live by now; left out when that has not changed. */
+      /** Actors whose feeds we follow live by now; left out when unchanged. */
       readonly sources?: readonly ActorId[]
     }
   /** The caller wants no more. */
@@ -129,7 +136,7 @@ export type SessionEffect =
       readonly type: 'apply'
       readonly delta: Delta
       readonly source: DeltaSource
-      /** What to join in the same transaction; null for nothing. */
+      /** The vector to join in the same transaction; null for none. */
       readonly join: VersionVector | null
     }
   /** Join the sender's vector; answered by `joined`, by `behind`, or by `doubtful`. */
@@ -139,17 +146,20 @@ export type SessionEffect =
       readonly versionVector: VersionVector
       readonly gcFloor: VersionVector
       readonly digest: string | null
-      /** Rows were compared since the head of our feed was this, so the sender's floor is no hindrance; null: they were not. */
+      /**
+       * Head of our feed since which rows were compared, which satisfies the sender's floor; null
+       * without comparison.
+       */
       readonly since: number | null
     }
-  /** Hold our rows against the sender's answers; answered by `compared`. */
+  /** Compare our rows with the sender's answers; answered by `compared`. */
   | {
       readonly type: 'compareRows'
       readonly ranges: readonly IdRange[]
       readonly answers: readonly RangeAnswer[]
       readonly mode: CompareMode
     }
-  /** Hold what our writes of these records wrote against theirs; answered by `payloadsCompared`. */
+  /** Compare the payloads of these records with ours; answered by `payloadsCompared`. */
   | { readonly type: 'comparePayloads'; readonly changes: readonly Change[] }
   /** Merge records that the comparison asked for; answered by `repaired`. */
   | {
@@ -178,7 +188,10 @@ export type SessionEffect =
       readonly after: number
       readonly known: VersionVector
     }
-  /** Read and encode writes of ours that are not in `known`, as a batch that leaves the cursor at `through`; answered by `readOwn`. */
+  /**
+   * Read and encode writes of ours that are not in `known`, as a batch that leaves the cursor at
+   * `through`; answered by `readOwn`.
+   */
   | {
       readonly type: 'readOwn'
       readonly after: number
@@ -200,7 +213,7 @@ export type SessionEffect =
 /** Why a session ended; null for an orderly end. */
 export type SessionError = Error & { readonly code?: ErrorCode }
 
-/** Where a puller stands. */
+/** Phases of a puller. */
 export type PullPhase =
   | 'idle'
   | 'greeting'
@@ -214,7 +227,7 @@ export type PullPhase =
   | 'live'
   | 'leaving'
 
-/** What was committed on our side. */
+/** Counts of what was committed on our side. */
 export interface PullTally {
   readonly batches: number
   /** Changes that came in committed batches. */
@@ -232,16 +245,19 @@ export interface PullTally {
   readonly repaired: number
 }
 
-/** What a puller asks its sender for besides the feed. */
+/** A puller's question to its sender besides the feed. */
 export type Inquiry =
-  /** Records of a batch whose embedding was left out and is not here. The batch is not in before they came. */
+  /**
+   * Records of a batch whose embedding was left out and is not here. The batch is not in before
+   * they came.
+   */
   | {
       readonly type: 'lacking'
       readonly source: DeltaSource
       readonly join: VersionVector | null
       readonly ids: readonly string[]
     }
-  /** What of the shard differs. */
+  /** A search for the differences of the shard. */
   | {
       readonly type: 'comparison'
       readonly mode: CompareMode
@@ -251,9 +267,12 @@ export type Inquiry =
       readonly ids: readonly string[]
     }
 
-/** What was compared since the last CAUGHT_UP. */
+/** Results of comparisons since the last CAUGHT_UP. */
 export interface Compared {
-  /** The head of our feed since when what we hold is compared behind the sender's floor; null for not at all. */
+  /**
+   * The head of our feed since when what we hold is compared behind the sender's floor; null for
+   * not at all.
+   */
   readonly since: number | null
   /** How often equal vectors were looked behind. */
   readonly equal: number
@@ -261,7 +280,9 @@ export interface Compared {
   readonly found: number
   /** Records that only we had. */
   readonly extra: number
-  /** Whether payloads were compared, and of which records they differ: how many, and the first of them. */
+  /**
+   * True once payloads were compared; how many records differ in them, and the first of their ids.
+   */
   readonly payloads: boolean
   readonly damagedCount: number
   readonly damaged: readonly string[]
@@ -275,9 +296,9 @@ export interface PullSession {
   readonly peer: string
   readonly shardId: string
   readonly live: boolean
-  /** Whether rows are compared even where digests are equal. */
+  /** True to compare rows even where digests are equal. */
   readonly verify: boolean
-  /** Whether payloads are compared as well. */
+  /** True to compare payloads as well. */
   readonly payloads: boolean
   readonly local: LocalReplica | null
   readonly peerNodeId: string | null
@@ -289,12 +310,12 @@ export interface PullSession {
   readonly caughtUp: CaughtUpFrame | null
   readonly inquiry: Inquiry | null
   readonly compared: Compared
-  /** What may be joined with the next batch, which is ahead of the cursor; null when none is. */
+  /** The vector to join with the next batch, a push; null when none was announced. */
   readonly vouched: VersionVector | null
-  /** What the sender vouched for: it holds all of this. */
-  readonly theirs: VersionVector
-  /** What the sender has been told, or told us itself, that we hold. */
-  readonly told: VersionVector
+  /** Everything that the sender vouched to hold. */
+  readonly peerVector: VersionVector
+  /** Everything that the sender knows we hold. */
+  readonly advertised: VersionVector
   /** Our state when the vectors were last joined. */
   readonly state: ShardState | null
   /** True once everything that the sender had at CAUGHT_UP is committed. */
@@ -303,7 +324,7 @@ export interface PullSession {
   readonly error: Error | null
 }
 
-/** Where a sender stands. */
+/** Phases of a sender. */
 export type SendPhase =
   | 'awaitingHello'
   | 'awaitingSubscribe'
@@ -319,7 +340,7 @@ export interface Unacked {
   readonly through: number
   readonly changeCount: number
   readonly caughtUp: boolean
-  /** What the peer holds once it acknowledged this; null when that follows from the ACK. */
+  /** The peer's gain once it acknowledged this; null when that follows from the ACK. */
   readonly holds: VersionVector | null
 }
 
@@ -331,10 +352,10 @@ export interface OwnLane {
   readonly counter: number
 }
 
-/** What a live sender could not do yet: read for its own writes, or the whole feed. */
+/** Reading that a live sender has postponed: of its own writes, or of the whole feed. */
 export type Behind = 'no' | 'own' | 'all'
 
-/** What was sent, and what the peer says it committed. */
+/** Counts of what was sent, and of what the peer says it committed. */
 export interface SendTally {
   readonly batches: number
   readonly sent: number
@@ -357,17 +378,17 @@ export interface SendSession {
   /** null before the first CAUGHT_UP. */
   readonly own: OwnLane | null
   readonly behind: Behind
-  /** What the last CAUGHT_UP said that we hold. */
-  readonly said: VersionVector
+  /** Our vector as the last CAUGHT_UP gave it. */
+  readonly announced: VersionVector
   /** Our version vector when we last read the feed. */
   readonly ours: VersionVector
-  /** Whose own writes the subscriber says that it is sent by themselves; null before it said so. */
+  /** Actors whose feeds the subscriber says it follows; null before it said so. */
   readonly sources: readonly ActorId[] | null
-  /** What the subscriber is known to hold. */
+  /** The known part of what the subscriber holds. */
   readonly known: VersionVector
   /** Everything up to here was sent or skipped. */
   readonly sentThrough: number
-  /** Where the peer's cursor is once it took what is on the way: what was only skipped did not move it. */
+  /** The peer's cursor once it has taken what is on the way; skipped rows do not move it. */
   readonly cursorSent: number
   readonly ackedThrough: number
   readonly unacked: readonly Unacked[]
@@ -391,7 +412,7 @@ export type TransitionTable<S extends Session, P extends string> = Readonly<
   Record<P, { readonly [T in SessionEventType]: Transition<S, T> }>
 >
 
-/** What one event does in one phase. */
+/** The effect of one event in one phase. */
 export type Transition<S extends Session, T extends SessionEventType> = (
   session: S,
   event: Extract<SessionEvent, { readonly type: T }>,

@@ -1,10 +1,10 @@
 /**
- * The two general-purpose codecs that frames may be compressed with: Zstandard, which comes with Node, and
- * LZ4, whose library is optional: where it is not installed, this side neither writes nor reads it. Bytes in,
- * bytes out; which bytes are worth it decides compression.ts.
+ * The two general-purpose codecs that frames may be compressed with: Zstandard, which comes with
+ * Node, and LZ4, whose library is optional: where it is not installed, this side neither writes nor
+ * reads it. Bytes in, bytes out; which bytes are worth it decides compression.ts.
  *
- * Decompressing is bounded: the caller says how many bytes must come out, and nothing larger is allocated,
- * whatever the input claims. Zstandard: RFC 8878. LZ4 block format:
+ * Decompressing is bounded: the caller says how many bytes must come out, and nothing larger is
+ * allocated, whatever the input claims. Zstandard: RFC 8878. LZ4 block format:
  * https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md, after its length in four bytes.
  */
 import { compression, type PlatformCompressor } from '#platform'
@@ -26,7 +26,10 @@ export interface Codec {
 /** Numbers of the codecs on the wire; in HELLO they are added up, so each is a bit of its own. */
 export const CODEC_NUMBERS: Readonly<Record<CodecName, number>> = { lz4: 1, zstd: 2 }
 
-/** Log2 of the largest window that a frame can need: a claim of more is refused before memory is taken. */
+/**
+ * Log2 of the largest window that a frame can need: a claim of more is refused before memory is
+ * taken.
+ */
 const ZSTD_WINDOW_LOG_MAX = Math.ceil(Math.log2(FRAME_BYTES_MAX))
 
 /** Zstandard as the platform has it; the output is bounded before it is allocated. */

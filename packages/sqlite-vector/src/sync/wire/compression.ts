@@ -1,22 +1,24 @@
 /**
- * Compression of BATCH and RECORDS frames: on the way out what is worth it, on the way in back to the very
- * frame that delta.ts wrote. Pure; sessions and the delta codec know nothing of it.
+ * Compression of BATCH and RECORDS frames: on the way out what is worth it, on the way in back to
+ * the very frame that delta.ts wrote. Pure; sessions and the delta codec know nothing of it.
  *
  * A compressed frame:
  *
- * | bytes | field      | encoding                                                                      |
- * | ----- | ---------- | ----------------------------------------------------------------------------- |
- * | 8     | head       | of the plain frame, checksum included, but byte 2 is the codec's number and   |
- * |       |            | byte 3 the blocks that are compressed: 1 front, 2–16 planes 0–3; 32 planes    |
- * | 4     | plain      | u32 little-endian: bytes of the plain frame                                   |
- * | 4     | embeddings | u32: where the embeddings begin in it                                         |
- * | 5 × 4 | blocks     | u32 each: bytes of the front and of planes 0–3 as they follow                 |
- * | …     | front      | the plain frame from byte 8 to the embeddings                                 |
- * | …     | planes     | byte 0 of every float32, then byte 1, 2, 3; without flag 32 the floats as they are, in block 0 |
+ * | bytes | field      | encoding |
+ * | ----- | ---------- | -------- |
+ * | 8     | head       | of the plain frame, checksum included; byte 2 is the codec's number, |
+ * |       |            | byte 3 the compressed blocks: 1 front, 2–16 planes 0–3; 32 planes |
+ * | 4     | plain      | u32 little-endian: bytes of the plain frame |
+ * | 4     | embeddings | u32: where the embeddings begin in it |
+ * | 5 × 4 | blocks     | u32 each: bytes of the front and of planes 0–3 as they follow |
+ * | …     | front      | the plain frame from byte 8 to the embeddings |
+ * | …     | planes     | byte 0 of every float32, then byte 1, 2, 3; without flag 32 the |
+ * |       |            | floats as they are, in block 0 |
  *
- * The checksum is that of the plain frame, so it also covers compressing and decompressing. Only the upper
- * bytes of a float (sign, exponent, first bits of the fraction) repeat; the lower ones are noise, which no codec
- * shrinks: hence planes, each compressed only where that gains. (Byte planes: the "shuffle" filter of HDF5 and Blosc.)
+ * The checksum is that of the plain frame, so it also covers compressing and decompressing. Only
+ * the upper bytes of a float (sign, exponent, first bits of the fraction) repeat; the lower ones
+ * are noise, which no codec shrinks: hence planes, each compressed only where that gains. (Byte
+ * planes: the "shuffle" filter of HDF5 and Blosc.)
  */
 import { assert } from '../../assert.ts'
 import { FRAME_BYTES_MAX } from '../../limits.ts'
@@ -48,12 +50,15 @@ const FRAMES_PER_LOOK = 64
 /** Floats looked at for that. */
 const FLOATS_LOOKED_AT = 16_384
 
-/** Values of the header of a delta that are needed here: dimension and number of embeddings (delta.ts). */
+/**
+ * Values of the header of a delta that are needed here: dimension and number of embeddings
+ * (delta.ts).
+ */
 const HEADER = { values: 6, dimension: 1, embeddings: 5 } as const
 
 /**
- * Compresses the frames of one direction of one session. Keeps what it learned about the embeddings:
- * which planes gain.
+ * Compresses the frames of one direction of one session. Keeps what it learned about the
+ * embeddings: which planes gain.
  */
 export class FrameCompressor {
   readonly #codec: Codec
@@ -64,7 +69,9 @@ export class FrameCompressor {
     this.#codec = codec
   }
 
-  /** null when nothing is to be compressed: not wanted, or not with a codec that the reader offers. */
+  /**
+   * null when nothing is to be compressed: not wanted, or not with a codec that the reader offers.
+   */
   static for(compression: Compression, offered: number): FrameCompressor | null {
     if (compression === 'none') return null
     const name = compression === 'adaptive' ? 'zstd' : compression
@@ -104,7 +111,7 @@ export class FrameCompressor {
     return gains ? flag : 0
   }
 
-  /** The flags of the planes that are worth compressing, looked at anew from time to time. */
+  /** The flags of the planes that are worth compressing, checked again from time to time. */
   #gainingPlanes(embeddings: Uint8Array): number {
     if (this.#framesToLook > 0) {
       this.#framesToLook -= 1
@@ -127,14 +134,17 @@ export class FrameCompressor {
   }
 }
 
-/** What HELLO offers: the codecs that {@link expandFrame} can read here, as a sum of their numbers. */
+/**
+ * The codecs of our HELLO: those that {@link expandFrame} can read here, as a sum of their numbers.
+ */
 export function offeredCodecs(): number {
   return codecMask()
 }
 
 /**
- * The plain frame that `frame` was made of; `frame` itself when it is not compressed. Allocates no more than
- * {@link FRAME_BYTES_MAX}, whatever the bytes say; whether the frame is right its checksum tells.
+ * The plain frame that `frame` was made of; `frame` itself when it is not compressed. Allocates no
+ * more than {@link FRAME_BYTES_MAX}, whatever the bytes say; whether the frame is right its
+ * checksum tells.
  * @throws `SYNC_FRAME_CORRUPT`
  */
 export function expandFrame(frame: Uint8Array): Uint8Array {
@@ -231,7 +241,7 @@ function assemble(
   return bytes
 }
 
-/** Where the embeddings of a delta of our own begin. */
+/** The offset of the embeddings in a delta of our own. */
 function embeddingsOffset(frame: Uint8Array): number {
   const { values } = decodeArray(frame, FRAME_HEAD_BYTES, HEADER.values)
   const dimension = values[HEADER.dimension]

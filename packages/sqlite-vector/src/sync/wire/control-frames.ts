@@ -1,30 +1,32 @@
 /**
- * Protocol: the frames that carry no records, as bytes and back. Pure; decides nothing (session/step.ts does).
- * BATCH, which carries records, is delta.ts; what all frames begin with is frame.ts.
+ * Protocol: the frames that carry no records, as bytes and back. Pure; decides nothing
+ * (session/step.ts does). BATCH, which carries records, is delta.ts; what all frames begin with is
+ * frame.ts.
  *
- * One channel serves one shard in one direction. Each body is a MessagePack array; a decoder ignores values beyond
- * those it knows, so a later release may append some.
+ * One channel serves one shard in one direction. Each body is a MessagePack array; a decoder
+ * ignores values beyond those it knows, so a later release may append some.
  *
- * | frame     | sent by | values                                                                         |
- * | --------- | ------- | ------------------------------------------------------------------------------ |
- * | HELLO     | puller  | node id, actor, codecs it can read as a sum of codecs.ts's numbers (left out: none) |
- * | SUBSCRIBE | puller  | shard id, descriptor or nil, log id or nil, cursor, version vector, live, writes held beyond the vector (left out: none) |
- * | WELCOME   | sender  | node id, actor, log id, descriptor or nil, cursor that the feed is read from   |
- * | CAUGHT_UP | sender  | head, version vector, digest or nil, records, floor of deletes (left out: empty) |
- * | ACK       | puller  | cursor, version vector or nil (given in answer to CAUGHT_UP)                   |
- * | DONE      | puller  | none: the subscription ends                                                    |
- * | ERROR     | either  | number of the code, message; nothing follows                                   |
- * | INVITE    | opener  | shard id, live (left out: no): "subscribe to this shard of mine on this channel" |
- * | PUSH     | sender  | version vector: what may be joined once the next BATCH, which is ahead of the cursor, is committed |
- * | HOLDS     | puller  | version vector: what the puller holds by now, from whomever; join it. Actors whose writes it is sent by themselves (left out: not said) |
- * | NEED      | puller  | ids of records: answered by RECORDS, which holds whole as many as fit, in this order |
- * | COMPARE   | puller  | ranges of ids, each from (included) and to (not included; nil: the end)        |
+ * | frame     | sent by | values |
+ * | --------- | ------- | -------- |
+ * | HELLO     | puller  | node id, actor, sum of the numbers of codecs that it reads (optional) |
+ * | SUBSCRIBE | puller  | shard id, descriptor, log id, cursor, vector, live, uncovered |
+ * | WELCOME   | sender  | node id, actor, log id, descriptor, cursor that reading begins at |
+ * | CAUGHT_UP | sender  | head, vector, digest or nil, records, floor, uncovered (optional) |
+ * | ACK       | puller  | cursor, version vector or nil (given in answer to CAUGHT_UP) |
+ * | DONE      | puller  | none: the subscription ends |
+ * | ERROR     | either  | number of the code, message; nothing follows |
+ * | INVITE    | opener  | shard id, live (optional): subscribe to this shard on this channel |
+ * | PUSH      | sender  | the sender's own counter, to join with the next BATCH, which is a push |
+ * | HOLDS     | puller  | news of the puller's vector; actors that it follows (optional) |
+ * | NEED      | puller  | ids of records: answered by RECORDS, whole, as many as fit, in order |
+ * | COMPARE   | puller  | ranges of ids, each from (included) and to (not included; nil: the end) |
  * | RANGES    | sender  | per range: its parts (to, records, digest), or its records (id, digest) |
- * | PING      | opener  | nonce; answered by PONG with the same, on a channel of its own                 |
+ * | PING      | opener  | nonce; answered by PONG with the same, on a channel of its own |
  *
- * Actors and log ids are 16 bytes, digests 8; version vectors as in version-vector.ts; a descriptor is the
- * array dimension, metric (1 cosine, 2 l2, 3 dot), model id or nil. Decoding is total: any bytes give a frame
- * or `SYNC_FRAME_CORRUPT`, `SYNC_FRAME_TOO_LARGE`, `SYNC_PROTOCOL_VERSION`, at a cost within the bytes' length.
+ * Actors and log ids are 16 bytes, digests 8; version vectors as in version-vector.ts; a descriptor
+ * is the array dimension, metric (1 cosine, 2 l2, 3 dot), model id or nil. Decoding is total: any
+ * bytes give a frame or `SYNC_FRAME_CORRUPT`, `SYNC_FRAME_TOO_LARGE`, `SYNC_PROTOCOL_VERSION`, at a
+ * cost within the bytes' length.
  */
 import { unreachable } from '../../assert.ts'
 import { bytesToHex, hexToBytes } from '../../bytes.ts'
@@ -56,14 +58,14 @@ import { decodeVector, EMPTY_VECTOR, encodeVector } from '../../model/version-ve
 import { type IdRange, type RangeAnswer } from '../../store/replica/types.ts'
 import { type Metric } from '../../model/records.ts'
 
-/** What two peers must have in common about a shard. */
+/** The properties of a shard that two peers must share. */
 export interface ShardDescriptor {
   readonly dimension: number
   readonly metric: Metric
   readonly modelId: string | null
 }
 
-/** Who the puller is. */
+/** The puller's identity. */
 export interface HelloFrame {
   readonly type: 'hello'
   readonly nodeId: string
@@ -72,7 +74,7 @@ export interface HelloFrame {
   readonly codecs?: number
 }
 
-/** What the puller wants. */
+/** The puller's request. */
 export interface SubscribeFrame {
   readonly type: 'subscribe'
   readonly shardId: string
@@ -82,9 +84,11 @@ export interface SubscribeFrame {
   readonly logId: string | null
   readonly cursor: number
   readonly versionVector: VersionVector
-  /** Whether the sender goes on after CAUGHT_UP. */
+  /** True to go on after CAUGHT_UP. */
   readonly live: boolean
-  /** What the puller holds beyond its version vector: no reason to skip it, but names that are taken. */
+  /**
+   * Writes that the puller holds beyond its version vector: not skipped, but their dots are taken.
+   */
   readonly uncovered: VersionVector
 }
 
@@ -96,7 +100,7 @@ export interface WelcomeFrame {
   readonly logId: string
   /** null when the sender has no such shard for this peer. */
   readonly shard: ShardDescriptor | null
-  /** Where reading begins: the puller's cursor when it was honoured, else 0. */
+  /** The cursor that reading begins at: the puller's when it was honoured, else 0. */
   readonly cursor: number
 }
 
@@ -108,9 +112,9 @@ export interface CaughtUpFrame {
   /** 16 hexadecimal digits; null while the sender holds writes beyond the version vector. */
   readonly digest: string | null
   readonly recordCount: number
-  /** What the sender has forgotten the deletes of. */
+  /** The sender's floor: writes whose deletes it has forgotten. */
   readonly gcFloor: VersionVector
-  /** What the sender holds beyond its version vector; left out when empty. */
+  /** Writes that the sender holds beyond its version vector; left out when empty. */
   readonly uncovered: VersionVector
 }
 
@@ -120,7 +124,7 @@ export interface NeedFrame {
   readonly ids: readonly string[]
 }
 
-/** What does the sender hold of these ranges? */
+/** A question about the sender's records of these ranges. */
 export interface CompareFrame {
   readonly type: 'compare'
   readonly ranges: readonly IdRange[]
@@ -157,26 +161,26 @@ export interface DoneFrame {
 export interface InviteFrame {
   readonly type: 'invite'
   readonly shardId: string
-  /** Whether the subscription is to go on after CAUGHT_UP. */
+  /** True for a subscription that goes on after CAUGHT_UP. */
   readonly live: boolean
 }
 
 /**
- * The next BATCH holds writes of the sender's own, ahead of relayed ones that lie before them in its
- * feed: its `through` is the cursor as it was. After it the vector may be joined.
+ * The next BATCH holds writes of the sender's own, ahead of relayed ones that lie before them in
+ * its feed: its `through` is the cursor as it was. After it the vector may be joined.
  */
 export interface PushFrame {
   readonly type: 'push'
   readonly versionVector: VersionVector
 }
 
-/** The puller holds this too, whoever brought it: nobody need send it. Only what is new since the last. */
+/** The puller holds this too, so it need not be sent. Only news since the last such frame. */
 export interface HoldsFrame {
   readonly type: 'holds'
   readonly versionVector: VersionVector
   /**
-   * Whose feeds the puller follows live, in order; each sends it its own writes. Left out when that is as it was
-   * said last.
+   * Actors whose feeds the puller follows live, in order; each pushes its own writes. Left out when
+   * that is as it was said last.
    */
   readonly sources?: readonly ActorId[]
 }
@@ -272,7 +276,10 @@ export function errorToFrame(error: unknown): ErrorFrame {
   return { type: 'error', code: 'SYNC_REMOTE_FAILED', message: 'failed unexpectedly' }
 }
 
-/** What a peer's ERROR means here. A peer that closes may come back: it is not we who were closed. */
+/**
+ * A peer's ERROR as an error here. A peer that closes may come back, so that is not our
+ * SYNC_CLOSED.
+ */
 export function frameToError(frame: ErrorFrame): SqliteVectorError {
   if (frame.code === 'SYNC_CLOSED') {
     return new SqliteVectorError('SYNC_REMOTE_FAILED', `the peer closes: ${frame.message}`)

@@ -1,7 +1,7 @@
 /**
- * The decoding half of delta.ts, which draws the layout: a peer's bytes in, changes or a coded error
- * out. Pure and total: every count is held against the bytes at hand before anything is allocated for it.
- * Not here: whether a change may be applied (change-rules.ts, which the store asks).
+ * The decoding half of delta.ts, which draws the layout: a peer's bytes in, changes or a coded
+ * error out. Pure and total: every count is checked against the bytes at hand before anything is
+ * allocated. Not here: whether a change may be applied (change-rules.ts, which the store asks).
  *
  * Embeddings are views of the frame, so the frame must not change while the changes are in use.
  */
@@ -30,7 +30,7 @@ import type {
 } from '../../model/types.ts'
 import { VarintReader } from './varint.ts'
 
-/** What the header says, held against the frame's length. */
+/** The header's fields, checked against the frame's length. */
 interface Layout {
   readonly through: number
   readonly changeCount: number

@@ -1,17 +1,17 @@
 /**
- * What every frame of the protocol begins with, and its checksum. Pure.
+ * The head of every frame of the protocol, and its checksum. Pure.
  *
- * | bytes | field    | encoding                                                          |
- * | ----- | -------- | ----------------------------------------------------------------- |
- * | 1     | type     | u8, {@link FRAME_TYPES}                                           |
- * | 1     | version  | u8, {@link PROTOCOL_VERSION}                                      |
- * | 2     | reserved | zero; in a compressed frame, codec and blocks (compression.ts)    |
- * | 4     | checksum | u32 little-endian, CRC-32 (IEEE 802.3) of bytes 0–3 and 8–end     |
- * | …     | body     | a MessagePack array (wire/control-frames.ts), for BATCH with columns (delta.ts) |
+ * | bytes | field    | encoding |
+ * | ----- | -------- | -------- |
+ * | 1     | type     | u8, {@link FRAME_TYPES} |
+ * | 1     | version  | u8, {@link PROTOCOL_VERSION} |
+ * | 2     | reserved | zero; in a compressed frame, codec and blocks (compression.ts) |
+ * | 4     | checksum | u32 little-endian, CRC-32 (IEEE 802.3) of bytes 0–3 and 8–end |
+ * | …     | body     | a MessagePack array (wire/control-frames.ts), for BATCH columns (delta.ts) |
  *
  * The transport is encrypted and authenticated; the checksum finds what lies outside of it: memory,
- * a codec that disagrees with itself, a file that a frame was kept in. The head is eight bytes so that
- * what follows stays aligned in a buffer that starts aligned.
+ * a codec that disagrees with itself, a file that a frame was kept in. The head is eight bytes so
+ * that what follows stays aligned in a buffer that starts aligned.
  */
 import { crypto } from '#platform'
 

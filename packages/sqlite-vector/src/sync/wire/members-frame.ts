@@ -4,8 +4,8 @@
  *   opener ── MEMBERS … MEMBERS (asks: yes in the last, or no) ──► finish
  *          ◄── MEMBERS … of what the opener lacks, when it asked ── finish
  *
- * The body is a MessagePack array: list of records (peer-record.ts, each a binary), asks. What frames begin
- * with is frame.ts. Decoding is total, at a cost within the bytes' length.
+ * The body is a MessagePack array: list of records (peer-record.ts, each a binary), asks. The head
+ * of frames with is frame.ts. Decoding is total, at a cost within the bytes' length.
  */
 import {
   CONTROL_FRAME_BYTES_MAX,
@@ -22,7 +22,7 @@ export interface MembersFrame {
   readonly asks: boolean
 }
 
-/** Whether these bytes claim to be MEMBERS. */
+/** True when these bytes claim to be MEMBERS. */
 export function isMembersFrame(bytes: Uint8Array): boolean {
   return bytes[0] === FRAME_TYPES.members
 }

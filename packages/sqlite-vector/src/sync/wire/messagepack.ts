@@ -1,9 +1,10 @@
 /**
  * The MessagePack arrays at the head of frames: a writer, and a reader that is total.
  *
- * Only what headers use is written and read: nil, booleans, integers, float64, strings, binaries and arrays. The
- * reader checks every length against the bytes at hand before it takes anything, and bounds the nesting, so that
- * any input costs no more than its own length and gives values or `SYNC_FRAME_CORRUPT`. Binaries are views.
+ * Only what headers use is written and read: nil, booleans, integers, float64, strings, binaries
+ * and arrays. The reader checks every length against the bytes at hand before it takes anything,
+ * and bounds the nesting, so that any input costs no more than its own length and gives values or
+ * `SYNC_FRAME_CORRUPT`. Binaries are views.
  *
  * MessagePack specification: https://github.com/msgpack/msgpack/blob/master/spec.md
  */
@@ -25,8 +26,8 @@ export function encodeArray(values: readonly HeaderValue[]): Uint8Array {
 }
 
 /**
- * The array of at least `countMin` values that starts at `start` of `bytes`, and where it ends. Further
- * values belong to a later release and are ignored. Binaries are views.
+ * The array of at least `countMin` values that starts at `start` of `bytes`, and where it ends.
+ * Further values belong to a later release and are ignored. Binaries are views.
  * @throws `SYNC_FRAME_CORRUPT`
  */
 export function decodeArray(
@@ -54,7 +55,10 @@ export function integerField(
   return value
 }
 
-/** @throws `SYNC_FRAME_CORRUPT` unless `value` is a string of at most `bytesMax` UTF-8 bytes, without NUL */
+/**
+ * @throws `SYNC_FRAME_CORRUPT` unless `value` is a string of at most `bytesMax` UTF-8 bytes,
+ * without NUL
+ */
 export function textField(value: HeaderValue | undefined, bytesMax: number, what: string): string {
   if (
     typeof value !== 'string' ||
@@ -114,7 +118,10 @@ function write(value: HeaderValue, view: DataView, bytes: Uint8Array, at: number
 interface LengthTokens {
   readonly fix: number
   readonly fixMax: number
-  /** Token of a length in one byte; those of two and four bytes follow it. Null: there is none of one byte. */
+  /**
+   * Token of a length in one byte; those of two and four bytes follow it. Null: there is none of
+   * one byte.
+   */
   readonly width1: number | null
 }
 
@@ -140,7 +147,10 @@ function writeLength(length: number, view: DataView, at: number, tokens: LengthT
   return at + 5
 }
 
-/** The shortest integer form up to 32 bits; float64 for everything else, which holds every safe integer. */
+/**
+ * The shortest integer form up to 32 bits; float64 for everything else, which holds every safe
+ * integer.
+ */
 function writeNumber(value: number, view: DataView, at: number): number {
   if (!Number.isInteger(value) || value < -0x8000_0000 || value >= TWO_32 || Object.is(value, -0)) {
     view.setUint8(at, 0xcb)
@@ -261,7 +271,7 @@ class Reader {
     return values
   }
 
-  /** Where the next `length` bytes begin. @throws `SYNC_FRAME_CORRUPT` when there are fewer */
+  /** The offset of the next `length` bytes. @throws `SYNC_FRAME_CORRUPT` when there are fewer */
   #take(length: number): number {
     const at = this.at
     if (length > this.#bytes.byteLength - at) throw corrupt('header is cut off')

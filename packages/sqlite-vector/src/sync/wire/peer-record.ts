@@ -1,8 +1,9 @@
 /**
- * What a node says of itself to whoever wants to reach it, signed, so that others can pass it on. Pure: signing and
+ * A node's signed statement about itself, which others can pass on. Pure: signing and
  * checking are transport/identity/signed-statement.ts.
  *
- * A record is a MessagePack array: statement, certificate (DER), signature of the statement. A statement is one, too:
+ * A record is a MessagePack array: statement, certificate (DER), signature of the statement. A
+ * statement is one, too:
  *
  * | value    | encoding                                                                     |
  * | -------- | ---------------------------------------------------------------------------- |
@@ -12,8 +13,9 @@
  * | sequence | integer; of two records of one node the larger one counts                    |
  * | shards   | list of tags, {@link shardTag}; nil when they are more than a record holds   |
  *
- * A shard is named by a tag, the first 8 bytes of SHA-256 of its name: who has the shard knows it again, and who
- * passes the record on learns no names. Decoding is total: any bytes give a record or `SYNC_FRAME_CORRUPT`.
+ * A shard is named by a tag, the first 8 bytes of SHA-256 of its name: a node with the shard
+ * recognises it, and a node that passes the record on learns no names. Decoding is total: any bytes
+ * give a record or `SYNC_FRAME_CORRUPT`.
  */
 import { crypto } from '#platform'
 
@@ -34,7 +36,7 @@ import {
   textField,
 } from './messagepack.ts'
 
-/** What a signature over a statement is for. */
+/** The context of a signature over a statement. */
 export const PEER_RECORD_CONTEXT = 'sqlite-vector peer record 1'
 
 /** How a node says that it stands. */
@@ -43,10 +45,10 @@ export const PEER_RECORD_STATUSES = ['online', 'offline', 'left'] as const
 /** One of {@link PEER_RECORD_STATUSES}. */
 export type PeerRecordStatus = (typeof PEER_RECORD_STATUSES)[number]
 
-/** What a node says of itself. */
+/** A node's statement about itself. */
 export interface PeerStatement {
   readonly nodeId: string
-  /** Where it listens; null when nobody can dial it. */
+  /** The address that it listens on; null when it cannot be dialled. */
   readonly address: string | null
   readonly status: PeerRecordStatus
   readonly sequence: number
@@ -64,7 +66,7 @@ export interface SignedStatement {
 const TAG_BYTES = 8
 const SIGNATURE_BYTES_MAX = 128
 
-/** What stands for a shard's name in a record: 16 hexadecimal digits. */
+/** The stand-in for a shard's name in a record: 16 hexadecimal digits. */
 export function shardTag(shardId: string): string {
   return hexAt(crypto.sha256(utf8ToBytes(shardId)), 0, TAG_BYTES)
 }
@@ -98,7 +100,7 @@ export function encodeRecord({ statement, certificate, signature }: SignedStatem
   return encodeArray([statement, certificate, signature])
 }
 
-/** What a record consists of; the statement is not looked at. @throws `SYNC_FRAME_CORRUPT` */
+/** The parts of a record; the statement is not decoded. @throws `SYNC_FRAME_CORRUPT` */
 export function decodeRecord(bytes: Uint8Array): SignedStatement {
   const [statement, certificate, signature] = valuesOf(bytes, 3)
   return {

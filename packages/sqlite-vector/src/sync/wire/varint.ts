@@ -2,8 +2,8 @@
  * Varints: unsigned LEB128 integers up to 2^53 - 1, written to and read from columns of bytes.
  *
  * Not a codec of anything: delta.ts says what the columns mean. The reader is total: every read is
- * bounded by the bytes at hand, and what is no canonical varint (too long, too large, padded with
- * zero groups) is refused with `SYNC_FRAME_CORRUPT`.
+ * bounded by the bytes at hand, and a varint that is not canonical (too long, too large, padded
+ * with zero groups) is refused with `SYNC_FRAME_CORRUPT`.
  */
 import { readVarint, VARINT_BYTES_MAX, VARINT_FAULT, writeVarint } from '../../varint.ts'
 import { corrupt } from './frame.ts'

@@ -176,7 +176,7 @@ describe('the hub of live sessions', () => {
 
     expect(driver.busy).toBe(true)
     while (driver.busy) driver.advance()
-    expect(driver.session).toMatchObject({ said: state.versionVector })
+    expect(driver.session).toMatchObject({ announced: state.versionVector })
   })
 
   test('wakes the session that a newer one took the place of and left behind', async () => {
@@ -374,7 +374,7 @@ function acknowledge(driver: SessionDriver): void {
   const { session } = driver
   if (session.role !== 'sender') throw new TypeError('a sender')
   for (const { through, caughtUp } of session.unacked) {
-    const versionVector = caughtUp ? session.said : null
+    const versionVector = caughtUp ? session.announced : null
     driver.tell({ type: 'ack', cursor: through, versionVector })
   }
   while (driver.busy) driver.advance()

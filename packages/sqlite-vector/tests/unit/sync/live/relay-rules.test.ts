@@ -11,9 +11,9 @@ import {
 import { createSender } from '../../../../src/sync/session/sender.ts'
 import type { SendSession, Unacked } from '../../../../src/sync/session/types.ts'
 import {
-  begunAnew,
+  restartProgress,
   decideRelay,
-  isAllSaid,
+  isFullyAnnounced,
   isSlow,
   isUnderWay,
   NO_PROGRESS,
@@ -179,7 +179,7 @@ describe('how a peer fares', () => {
   })
 
   test('says nothing about other ways after something was passed on', () => {
-    const anew = begunAnew(first, 9_000)
+    const anew = restartProgress(first, 9_000)
     expect(anew.lacking.get(A)).toEqual({ counter: 5, sinceMs: 9_000 })
     expect(progressOf(anew, ours, ours, 9_020).lagMs).toBe(20)
   })
@@ -198,11 +198,11 @@ describe('a sender', () => {
     sentThrough: 9,
   }
   test('has said all once it sent all, and its vector', () => {
-    expect(isAllSaid(atRest, state)).toBe(true)
-    expect(isAllSaid({ ...atRest, sentThrough: 8 }, state)).toBe(false)
+    expect(isFullyAnnounced(atRest, state)).toBe(true)
+    expect(isFullyAnnounced({ ...atRest, sentThrough: 8 }, state)).toBe(false)
     const unsaid = { ...atRest, known: new Map() }
-    expect(isAllSaid(unsaid, state)).toBe(false)
-    expect(isAllSaid({ ...unsaid, said: new Map([[A, 7]]) }, state)).toBe(true)
+    expect(isFullyAnnounced(unsaid, state)).toBe(false)
+    expect(isFullyAnnounced({ ...unsaid, announced: new Map([[A, 7]]) }, state)).toBe(true)
   })
 
   test('passes on one lot at a time', () => {

@@ -209,7 +209,7 @@ describe('a live puller', () => {
     const { session } = after(PULLERS.live, { type: 'batch', delta })
 
     expect(session.role === 'puller' && session.peerActor).toBe(ACTOR_B)
-    expect(session.role === 'puller' && [...session.theirs]).toEqual([[ACTOR_B, 12]])
+    expect(session.role === 'puller' && [...session.peerVector]).toEqual([[ACTOR_B, 12]])
   })
 
   test('joins nothing with the batch after that', () => {
@@ -238,7 +238,7 @@ describe('a live puller', () => {
     expect(effects).toEqual([
       { type: 'send', frame: { type: 'holds', versionVector: new Map([[ACTOR_A, 31]]) } },
     ])
-    expect(session.phase === 'live' && session.told.get(ACTOR_A)).toBe(31)
+    expect(session.phase === 'live' && session.advertised.get(ACTOR_A)).toBe(31)
   })
 
   test('tells the sender whom it follows by itself', () => {
