@@ -6,15 +6,12 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { viewToBytes } from '../../packages/sqlite-vector/src/bytes.ts'
-import { nearestApproximate } from '../../packages/sqlite-vector/src/search/approximate.ts'
 import { Arena } from '../../packages/sqlite-vector/src/search/arena.ts'
-import {
-  calibrate,
-  rowsOfArena,
-  sampleRecords,
-} from '../../packages/sqlite-vector/src/search/calibrate.ts'
+import { nearestByPlan } from '../../packages/sqlite-vector/src/search/by-plan.ts'
+import { calibrate, sourceOfArena } from '../../packages/sqlite-vector/src/search/calibrate.ts'
 import { distanceFrom } from '../../packages/sqlite-vector/src/search/distance.ts'
 import { nearestInArena } from '../../packages/sqlite-vector/src/search/exact-arena.ts'
+import { heldOutQueries, spreadOfRows } from '../../packages/sqlite-vector/src/search/held-out.ts'
 import { planSearch } from '../../packages/sqlite-vector/src/search/planner.ts'
 import { trainQuantizer } from '../../packages/sqlite-vector/src/search/quantizer.ts'
 import { EVERYTHING, loadQuery } from '../../packages/sqlite-vector/src/search/scan.ts'
@@ -37,7 +34,13 @@ export function bigannBars(log: (line: string) => void): Bar[] {
   const arena = new Arena({ dimension: DIMENSION, metric: 'l2', rows })
   for (const [record, row] of base.entries()) arena.set(record, viewToBytes(row))
   arena.quantize(trainQuantizer(base, DIMENSION, 'l2'))
-  const steps = calibrate(arena, sampleRecords(arena, 48), rowsOfArena(arena))
+  const sample = base.map((row, record) => ({ record, row })).filter((_, i) => i % 10 === 0)
+  const held = heldOutQueries(sample, spreadOfRows(sample, DIMENSION), [])
+  const steps = calibrate(
+    arena,
+    held,
+    sourceOfArena(arena, () => performance.now()),
+  )
   let step = steps.next()
   while (step.done !== true) step = steps.next()
   // As for a shard too large for exact search, which 10,000 of 128 are not.
@@ -46,6 +49,7 @@ export function bigannBars(log: (line: string) => void): Bar[] {
   const plan = planSearch({
     ...given,
     calibration: step.value,
+    stale: null,
     tame: true,
     exact: false,
     rescore: null,
@@ -57,24 +61,16 @@ export function bigannBars(log: (line: string) => void): Bar[] {
     const query = loadQuery(arena, vector)
     const kth = distanceTo(base[neighbours[q]?.[K - 1] ?? 0] ?? vector)
     const exact = nearestInArena(arena, query, EVERYTHING, K, ranking)
-    const codes = nearestApproximate(
-      arena,
-      query,
-      EVERYTHING,
-      K,
-      plan.depths,
-      ranking,
-      () => new Float64Array(),
-    )
+    const distanceOf = (slot: number): number => distanceTo(arena.float32At(slot))
+    const codes = nearestByPlan(arena, plan, query, EVERYTHING, K, ranking, distanceOf) ?? []
     recalls.exact += exact.filter(({ distance }) => distance <= kth).length
     recalls.codes += codes.filter(({ distance }) => distance <= kth).length
   }
   const possible = queries.length * K
-  const depth = plan.depths.bits ?? plan.depths.int8
   return [
     bar('BIGANN 10k x 128 recall@10, exact', recalls.exact / possible, '= 1', ''),
     bar(
-      `BIGANN 10k x 128 recall@10, ${plan.mode} rescored ${depth} deep`,
+      `BIGANN 10k x 128 recall@10, ${plan.mode} from ${plan.bits?.depth} candidates on`,
       recalls.codes / possible,
       '>= 0.98',
       '',

@@ -15,8 +15,8 @@
  * Views over the memory are void after {@link Arena.set}: growing detaches the buffer.
  */
 import { assert } from '../assert.ts'
-import { concatBytes } from '../bytes.ts'
-import { type Kernels, type WasmMemory } from './kernels/kernels.ts'
+import { bytesEqual, concatBytes } from '../bytes.ts'
+import { CORRECTION_BYTES, type Kernels, type WasmMemory } from './kernels/kernels.ts'
 import { createMemory, instantiateKernels } from './kernels/kernels.ts'
 import { type ArenaRows, type MemoryLayout, memoryLayout, slotsMax } from './memory-layout.ts'
 import { WASM_PAGE_BYTES, WASM_PAGES_MAX } from './memory-layout.ts'
@@ -29,6 +29,9 @@ const NORM_MAX = 1e15
 
 /** Under cosine a row this short would lose its direction to underflow. */
 const NORM_MIN = 1e-15
+
+/** Components that are encoded in one step: some ten milliseconds. */
+const ENCODED_COMPONENTS = 4_000_000
 
 /** Fixed properties of an arena. */
 export interface ArenaOptions {
@@ -54,6 +57,9 @@ export class Arena {
   #normMax = 0
   #removals = 0
   #quantizer: Quantizer | null = null
+  /** While codes are being remade: those of the slots below are done. */
+  #encoding = false
+  #encoded = 0
   #bytes: Uint8Array
   #floats: Float32Array
 
@@ -125,25 +131,31 @@ export class Arena {
 
   /**
    * Puts `record`, new or known, with the bytes of its embedding: `dimension` float32,
-   * little-endian.
+   * little-endian. False when the arena held the same embedding already; without float32 rows,
+   * the same codes.
    */
-  set(record: number, embedding: Uint8Array): void {
+  set(record: number, embedding: Uint8Array): boolean {
     assert(
       embedding.byteLength === this.dimension * 4,
       'an embedding of the dimension of its arena',
     )
     let slot = this.#slots.slotOf(record)
-    if (slot < 0) {
+    const known = slot >= 0
+    if (!known) {
       this.reserve(this.#slots.count + 1)
       slot = this.#slots.add(record)
     }
     const { layout, kernels } = this
-    const encoded = this.#quantizer !== null
+    const encoded = this.#quantizer !== null || this.#encoding
     let row: number = layout.staging
+    let before: Uint8Array | null = null
     if (this.rows.float32) {
       row = this.address(layout.float32, slot, layout.float32Bytes)
+      if (known && bytesEqual(this.#bytes.subarray(row, row + embedding.length), embedding)) {
+        return false
+      }
       if (encoded) this.#bytes.set(embedding, layout.staging)
-    }
+    } else if (known && encoded) before = this.codesOf(record)
     this.#bytes.set(embedding, row)
     const length = kernels.rowNorm(row, layout.float32Bytes)
     if (!isTame(length, this.metric)) this.#wild.add(record)
@@ -154,6 +166,7 @@ export class Arena {
       this.#floats[this.address(layout.factors, slot, 4) / 4] = scale
     }
     if (encoded) this.#encode(slot, scale)
+    return before === null || !bytesEqual(before, this.codesOf(record))
   }
 
   /** Takes `record` out; false when it was not held. */
@@ -163,6 +176,11 @@ export class Arena {
     this.#removals += 1
     this.#wild.delete(record)
     if (move.from !== move.to) this.#copyRows(move.from, move.to)
+    // The row that moved down had no codes yet, and its turn is over.
+    if (this.#encoding && move.to < this.#encoded && move.from >= this.#encoded) {
+      this.#encodeRow(move.to)
+    }
+    if (this.#encoding) this.#encoded = Math.min(this.#encoded, this.count)
     return true
   }
 
@@ -232,6 +250,14 @@ export class Arena {
    * rows; an arena without those must be empty. O(count × dimension).
    */
   quantize(quantizer: Quantizer): void {
+    for (const _ of this.requantize(quantizer));
+  }
+
+  /**
+   * As {@link quantize}, some rows a step, with writes and float32 scans in between. There is no
+   * quantizer, and codes are not to be read, until the last step.
+   */
+  *requantize(quantizer: Quantizer): Generator<void, void> {
     assert(this.rows.float32 || this.count === 0, 'codes are remade from float32 rows')
     assert(quantizer.step.length === this.dimension, 'a quantizer of the same dimension')
     const { layout } = this
@@ -246,12 +272,26 @@ export class Arena {
       quantizer.step.map((step) => 1 / step),
       layout.inverse,
     )
-    this.#quantizer = quantizer
-    for (let slot = 0; slot < this.count; slot += 1) {
-      const row = this.float32At(slot)
-      this.#floats.set(row, layout.staging / 4)
-      this.#encode(slot, this.metric === 'cosine' ? inverseNorm(row) : 1)
+    this.#quantizer = null
+    this.#encoding = true
+    this.#encoded = 0
+    while (this.#encoded < this.count) {
+      const end = Math.min(
+        this.count,
+        this.#encoded + Math.ceil(ENCODED_COMPONENTS / this.dimension),
+      )
+      for (; this.#encoded < end; this.#encoded += 1) this.#encodeRow(this.#encoded)
+      if (this.#encoded < this.count) yield
     }
+    this.#encoding = false
+    this.#quantizer = quantizer
+  }
+
+  /** Makes the codes of a slot from its float32 row. */
+  #encodeRow(slot: number): void {
+    const row = this.float32At(slot)
+    this.#floats.set(row, this.layout.staging / 4)
+    this.#encode(slot, this.metric === 'cosine' ? inverseNorm(row) : 1)
   }
 
   #encode(slot: number, scale: number): void {
@@ -268,9 +308,11 @@ export class Arena {
         layout.step,
         layout.int8Bytes,
         scale,
+        // Rounding of `scale` moves a row of length 1 by less than this.
+        this.metric === 'cosine' ? 4e-6 : 0,
         this.metric === 'l2',
         this.address(layout.int8, slot, layout.int8Bytes),
-        this.address(layout.corrections, slot, 8),
+        this.address(layout.corrections, slot, CORRECTION_BYTES),
       )
     }
   }
@@ -278,7 +320,8 @@ export class Arena {
   #codeRegions(): (readonly [address: number, rowBytes: number])[] {
     const { layout, rows } = this
     const regions: (readonly [address: number, rowBytes: number])[] = []
-    if (rows.int8) regions.push([layout.int8, layout.int8Bytes], [layout.corrections, 8])
+    if (rows.int8)
+      regions.push([layout.int8, layout.int8Bytes], [layout.corrections, CORRECTION_BYTES])
     if (rows.bits) regions.push([layout.bits, layout.bitsBytes])
     return regions
   }
@@ -292,7 +335,7 @@ export class Arena {
     if (rows.float32) copy(layout.float32, layout.float32Bytes)
     if (rows.float32 && this.metric !== 'l2') copy(layout.factors, 4)
     if (rows.int8) copy(layout.int8, layout.int8Bytes)
-    if (rows.int8) copy(layout.corrections, 8)
+    if (rows.int8) copy(layout.corrections, CORRECTION_BYTES)
     if (rows.bits) copy(layout.bits, layout.bitsBytes)
   }
 

@@ -88,15 +88,33 @@ export function nearestOf(
   k: number,
   compareIds: Ranking['compareIds'],
 ): RankedRecord[] {
-  // Only what can be among the k is compared by id: looking an id up may read the table.
   const kth = distances.toSorted()[Math.min(k, distances.length) - 1] ?? Infinity
-  const kept: RankedRecord[] = []
+  const nearer: RankedRecord[] = []
+  const tied: number[] = []
   for (let i = 0; i < records.length; i += 1) {
     const distance = distances[i] ?? 0
-    if (distance <= kth) kept.push({ record: records[i] ?? 0, distance })
+    if (distance < kth) nearer.push({ record: records[i] ?? 0, distance })
+    else if (distance === kth) tied.push(records[i] ?? 0)
   }
-  kept.sort((a, b) => a.distance - b.distance || compareIds(a.record, b.record))
-  return kept.slice(0, k)
+  nearer.sort((a, b) => a.distance - b.distance || compareIds(a.record, b.record))
+  const room = Math.min(k, records.length) - nearer.length
+  for (const record of firstOf(tied, room, compareIds)) nearer.push({ record, distance: kth })
+  return nearer
+}
+
+/** The `count` records that sort first: one comparison refuses most of many that are tied. */
+function firstOf(records: number[], count: number, compareIds: Ranking['compareIds']): number[] {
+  if (records.length <= count) return records.sort(compareIds)
+  const first = records.slice(0, count).sort(compareIds)
+  for (const record of records.slice(count)) {
+    const last = first.at(-1)
+    if (last === undefined || compareIds(record, last) >= 0) continue
+    let at = first.length - 1
+    while (at > 0 && compareIds(record, first[at - 1] ?? 0) < 0) at -= 1
+    first.splice(at, 0, record)
+    first.pop()
+  }
+  return first
 }
 
 /** No row whose key is above this is as near as `distance`. */

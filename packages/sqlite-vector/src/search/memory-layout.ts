@@ -2,7 +2,7 @@
  * The layout of the arena's WebAssembly memory. Pure arithmetic.
  *
  * ```
- * 0      scratch: query (float32, int16, bits), quantizer, staging row, keys, lists, heap
+ * 0      scratch: query (float32, int16, bits), quantizer, staging row, keys, lists, heap, band
  * first  block 0 │ float32 rows │ factors │ int8 rows │ corrections │ bit rows │
  *        block 1 │ …
  * ```
@@ -10,7 +10,7 @@
  * Blocks of 2^shift slots, so that growing appends and no row moves. A region that is laid out but
  * not yet written costs address space only: the system gives memory to pages when they are touched.
  */
-import { HEAP_ENTRY_BYTES, HEAP_HEADER_BYTES } from './kernels/kernels.ts'
+import { CORRECTION_BYTES, HEAP_ENTRY_BYTES, HEAP_HEADER_BYTES } from './kernels/kernels.ts'
 import { type Metric } from '../model/records.ts'
 
 /** Which kinds of row the arena holds. */
@@ -28,6 +28,9 @@ export const WASM_PAGE_BYTES = 65_536
 
 /** Largest 32-bit WebAssembly memory, in pages: 4 GiB. */
 export const WASM_PAGES_MAX = 65_536
+
+/** Bytes of the heap, and of the band of rows that can be among the nearest. */
+const HEAP_BYTES = HEAP_HEADER_BYTES + CANDIDATES_MAX * HEAP_ENTRY_BYTES
 
 /** A block stays near this size, so that a small shard with large vectors does not reserve much. */
 const BLOCK_BYTES_TARGET = 4_194_304
@@ -68,6 +71,7 @@ export interface MemoryLayout {
   readonly list: number
   readonly found: number
   readonly heap: number
+  readonly band: number
 }
 
 /** Lays out the memory of an arena. */
@@ -76,13 +80,10 @@ export function memoryLayout(dimension: number, metric: Metric, rows: ArenaRows)
   const float32Bytes = roundUp(dimension, 4) * 4
   const int8Bytes = roundUp(dimension, 16)
   const bitsBytes = padded / 8
-  // L2 keys take no factor per row.
   const factorBytes = rows.float32 && metric !== 'l2' ? 4 : 0
-  const slotBytes =
-    (rows.float32 ? float32Bytes : 0) +
-    factorBytes +
-    (rows.int8 ? int8Bytes + 8 : 0) +
-    (rows.bits ? bitsBytes : 0)
+  const int8RowBytes = rows.int8 ? int8Bytes + CORRECTION_BYTES : 0
+  const float32RowBytes = rows.float32 ? float32Bytes + factorBytes : 0
+  const slotBytes = float32RowBytes + int8RowBytes + (rows.bits ? bitsBytes : 0)
   const slotsPerBlock = slotsFor(slotBytes)
 
   let at = 1_024
@@ -103,14 +104,15 @@ export function memoryLayout(dimension: number, metric: Metric, rows: ArenaRows)
   const keys = take(slotsPerBlock * 4)
   const list = take(slotsPerBlock * 4)
   const found = take(slotsPerBlock * 4)
-  const heap = take(HEAP_HEADER_BYTES + CANDIDATES_MAX * HEAP_ENTRY_BYTES)
+  const heap = take(HEAP_BYTES)
+  const band = take(HEAP_BYTES)
   const firstBlock = roundUp(at, WASM_PAGE_BYTES)
 
   at = firstBlock
   const float32 = take(rows.float32 ? slotsPerBlock * float32Bytes : 0)
   const factors = take(slotsPerBlock * factorBytes)
   const int8 = take(rows.int8 ? slotsPerBlock * int8Bytes : 0)
-  const corrections = take(rows.int8 ? slotsPerBlock * 8 : 0)
+  const corrections = take(rows.int8 ? slotsPerBlock * CORRECTION_BYTES : 0)
   const bits = take(rows.bits ? slotsPerBlock * bitsBytes : 0)
   const blockBytes = at - firstBlock
 
@@ -142,6 +144,7 @@ export function memoryLayout(dimension: number, metric: Metric, rows: ArenaRows)
     list,
     found,
     heap,
+    band,
   }
 }
 

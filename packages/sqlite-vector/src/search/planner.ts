@@ -1,12 +1,17 @@
 /**
- * Decides how a search runs: which rows are scanned, how deep it rescores, and says why.
+ * Decides how a search runs: which rows are scanned, from which depth on, and says why.
  *
- * Pure: counts, a calibration and a cost model in; a plan out. Costs are nanoseconds per component
- * measured with the kernels on 384-d rows (docs/explanation/performance.md); only their ratios
- * matter.
+ * Pure: counts, a calibration and its costs in; a plan out. Three ways lead to an answer, and two of
+ * them miss nothing:
+ *
+ * | mode    | reads                                                   | recall            |
+ * | ------- | ------------------------------------------------------- | ----------------- |
+ * | `exact` | float32 rows, or bounds of int8 codes, or the table     | 1                 |
+ * | `int8`  | bounds of int8 codes (certain.ts), by choice or by need | 1                 |
+ * | `bits`  | bits, deeper where they say little (approximate.ts)     | by a calibration  |
  */
-import type { Depths } from './approximate.ts'
-import type { Calibration, DepthRecall } from './calibrate.ts'
+import { type BitsPlan, leastDepth } from './approximate.ts'
+import { ANY_KEY, type Calibration, type DepthRecall, type ScanCosts } from './calibrate.ts'
 import type { ArenaRows } from './memory-layout.ts'
 
 /** Up to this many components a shard is always searched exactly: about 20,000 rows of 384. */
@@ -18,14 +23,14 @@ export const EXACT_COMPONENTS_MAX = 8_388_608
  */
 export const EXACT_FILTERED_COMPONENTS_MAX = 196_608
 
-/** Nanoseconds per component scanned, by kind of row. */
-const SCAN_NS = { float32: 0.34, int8: 0.15, bits: 0.012 } as const
+/**
+ * Bits are used under a filter that passes this share of the records: how far its neighbours lie
+ * from the query is then known well enough, and int8 is fast where fewer pass.
+ */
+const BITS_SHARE_MIN = 0.1
 
-/** Nanoseconds per component of a row that is fetched out of order. */
-const GATHER_NS = { float32: 0.4, int8: 0.25 } as const
-
-/** Nanoseconds to fetch and compare one row from the table. */
-const TABLE_ROW_NS = 6_000
+/** A row that is fetched out of order costs this much more than one in order. */
+const GATHER_FACTOR = 2
 
 /** Input of the planner. */
 export interface PlanInput {
@@ -37,7 +42,9 @@ export interface PlanInput {
   readonly k: number
   readonly rows: ArenaRows
   readonly calibration: Calibration | null
-  /** True when float32 keys are to be trusted (arena.ts, I3). */
+  /** The reason that the calibration says nothing now; null while it holds. */
+  readonly stale: string | null
+  /** True when float32 keys and bounds of codes are to be trusted (arena.ts, I3). */
   readonly tame: boolean
   /** Asked for by the caller: exact search, or this depth in place of the calibrated one. */
   readonly exact: boolean
@@ -47,9 +54,12 @@ export interface PlanInput {
 /** How a search runs. */
 export interface Plan {
   readonly mode: 'exact' | 'int8' | 'bits'
-  readonly depths: Depths
-  /** Recall that calibration measured for this plan; 1 when exact. */
+  /** Set when `mode` is `bits`. */
+  readonly bits: BitsPlan | null
+  /** Recall that calibration measured for this plan, of the queries that fare worst; 1 when exact. */
   readonly recall: number
+  /** The same of the tenth of queries with the least. */
+  readonly worstDecile: number
   /** Source of the float32 rows. */
   readonly source: 'arena' | 'table'
   readonly reason: string
@@ -58,96 +68,90 @@ export interface Plan {
 /** Chooses the cheapest plan that has the recall wanted. */
 export function planSearch(input: PlanInput): Plan {
   const source = input.rows.float32 ? 'arena' : 'table'
-  const exact = (reason: string): Plan => {
-    return { mode: 'exact', depths: { bits: null, int8: null }, recall: 1, source, reason }
+  const certain = (mode: 'exact' | 'int8', reason: string): Plan => {
+    return { mode, bits: null, recall: 1, worstDecile: 1, source, reason }
   }
-  if (input.exact) return exact('asked for')
-  if (!input.tame) return exact('values beyond the range of float32 sums')
-  if (input.count * input.dimension <= EXACT_COMPONENTS_MAX && source === 'arena') {
-    return exact(`${input.count} records of dimension ${input.dimension} are few`)
+  const { count, dimension, selected, calibration, stale } = input
+  if (input.exact) return certain('exact', 'asked for')
+  if (!input.tame) return certain('exact', 'values beyond the range of float32 sums')
+  if (count * dimension <= EXACT_COMPONENTS_MAX && source === 'arena') {
+    return certain('exact', `${count} records of dimension ${dimension} are few`)
   }
-  if (input.selected * input.dimension <= EXACT_FILTERED_COMPONENTS_MAX && source === 'arena') {
-    return exact(`${input.selected} records pass the filter`)
+  if (selected * dimension <= EXACT_FILTERED_COMPONENTS_MAX && source === 'arena') {
+    return certain('exact', `${selected} records pass the filter`)
   }
-  if (input.calibration === null) return exact('not yet calibrated')
-  const plans = [...approximatePlans(input, input.calibration, source)]
-  const best = plans.toSorted((a, b) => a.cost - b.cost)[0]
-  if (best === undefined) return exact('no code reaches the recall wanted on this data')
-  if (exactCost(input) <= best.cost) return exact(`${input.selected} records pass the filter`)
-  return best.plan
+  const fallback = input.rows.int8 ? 'int8' : 'exact'
+  if (stale !== null) return certain(fallback, stale)
+  if (calibration === null) return certain(fallback, 'not yet calibrated')
+  if (input.rows.int8 && selected < BITS_SHARE_MIN * count && input.rescore === null) {
+    return certain('int8', `${selected} of ${count} records pass the filter`)
+  }
+  const reach = (input.k * count) / Math.max(1, selected)
+  const bits = measuredFor(calibration.bits, reach)
+  if (bits === null) return certain(fallback, `bits do not reach the recall wanted for this`)
+  const depth = input.rescore ?? depthUnderFilter(bits.depth, input)
+  if (input.rescore === null && input.rows.int8 && !isCheaper(input, bits, calibration.costs)) {
+    return certain('int8', `int8 costs no more than bits for ${selected} records`)
+  }
+  // For fewer neighbours than were measured, the key is compared at the rank that was.
+  const keyRank = selected === count ? Math.max(input.k, CALIBRATED_MIN) : input.k
+  return {
+    mode: 'bits',
+    bits: { depth, keyMax: bits.keyMax, keyRank },
+    recall: bits.recall,
+    worstDecile: bits.worstDecile,
+    source,
+    reason: `bits find ${percent(bits.recall)} of ${input.k} neighbours from ${depth} candidates on`,
+  }
 }
 
-interface CostedPlan {
-  readonly plan: Plan
-  readonly cost: number
+/** The least number of neighbours that calibrations measure. */
+const CALIBRATED_MIN = 10
+
+/**
+ * The measurement for `k` neighbours: between two that were measured, depth and key lie between
+ * theirs. Null beyond the last, or where the recall wanted was not reached.
+ */
+function measuredFor(measured: readonly DepthRecall[] | null, k: number): DepthRecall | null {
+  if (measured === null) return null
+  const above = measured.find((each) => each.k >= k)
+  if (above?.sufficient !== true) return null
+  const below = measured.findLast((each) => each.k < k)
+  if (below?.sufficient !== true) return above
+  const share = Math.log(k / below.k) / Math.log(above.k / below.k)
+  const between = (a: number, b: number): number => a * (b / a) ** share
+  const anyKey = below.keyMax === ANY_KEY || above.keyMax === ANY_KEY
+  return {
+    ...above,
+    depth: Math.ceil(between(below.depth, above.depth)),
+    depthMean: between(below.depthMean, above.depthMean),
+    keyMax: anyKey
+      ? Math.min(below.keyMax, above.keyMax)
+      : below.keyMax + (above.keyMax - below.keyMax) * share,
+    recall: Math.min(below.recall, above.recall),
+    worstDecile: Math.min(below.worstDecile, above.worstDecile),
+    int8Share: Math.max(below.int8Share, above.int8Share),
+  }
 }
 
 /**
- * Bits: calibrated for at least as many neighbours as the filter lets the search reach. The k
- * nearest of a filter that one record in n passes lie among the n × k nearest of all, far beyond
- * the query's own cluster: bits may not tell rows apart there. int8 codes are precise enough that
- * only k counts.
+ * The k nearest that pass a filter of one record in n lie among the n × k nearest of all; of the
+ * candidates for those, one in n passes.
  */
-function* approximatePlans(
-  input: PlanInput,
-  calibration: Calibration,
-  source: Plan['source'],
-): Generator<CostedPlan> {
-  const reach = (input.k * input.count) / Math.max(1, input.selected)
-  const bits = calibrated(calibration.bits, reach)
-  const int8 = calibrated(calibration.int8, input.k) ?? extended(calibration.int8, input.k)
-  const int8Depth = int8 === null ? null : (input.rescore ?? int8.depth)
-  if (bits !== null) {
-    const depths = {
-      bits: input.rescore ?? bits.depth,
-      int8: source === 'table' ? int8Depth : null,
-    }
-    const recall = depths.int8 === null ? bits.recall : bits.recall * (int8?.recall ?? 1)
-    const reason = `bits find ${percent(bits.recall)} of ${bits.k} neighbours among ${bits.depth}`
-    yield { plan: { mode: 'bits', depths, recall, source, reason }, cost: cost(input, depths) }
-  }
-  if (int8 !== null && int8Depth !== null) {
-    const depths = { bits: null, int8: int8Depth }
-    const reason = `int8 finds ${percent(int8.recall)} of ${int8.k} neighbours among ${int8.depth}`
-    const plan = { mode: 'int8', depths, recall: int8.recall, source, reason } as const
-    yield { plan, cost: cost(input, depths) }
-  }
+function depthUnderFilter(depth: number, { selected, count, k }: PlanInput): number {
+  return Math.max(leastDepth(k), Math.ceil((depth * selected) / Math.max(1, count)))
 }
 
-/** The measurement for `k` neighbours or the next more, if it reached the recall wanted. */
-function calibrated(measured: readonly DepthRecall[] | null, k: number): DepthRecall | null {
-  const found = measured?.find((each) => each.k >= k)
-  return found?.sufficient === true ? found : null
-}
-
-/** The largest `k` measured, in proportion: for codes that hardly change the order. */
-function extended(measured: readonly DepthRecall[] | null, k: number): DepthRecall | null {
-  const last = measured?.at(-1)
-  if (last?.sufficient !== true || last.k >= k) return null
-  return { ...last, depth: Math.ceil((last.depth * k) / last.k) }
-}
-
-function exactCost(input: PlanInput): number {
-  if (!input.rows.float32) return input.selected * TABLE_ROW_NS
-  const perComponent = input.selected === input.count ? SCAN_NS.float32 : GATHER_NS.float32
-  return input.selected * input.dimension * perComponent
-}
-
-/** Estimated nanoseconds of a plan with codes. */
-function cost(input: PlanInput, depths: Depths): number {
-  const { dimension, selected } = input
-  let left = selected
-  let total = 0
-  if (depths.bits !== null) {
-    total += left * dimension * SCAN_NS.bits
-    left = Math.min(left, depths.bits)
-  }
-  if (depths.int8 !== null) {
-    const perComponent = depths.bits === null ? SCAN_NS.int8 : GATHER_NS.int8
-    total += left * dimension * perComponent
-    left = Math.min(left, depths.int8)
-  }
-  return total + left * (input.rows.float32 ? dimension * GATHER_NS.float32 : TABLE_ROW_NS)
+/** True when bits are expected to be faster than bounds of int8 codes. */
+function isCheaper(input: PlanInput, bits: DepthRecall, costs: ScanCosts): boolean {
+  const { selected, count } = input
+  const share = selected / Math.max(1, count)
+  const gather = share < 0.1 ? GATHER_FACTOR : 1
+  const int8 = selected * costs.int8 * gather
+  const rescans = 1 + Math.log2(Math.max(1, bits.depthMean / bits.depth))
+  const candidates = Math.max(leastDepth(input.k), bits.depthMean * share)
+  const byBits = selected * costs.bits * gather * rescans + candidates * costs.candidate
+  return byBits + bits.int8Share * int8 < int8
 }
 
 function percent(share: number): string {

@@ -72,6 +72,12 @@ export interface Int8Query {
   readonly codes: Int16Array
   /** The value in the key of one unit of the integer product. */
   readonly gain: number
+  /** Added to a bound of a key, this makes it a distance (scan.ts); 0 under L2. */
+  readonly origin: number
+  /** Parameters of the bounds (kernels/assembly/certify.ts). */
+  readonly base: number
+  readonly weight: number
+  readonly slope: number
 }
 
 /** Quantizes a query against int8 rows. `scale` is 1/|query| for cosine, else 1. */
@@ -84,18 +90,38 @@ export function quantizeQuery(
   const { centre, step } = quantizer
   const weights = new Float64Array(query.length)
   let largest = 0
+  let product = 0
+  let apart = 0
+  let square = 0
   for (let d = 0; d < query.length; d += 1) {
-    const value = query[d] ?? 0
-    const relative = metric === 'l2' ? value - (centre[d] ?? 0) : value * scale
+    const value = (query[d] ?? 0) * scale
+    const middle = centre[d] ?? 0
+    const relative = metric === 'l2' ? value - middle : value
     const weight = relative * (step[d] ?? 0)
     weights[d] = weight
     largest = Math.max(largest, Math.abs(weight))
+    product += value * middle
+    apart += (value - middle) ** 2
+    square += value * value
   }
+  const gain = metric === 'l2' ? 2 : 1
   const codes = new Int16Array(query.length)
-  if (largest === 0) return { codes, gain: 0 }
   const unit = largest / queryMagnitude(query.length)
-  for (let d = 0; d < query.length; d += 1) codes[d] = Math.round((weights[d] ?? 0) / unit)
-  return { codes, gain: metric === 'l2' ? 2 * unit : unit }
+  let lost = 0
+  for (let d = 0; d < query.length; d += 1) {
+    const code = unit === 0 ? 0 : Math.round((weights[d] ?? 0) / unit)
+    codes[d] = code
+    lost += ((weights[d] ?? 0) - code * unit) ** 2
+  }
+  return {
+    codes,
+    gain: gain * unit,
+    origin: metric === 'l2' ? 0 : (metric === 'cosine' ? 1 : 0) - product,
+    base: metric === 'l2' ? apart : 0,
+    weight: metric === 'l2' ? 0 : Math.sqrt(square) * 1.000_001,
+    // A row's codes are at most 127 each, and its scale is a factor of its own.
+    slope: gain * Math.sqrt(lost) * 127 * Math.sqrt(query.length) * 1.000_001,
+  }
 }
 
 /** The bits of a query, least significant first, in whole 64-bit words. */

@@ -27,3 +27,10 @@ export function recallOf(counts: readonly RecallCount[]): number {
   const possible = counts.reduce((sum, count) => sum + count.possible, 0)
   return possible === 0 ? 1 : found / possible
 }
+
+/** Mean recall of the tenth of the queries that fare worst, 0 to 1; 1 without queries. */
+export function worstDecileOf(counts: readonly RecallCount[]): number {
+  const shares = counts.map((count) => recallOf([count])).sort((a, b) => a - b)
+  const worst = shares.slice(0, Math.ceil(shares.length / 10))
+  return worst.length === 0 ? 1 : worst.reduce((sum, share) => sum + share, 0) / worst.length
+}

@@ -25,7 +25,7 @@ import { type ArenaRows, memoryLayout } from './memory-layout.ts'
 import { type Metric } from '../model/records.ts'
 
 /** Rises with every change of the bytes, of the codes, or of what a calibration means. */
-export const SAVED_CODES_VERSION = 1
+export const SAVED_CODES_VERSION = 2
 
 const MAGIC = 'SQLVCODE'
 const PREFIX_BYTES = 16
@@ -47,6 +47,8 @@ export interface SavedAbout {
   readonly int8: boolean
   readonly bits: boolean
   readonly calibration: Calibration
+  /** Rows that had changed since it was made. */
+  readonly changed: number
 }
 
 /** Fills `into` with the next bytes; false when there are not as many. */

@@ -35,6 +35,18 @@ export interface Candidates {
 export interface LoadedQuery {
   readonly vector: Float32Array
   readonly int8Gain: number
+  /**
+   * Bounds of int8 keys are in units of the distance minus this: of 1 minus cosine similarity, of
+   * the Euclidean distance, or of minus the dot product.
+   */
+  readonly origin: number
+}
+
+/** Slots that can be among the nearest, with lower bounds of their distances, in no order. */
+export interface Band {
+  readonly slots: Uint32Array
+  /** In units of the distance minus {@link LoadedQuery.origin}. */
+  readonly lower: Float32Array
 }
 
 /** Slots in a selection. */
@@ -66,13 +78,61 @@ export function loadQuery(arena: Arena, vector: Float32Array): LoadedQuery {
   const { layout, memory, quantizer, metric } = arena
   new Float32Array(memory.buffer, layout.query, layout.padded).fill(0)
   new Float32Array(memory.buffer, layout.query, vector.length).set(vector)
-  if (quantizer === null) return { vector, int8Gain: 0 }
+  if (quantizer === null) return { vector, int8Gain: 0, origin: 0 }
   const scale = metric === 'cosine' ? inverseNorm(vector) : 1
   const int8 = quantizeQuery(quantizer, metric, vector, scale)
   new Int16Array(memory.buffer, layout.query16, layout.padded).fill(0)
   new Int16Array(memory.buffer, layout.query16, vector.length).set(int8.codes)
   memory.set(queryBits(quantizer, vector, scale), layout.queryBits)
-  return { vector, int8Gain: int8.gain }
+  const { base, origin, weight, slope } = int8
+  const gamma = (layout.padded / 8 + 16) * 2 ** -23
+  arena.kernels.certifyQuery(metric === 'l2', base, weight, slope, gamma)
+  return { vector, int8Gain: int8.gain, origin }
+}
+
+/**
+ * Every slot of the selection that can be among the `k` nearest, by the bounds of its int8 codes,
+ * and perhaps some more. Null when they are too many to hold: more than CANDIDATES_MAX.
+ */
+export function scanBand(
+  arena: Arena,
+  query: LoadedQuery,
+  selection: Selection,
+  k: number,
+): Band | null {
+  assert(k >= 1 && k <= CANDIDATES_MAX, 'k in range')
+  const { kernels, layout } = arena
+  const { keys, corrections, heap, band } = layout
+  kernels.heapReset(heap, k)
+  kernels.listReset(band, CANDIDATES_MAX)
+  forEachKeys(arena, 'int8', query, selection, (count, first, list) => {
+    if (list !== 0) kernels.certifyList(keys, corrections, list, count, heap, band)
+    else {
+      const from = corrections + (first >>> layout.shift) * layout.blockBytes
+      kernels.certifyRun(keys, from, count, first, heap, band)
+    }
+  })
+  const { buffer } = arena.memory
+  const [count = 0, , lost = 0] = new Uint32Array(buffer, band, 3)
+  if (lost !== 0) return null
+  const bound = new Float32Array(buffer, heap, 3)[2] ?? Infinity
+  return readBand(arena, count, bound)
+}
+
+/** Keys of single slots, in their order. */
+export function keysOfSlots(
+  arena: Arena,
+  kind: RowKind,
+  query: LoadedQuery,
+  slots: Uint32Array,
+): Float32Array {
+  const keys = new Float32Array(slots.length)
+  let at = 0
+  forEachKeys(arena, kind, query, { type: 'list', slots }, (count) => {
+    keys.set(new Float32Array(arena.memory.buffer, arena.layout.keys, count), at)
+    at += count
+  })
+  return keys
 }
 
 /**
@@ -222,6 +282,24 @@ function readHeap(arena: Arena): Candidates {
     slots[i] = slotWords[2 * i + 1] ?? 0
   }
   return { slots, keys }
+}
+
+/** The entries of the band whose lower bound is not above `bound`. */
+function readBand(arena: Arena, count: number, bound: number): Band {
+  const from = arena.layout.band + HEAP_HEADER_BYTES
+  const bounds = new Float32Array(arena.memory.buffer, from, count * 2)
+  const numbers = new Uint32Array(arena.memory.buffer, from, count * 2)
+  const slots = new Uint32Array(count)
+  const lower = new Float32Array(count)
+  let kept = 0
+  for (let i = 0; i < count; i += 1) {
+    const value = bounds[2 * i] ?? 0
+    if (value > bound) continue
+    lower[kept] = value
+    slots[kept] = numbers[2 * i + 1] ?? 0
+    kept += 1
+  }
+  return { slots: slots.subarray(0, kept), lower: lower.subarray(0, kept) }
 }
 
 /** The smallest float32 that is not below `value`. */

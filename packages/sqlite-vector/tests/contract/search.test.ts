@@ -16,7 +16,8 @@ searchContract({
   name: 'int8 and bits in memory, float32 in the table',
   searchMemoryBytes: 200_000,
   rows: ['int8', 'bits'],
-  mode: 'bits',
+  // Bits of so few rows save nothing.
+  mode: 'int8',
 })
 
 searchContract({

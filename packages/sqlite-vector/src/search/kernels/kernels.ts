@@ -94,11 +94,34 @@ export interface Kernels {
     step: Address,
     components: number,
     scale: number,
+    slack: number,
     squares: boolean,
     out: Address,
     correction: Address,
   ): void
+
+  certifyQuery(l2: boolean, base: number, weight: number, slope: number, gamma: number): void
+  listReset(list: Address, capacity: number): void
+  certifyRun(
+    keys: Address,
+    corrections: Address,
+    count: number,
+    first: number,
+    heap: Address,
+    list: Address,
+  ): void
+  certifyList(
+    keys: Address,
+    corrections: Address,
+    slots: Address,
+    count: number,
+    heap: Address,
+    list: Address,
+  ): void
 }
+
+/** Bytes of an int8 row's correction: scale, offset, distance to the row; float32 each. */
+export const CORRECTION_BYTES = 12
 
 /** Bytes of a heap before its entries; an entry is a float32 key and a uint32 slot. */
 export const HEAP_HEADER_BYTES = 16

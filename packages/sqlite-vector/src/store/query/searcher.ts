@@ -8,17 +8,16 @@
  */
 import { parseMetadata, stored } from '../file/damage.ts'
 import { assert, must } from '../../assert.ts'
+import { K_MAX } from '../../limits.ts'
 import { bytesToFloat32, compareUtf8 } from '../../bytes.ts'
-import { type RowDistances, nearestApproximate } from '../../search/approximate.ts'
-import { isTame } from '../../search/arena.ts'
+import { nearestByPlan } from '../../search/by-plan.ts'
 import { type DistanceTo, distanceFrom, distanceToScore } from '../../search/distance.ts'
 import { exactSearch } from '../../search/exact.ts'
-import { type RankedRecord, type Ranking, nearestInArena } from '../../search/exact-arena.ts'
+import { type RankedRecord, type Ranking } from '../../search/exact-arena.ts'
 import { fuseRankings } from '../../search/fusion.ts'
 import { pickByMmr } from '../../search/mmr.ts'
-import { type Plan, planSearch } from '../../search/planner.ts'
-import { norm } from '../../search/quantizer.ts'
-import { countRecalled, recallOf } from '../../search/recall.ts'
+import { type Plan } from '../../search/planner.ts'
+import { countRecalled, recallOf, worstDecileOf } from '../../search/recall.ts'
 import { EVERYTHING, type Selection, emptyMask, loadQuery } from '../../search/scan.ts'
 import {
   type ShardFilter,
@@ -26,6 +25,8 @@ import {
   explainFilter,
   matchingRecords,
 } from './record-filter.ts'
+import { distanceOfRows } from '../search-index/calibration-source.ts'
+import { planOf } from '../search-index/index-plan.ts'
 import type { SearchIndexes } from '../search-index/indexes.ts'
 import type { ResolvedHybrid, ResolvedSearch } from './search-options.ts'
 import type { SearchStatements } from '../search-index/statements.ts'
@@ -42,8 +43,9 @@ const MASK_SHARE_MIN = 0.1
 /** The plan without an up-to-date index: always right, never fast. */
 const TABLE_SCAN: Plan = {
   mode: 'exact',
-  depths: { bits: null, int8: null },
+  bits: null,
   recall: 1,
+  worstDecile: 1,
   source: 'table',
   reason: 'no index in memory is up to date with the file',
 }
@@ -150,7 +152,8 @@ export class Searcher {
       source: plan.source,
       reason: plan.reason,
       expectedRecall: plan.recall,
-      depths: plan.depths,
+      worstDecile: plan.worstDecile,
+      depths: { bits: plan.bits?.depth ?? null, int8: null },
       count: shard.record_count,
       selected,
       visit: selection.type === 'list' ? 'gather' : selection.type,
@@ -166,19 +169,25 @@ export class Searcher {
     sample: number,
     options: ResolvedSearch,
   ): RecallReport {
-    const prepared = this.#prepare(shard, options, options.k)
-    const exact = this.#prepare(shard, { ...options, exact: true }, options.k)
-    const queries = given ?? this.#sampleRows(shard, sample)
-    const counts = queries.map((query) => {
-      const found = this.#nearest(shard, query, options, options.k, prepared)
-      const truth = this.#nearest(shard, query, options, options.k, exact)
-      return countRecalled(distancesOf(found), distancesOf(truth))
+    // A row is its own nearest neighbour, which any search finds: it is left out.
+    const k = given === null ? Math.min(options.k + 1, K_MAX) : options.k
+    const prepared = this.#prepare(shard, options, k)
+    const exact = this.#prepare(shard, { ...options, exact: true }, k)
+    const queries =
+      given?.map((vector) => ({ vector, record: -1 })) ?? this.#sampleRows(shard, sample)
+    const counts = queries.map(({ vector, record }) => {
+      const [found, truth] = [prepared, exact].map((each) =>
+        this.#nearest(shard, vector, options, k, each)
+          .filter((near) => near.record !== record)
+          .slice(0, options.k),
+      )
+      return countRecalled(distancesOf(found ?? []), distancesOf(truth ?? []))
     })
     const missed = counts.reduce((sum, { found, possible }) => sum + possible - found, 0)
-    const { k } = options
     return {
       recall: recallOf(counts),
-      k,
+      worstDecile: worstDecileOf(counts),
+      k: options.k,
       queries: queries.length,
       missed,
       mode: prepared.plan.mode,
@@ -190,17 +199,8 @@ export class Searcher {
     const index = this.#indexes.current(shard, options.exact)
     const { selection, selected } = this.#select(shard, index, filter)
     if (index === null) return { plan: TABLE_SCAN, index, selection, selected, filter }
-    const plan = planSearch({
-      dimension: shard.dimension,
-      count: shard.record_count,
-      selected,
-      k,
-      rows: index.arena.rows,
-      calibration: index.calibration,
-      tame: index.arena.wildCount === 0,
-      exact: options.exact,
-      rescore: options.rescore,
-    })
+    const { exact, rescore } = options
+    const plan = planOf(index, { k, selected, exact, rescore })
     return { plan, index, selection, selected, filter }
   }
 
@@ -238,24 +238,23 @@ export class Searcher {
   ): readonly RankedRecord[] {
     const { plan, index, selection } = prepared
     const distanceTo = distanceFrom(shard.metric, query)
+    const read = (record: number): string => this.#idOf(record)
+    const idOf = (record: number): string => index?.idOf(record, read) ?? read(record)
     const ranking: Ranking = {
       distanceTo,
-      compareIds: (a, b) => compareUtf8(this.#idOf(a), this.#idOf(b)),
+      compareIds: (a, b) => compareUtf8(idOf(a), idOf(b)),
     }
-    // Codes are made for queries of the range that float32 sums can hold.
-    const exact = plan.mode === 'exact' || !isTame(norm(query), shard.metric)
-    let near: readonly RankedRecord[]
-    if (index === null || (exact && !index.arena.rows.float32)) {
-      return this.#scanTable(shard, distanceTo, k, options.threshold, prepared.filter)
+    if (index !== null) {
+      const loaded = loadQuery(index.arena, query)
+      const distanceOf = distanceOfRows(index.arena, this.#statements, query)
+      const near = nearestByPlan(index.arena, plan, loaded, selection, k, ranking, distanceOf)
+      if (near !== null) {
+        const whole = prepared.filter === null && options.rescore === null
+        if (plan.bits !== null && whole) this.#indexes.asked(index, query, k)
+        return near.filter(({ distance }) => distance <= options.threshold)
+      }
     }
-    const loaded = loadQuery(index.arena, query)
-    if (exact) near = nearestInArena(index.arena, loaded, selection, k, ranking)
-    else {
-      const fromTable = this.#fromTable(distanceTo)
-      const { depths } = plan
-      near = nearestApproximate(index.arena, loaded, selection, k, depths, ranking, fromTable)
-    }
-    return near.filter(({ distance }) => distance <= options.threshold)
+    return this.#scanTable(shard, distanceTo, k, options.threshold, prepared.filter)
   }
 
   /** Exact search of the rows themselves. */
@@ -275,15 +274,6 @@ export class Searcher {
     return exactSearch(candidates(rows), distanceTo, k, threshold)
   }
 
-  #fromTable(distanceTo: DistanceTo): RowDistances {
-    return (records) =>
-      Float64Array.from(records, (record) => {
-        const row = this.#statements.embedding.get(record)
-        if (row === undefined) return Number.NaN
-        return distanceTo(bytesToFloat32(row['embedding'] as Uint8Array))
-      })
-  }
-
   #varied(shard: ShardRow, near: readonly RankedRecord[], options: ResolvedSearch): RankedRecord[] {
     const { lambda } = must(options.mmr, 'options of mmr')
     const score = (distance: number): number => distanceToScore(shard.metric, distance)
@@ -297,13 +287,15 @@ export class Searcher {
     return picked.map((index) => must(near[index], 'a picked candidate'))
   }
 
-  #sampleRows(shard: ShardRow, sample: number): Float32Array[] {
+  #sampleRows(shard: ShardRow, sample: number): { vector: Float32Array; record: number }[] {
     const wanted = Math.min(sample, shard.record_count)
     return Array.from({ length: wanted }, (_, i) => {
       const after = Math.floor((i * shard.head) / wanted)
       return this.#statements.embeddingAt.get(shard.shard, after)
     }).flatMap((row) => {
-      return row === undefined ? [] : [bytesToFloat32(row['embedding'] as Uint8Array)]
+      if (row === undefined) return []
+      const vector = bytesToFloat32(row['embedding'] as Uint8Array)
+      return [{ vector, record: Number(row['record']) }]
     })
   }
 

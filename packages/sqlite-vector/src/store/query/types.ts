@@ -86,6 +86,8 @@ export interface TextResult<M extends object = Metadata> extends VectorRecord<M>
 export interface SearchPlan extends Pick<Plan, 'mode' | 'source' | 'reason'> {
   /** Recall that calibration measured for this plan, without the filter; 1 when exact. */
   readonly expectedRecall: number
+  /** The same of the tenth of the queries that fared worst. */
+  readonly worstDecile: number
   /** Candidates handed on by bits and by int8; null where a stage is not used. */
   readonly depths: { readonly bits: number | null; readonly int8: number | null }
   /** Records of the shard, and records that pass the filter. */
@@ -139,6 +141,8 @@ export interface RecallOptions<M extends object = Metadata> {
 export interface RecallReport {
   /** Share of the true `k` nearest that the default search found, 0 to 1. */
   readonly recall: number
+  /** The same of the tenth of the queries that fared worst. */
+  readonly worstDecile: number
   readonly k: number
   readonly queries: number
   /** True neighbours that were missed, over all queries. */

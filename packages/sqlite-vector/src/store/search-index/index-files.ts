@@ -76,7 +76,9 @@ export class IndexFiles {
     const { arena, cursor } = index
     const { dimension, metric, rows, count } = arena
     const calibration = must(index.calibration, 'codes are saved once they are calibrated')
-    const about = { logId, shard, cursor, count, dimension, metric, ...codesOf(rows), calibration }
+    const { changedCount: changed } = index
+    const state = { logId, shard, cursor, count, dimension, metric }
+    const about = { ...state, ...codesOf(rows), calibration, changed }
     const token = this.#core.randomBytes(TOKEN_BYTES)
     const partial = paths.join(this.#folder, `${fileName(shard, token)}.partial`)
     let named = false

@@ -18,28 +18,22 @@ import { must } from '../../assert.ts'
 import { bytesToFloat32, bytesToHex } from '../../bytes.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import { Arena } from '../../search/arena.ts'
-import { calibrate, rowsOfArena, sampleRecords } from '../../search/calibrate.ts'
 import { type ArenaRows, fittingRows, memoryLayout } from '../../search/memory-layout.ts'
 import { EXACT_COMPONENTS_MAX } from '../../search/planner.ts'
 import { type Quantizer, TRAINING_ROWS_MAX, trainQuantizer } from '../../search/quantizer.ts'
 import type { OpenFile } from '../file/transaction.ts'
+import { calibrationWork } from './calibration-work.ts'
 import { IndexFiles } from './index-files.ts'
+import { checkedRecall } from './index-plan.ts'
 import type { SearchStatements } from './statements.ts'
 import { type IndexBasis, ShardIndex } from './shard-index.ts'
 import { findShardRow, type ShardRow } from '../feed/shards.ts'
-import { rowsOfTable } from './table-rows.ts'
 
 /** Components that a search reads into its index before it answers: about half a second. */
 const CATCH_UP_COMPONENTS_MAX = 48_000_000
 
 /** Components read at once in the background: about twenty milliseconds. */
 const SLICE_COMPONENTS = 2_000_000
-
-/** Rows used as queries by a calibration. */
-const CALIBRATION_QUERIES = 48
-
-/** A shard that grew by this factor since its calibration is built and calibrated again. */
-const GROWTH_MAX = 2
 
 /**
  * Codes on disk are written again once the feed has moved beyond them by this share of the records:
@@ -129,6 +123,11 @@ export class SearchIndexes {
     }
   }
 
+  /** A caller searched by an approximate plan: a few of these queries are checked later. */
+  asked(index: ShardIndex, query: Float32Array, k: number): void {
+    index.asked.asked(query, k)
+  }
+
   /** The state of the shard's index, without changing it. */
   state(shardId: string): { state: IndexState; index: ShardIndex | null; reason: string | null } {
     const { index, work, unavailable } = this.#entry(shardId)
@@ -204,7 +203,7 @@ export class SearchIndexes {
     const index = new ShardIndex(basis, loaded.arena)
     index.cursor = loaded.about.cursor
     index.savedAt = index.cursor
-    index.calibration = loaded.about.calibration
+    index.restore(loaded.about.calibration, loaded.about.changed, index.cursor)
     index.provisional = rows.float32
     index.unproven = true
     return index
@@ -245,7 +244,9 @@ export class SearchIndexes {
     // Codes that are remade from float32 rows can wait until those are there.
     const quantizer = learnt?.arena.quantizer ?? (rows.float32 ? null : this.#train(shard))
     if (quantizer !== null) index.arena.quantize(quantizer)
-    index.calibration = learnt?.calibration ?? null
+    if (learnt?.calibration != null) {
+      index.restore(learnt.calibration, learnt.changedCount, learnt.cursor)
+    }
     index.savedAt = learnt?.savedAt ?? -1
     return index
   }
@@ -298,8 +299,9 @@ export class SearchIndexes {
     const { arena } = index
     return (
       index.provisional ||
+      index.asked.due ||
       this.#outgrown(index) ||
-      (needsCodes(arena) && index.calibration === null) ||
+      (needsCodes(arena) && index.mustCalibrate) ||
       this.#wantsSave(index, SAVE_SHARE.running)
     )
   }
@@ -320,10 +322,12 @@ export class SearchIndexes {
     index.savedAt = cursor
   }
 
-  /** Memory exceeded, or a calibration that says nothing any more: to be built again. */
-  #outgrown({ arena, calibration }: ShardIndex): boolean {
+  /** Memory exceeded, or thresholds that no longer fit and cannot be learnt in place: rebuild. */
+  #outgrown(index: ShardIndex): boolean {
+    const { arena, calibration, misfit, mustRelearn } = index
     if (arena.count * arena.layout.slotBytes > this.#memoryBytesMax) return true
-    return calibration !== null && arena.count > GROWTH_MAX * calibration.count
+    if (arena.rows.float32 || calibration === null) return false
+    return misfit || mustRelearn
   }
 
   #start(shardId: string, entry: Entry): void {
@@ -368,6 +372,7 @@ export class SearchIndexes {
     if (built === null) entry.index = null
     else if (await this.#calibrate(shardId, entry, built)) {
       entry.index = built
+      await this.#check(shardId, entry, built)
       await this.#keep(shardId, entry, built)
     }
   }
@@ -386,41 +391,38 @@ export class SearchIndexes {
     }
   }
 
-  /**
-   * Fills and measures codes where the shard is large enough for them; false when the shard was
-   * given up meanwhile.
-   */
+  /** Calibrates the index where it is time; false when the shard was given up meanwhile. */
   async #calibrate(shardId: string, entry: Entry, index: ShardIndex): Promise<boolean> {
-    const { arena } = index
-    if (!needsCodes(arena) || (index.calibration !== null && !this.#outgrown(index))) return true
-    if (arena.rows.float32) this.#quantizeFromArena(index)
-    const from = arena.rows.float32 ? rowsOfArena(arena) : rowsOfTable(arena, this.#statements)
-    const steps = calibrate(arena, sampleRecords(arena, CALIBRATION_QUERIES), from)
+    if (!needsCodes(index.arena) || !index.mustCalibrate) return true
+    const steps = calibrationWork(index, this.#statements, this.#core.clock)
     for (;;) {
       await turns.nextIdle()
       if (!this.#alive(shardId, entry)) return false
       const step = this.#core.read(() => steps.next())
       if (step.done !== true) continue
-      index.calibration = step.value
+      index.misfit = !step.value
       return true
     }
+  }
+
+  /** Compares a query that was asked lately with exact search. */
+  async #check(shardId: string, entry: Entry, index: ShardIndex): Promise<void> {
+    const query = index.asked.take()
+    if (query === null) return
+    await turns.nextIdle()
+    if (!this.#alive(shardId, entry)) return
+    const recall = this.#core.read(() => checkedRecall(index, this.#statements, query))
+    if (recall !== null) index.asked.checked(recall)
   }
 
   #alive(shardId: string, entry: Entry): boolean {
     return !this.#closed && this.#entries.get(shardId) === entry
   }
-
-  #quantizeFromArena(index: ShardIndex): void {
-    const { arena } = index
-    const rows = sampleRecords(arena, TRAINING_ROWS_MAX).map((record) =>
-      arena.float32At(arena.slotOf(record)),
-    )
-    arena.quantize(trainQuantizer(rows, arena.dimension, arena.metric))
-  }
 }
 
 /** True when the planner uses codes: many float32 rows, or none in memory. */
 function needsCodes(arena: Arena): boolean {
+  if (arena.wildCount > 0) return false
   if (!arena.rows.float32) return arena.count > 0
   return arena.count * arena.dimension > EXACT_COMPONENTS_MAX
 }

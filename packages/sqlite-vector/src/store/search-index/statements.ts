@@ -17,7 +17,8 @@ const SQL = {
     ORDER BY c.position LIMIT ?3`,
   feed: `SELECT d.log_id, s.collected_through FROM shard_metadata s, database_metadata d
     WHERE s.shard = ?`,
-  embeddingAt: `SELECT e.embedding FROM vector_changelog c JOIN embeddings e ON e.record = c.record
+  embeddingAt: `SELECT e.embedding, c.record
+      FROM vector_changelog c JOIN embeddings e ON e.record = c.record
       AND length(e.embedding) = (SELECT dimension * 4 FROM shard_metadata WHERE shard = ?1)
     WHERE c.position >= ((?1 << 44) | ?2) AND c.position < ((?1 + 1) << 44)
     ORDER BY c.position LIMIT 1`,

@@ -4,6 +4,7 @@
  */
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { CORRECTION_BYTES } from '../../../src/search/kernels/kernels.ts'
 import { viewToBytes } from '../../../src/bytes.ts'
 import { Arena } from '../../../src/search/arena.ts'
 import {
@@ -112,6 +113,12 @@ test('int8 keys are those of the codes, and the codes stand for the row', () => 
         expect(Math.max(...off)).toBeLessThanOrEqual(1)
         const squares = given.metric === 'l2' ? wanted.squares : 0
         expect(Math.abs(stored.offset - squares)).toBeLessThanOrEqual(0.02 * squares + 1e-30)
+        let apart = 0
+        for (let d = 0; d < row.length; d += 1) {
+          const stands = (quantizer.step[d] ?? 0) * stored.scale * (stored.codes[d] ?? 0)
+          apart += ((row[d] ?? 0) * scaleOf(row) - (quantizer.centre[d] ?? 0) - stands) ** 2
+        }
+        expect(stored.error).toBeGreaterThanOrEqual(Math.sqrt(apart))
         expect(key).toBe(int8Key(stored.codes, codes, stored.scale, stored.offset, gain))
       }
     }),
@@ -122,14 +129,14 @@ test('int8 keys are those of the codes, and the codes stand for the row', () => 
 function storedCodes(
   arena: Arena,
   slot: number,
-): { codes: Int8Array; scale: number; offset: number } {
+): { codes: Int8Array; scale: number; offset: number; error: number } {
   const { layout, memory, dimension } = arena
   const codes = new Int8Array(
     memory.buffer,
     arena.address(layout.int8, slot, layout.int8Bytes),
     dimension,
   )
-  const at = arena.address(layout.corrections, slot, 8)
-  const [scale = 0, offset = 0] = new Float32Array(memory.buffer, at, 2)
-  return { codes, scale, offset }
+  const at = arena.address(layout.corrections, slot, CORRECTION_BYTES)
+  const [scale = 0, offset = 0, error = 0] = new Float32Array(memory.buffer, at, 3)
+  return { codes, scale, offset, error }
 }

@@ -4,13 +4,13 @@
  * search is planned.
  */
 import { describe, expect, test } from 'vitest'
-import { nearestApproximate } from '../../../src/search/approximate.ts'
 import { viewToBytes } from '../../../src/bytes.ts'
 import { Arena } from '../../../src/search/arena.ts'
-import { calibrate, rowsOfArena, sampleRecords } from '../../../src/search/calibrate.ts'
-import type { Calibration } from '../../../src/search/calibrate.ts'
+import { nearestByPlan } from '../../../src/search/by-plan.ts'
+import { type Calibration, calibrate, sourceOfArena } from '../../../src/search/calibrate.ts'
 import { distanceFrom } from '../../../src/search/distance.ts'
 import { nearestInArena } from '../../../src/search/exact-arena.ts'
+import { heldOutQueries, spreadOfRows } from '../../../src/search/held-out.ts'
 import { type Plan, planSearch } from '../../../src/search/planner.ts'
 import { trainQuantizer } from '../../../src/search/quantizer.ts'
 import { EVERYTHING, type Selection, loadQuery } from '../../../src/search/scan.ts'
@@ -92,7 +92,17 @@ const cases: readonly Case[] = [
 ]
 
 function calibrated(arena: Arena): Calibration {
-  const steps = calibrate(arena, sampleRecords(arena, 48), rowsOfArena(arena))
+  const records = Array.from({ length: 500 }, (_, i) => i * 8)
+  const sample = records.map((record) => {
+    return { record, row: arena.float32At(arena.slotOf(record)).slice() }
+  })
+  const few = { row: 72, perturbed: 24, mixed: 24, foreign: 16 }
+  const queries = heldOutQueries(sample, spreadOfRows(sample, arena.dimension), [], few)
+  const steps = calibrate(
+    arena,
+    queries,
+    sourceOfArena(arena, () => performance.now()),
+  )
   for (;;) {
     const step = steps.next()
     if (step.done === true) return step.value
@@ -103,8 +113,11 @@ function calibrated(arena: Arena): Calibration {
 function planFor(arena: Arena, calibration: Calibration, k: number, share = 1): Plan {
   const count = 10_000_000
   const { dimension, rows } = arena
-  const given = { dimension, rows, count, selected: count * share, k, calibration, tame: true }
-  return planSearch({ ...given, exact: false, rescore: null })
+  // As if int8 were slow, so that bits are planned wherever they suffice.
+  const costs = { ...calibration.costs, int8: 1e6 }
+  const given = { dimension, rows, count, selected: count * share, k, tame: true, stale: null }
+  const plan = { ...given, calibration: { ...calibration, costs }, exact: false, rescore: null }
+  return planSearch(plan)
 }
 
 function recallOf(
@@ -123,9 +136,8 @@ function recallOf(
     const query = loadQuery(arena, vector)
     const truth = nearestInArena(arena, query, selection, k, ranking)
     const kth = truth.at(-1)?.distance ?? 0
-    const found = nearestApproximate(arena, query, selection, k, plan.depths, ranking, () => {
-      throw new Error('the arena holds float32 rows')
-    })
+    const distanceOf = (slot: number): number => ranking.distanceTo(arena.float32At(slot))
+    const found = nearestByPlan(arena, plan, query, selection, k, ranking, distanceOf) ?? []
     // A record exactly as far as the k-th is as good: duplicates must not count as misses.
     hits += found.filter(({ distance }) => distance <= kth).length
   }

@@ -24,8 +24,19 @@ const ROWS = clustered(300, DIMENSION, 5)
 const CALIBRATION: Calibration = {
   count: 200,
   queries: 3,
-  bits: [{ k: 10, depth: 32, recall: 1, sufficient: true }],
-  int8: null,
+  bits: [
+    {
+      k: 10,
+      depth: 48,
+      keyMax: 90,
+      recall: 1,
+      worstDecile: 0.99,
+      depthMean: 60.5,
+      int8Share: 0,
+      sufficient: true,
+    },
+  ],
+  costs: { bits: 3, int8: 50.25, candidate: 100 },
 }
 
 function filled(count: number, rows: { float32: boolean; int8: boolean }, metric: Metric): Arena {
@@ -39,7 +50,7 @@ function aboutOf(arena: Arena): SavedAbout {
   const { dimension, metric, rows, count } = arena
   const { int8, bits } = rows
   const state = { logId: 'ab'.repeat(16), shard: 7, cursor: 900, count }
-  return { ...state, dimension, metric, int8, bits, calibration: CALIBRATION }
+  return { ...state, dimension, metric, int8, bits, calibration: CALIBRATION, changed: 3 }
 }
 
 function saved(arena: Arena): Uint8Array {
@@ -109,7 +120,7 @@ describe('saved codes', () => {
     const bytes = saved(filled(10, { float32: false, int8: true }, 'l2'))
     bytes[8] = 99
 
-    expect(read(bytes)).toEqual({ refused: 'it has version 99, this release reads 1' })
+    expect(read(bytes)).toEqual({ refused: 'it has version 99, this release reads 2' })
   })
 
   test('records that have two slots are refused, though the checksum is right', () => {

@@ -31,7 +31,9 @@ export function encodeBits(
 /**
  * Writes the codes of one row, `components` % 16 = 0 bytes: the nearest integer to
  * (row × scale − centre) × inverse ÷ f, where f is the largest such magnitude over 127; and its
- * correction: f, then the squared length of what the codes stand for (`squares` true) or 0.
+ * correction, three float32: f, then the squared length of the vector that the codes stand for
+ * (`squares` true) or 0, then a bound of the distance between that vector and the row. `slack`
+ * covers the rounding of `scale`.
  */
 export function encodeInt8(
   row: usize,
@@ -40,6 +42,7 @@ export function encodeInt8(
   step: usize,
   components: u32,
   scale: f32,
+  slack: f32,
   squares: bool,
   out: usize,
   correction: usize,
@@ -57,8 +60,12 @@ export function encodeInt8(
   )
   // Below this the reciprocal overflows; such a row is the centre itself.
   const empty = !(largest > 1e-30)
+  const f: f32 = empty ? 0 : largest / 127
   const shrink = f32x4.splat(empty ? 0 : <f32>127 / largest)
+  const back = f32x4.splat(f)
   let squares4 = f32x4.splat(0)
+  let rest4 = f32x4.splat(0)
+  let own4 = f32x4.splat(0)
   for (let i: u32 = 0; i < components; i += 4) {
     const at = (<usize>i) << 2
     const centred = f32x4.sub(f32x4.mul(v128.load(row + at), factor), v128.load(centre + at))
@@ -68,13 +75,21 @@ export function encodeInt8(
     const halves = i16x8.narrow_i32x4_s(codes, codes)
     store<u32>(out + <usize>i, i32x4.extract_lane(i8x16.narrow_i16x8_s(halves, halves), 0))
     const stands = f32x4.mul(rounded, v128.load(step + at))
+    const rest = f32x4.sub(centred, f32x4.mul(stands, back))
     squares4 = f32x4.add(squares4, f32x4.mul(stands, stands))
+    rest4 = f32x4.add(rest4, f32x4.mul(rest, rest))
+    own4 = f32x4.add(own4, f32x4.mul(centred, centred))
   }
-  const f: f32 = empty ? 0 : largest / 127
-  const total: f32 =
-    f32x4.extract_lane(squares4, 0) +
-    f32x4.extract_lane(squares4, 1) +
-    (f32x4.extract_lane(squares4, 2) + f32x4.extract_lane(squares4, 3))
   store<f32>(correction, f)
-  store<f32>(correction, squares ? total * f * f : 0, 4)
+  store<f32>(correction, squares ? total(squares4) * f * f : 0, 4)
+  const apart = sqrt<f32>(total(rest4)) * 1.001 + sqrt<f32>(total(own4)) * 4e-6 + slack
+  store<f32>(correction, apart, 8)
+}
+
+function total(lanes: v128): f32 {
+  return (
+    f32x4.extract_lane(lanes, 0) +
+    f32x4.extract_lane(lanes, 1) +
+    (f32x4.extract_lane(lanes, 2) + f32x4.extract_lane(lanes, 3))
+  )
 }

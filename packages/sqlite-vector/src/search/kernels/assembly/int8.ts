@@ -2,11 +2,11 @@
  * Keys over int8 rows against an int16 query: offset − gain × scale × (row · query).
  *
  * One form serves every metric (search/quantizer.ts says how): the row's scale and offset are the
- * two float32 of its correction. The query is int16 because widening the row is needed anyway, and
+ * first two float32 of its correction. The query is int16 because widening the row is needed anyway, and
  * it makes the query's rounding negligible; the caller bounds it so that int32 lanes cannot
  * overflow. Rows and query are padded with zeros to a multiple of sixteen components.
  */
-import { rowAddress, touchRows } from './layout'
+import { CORRECTION_BYTES, rowAddress, touchRows } from './layout'
 
 function dot(row: usize, query: usize, bytes: usize): i32 {
   let low = i32x4.splat(0)
@@ -40,7 +40,7 @@ export function int8Run(
     const product = <f32>dot(rows, query, bytes)
     store<f32>(out, load<f32>(corrections, 4) - gain * (load<f32>(corrections) * product))
     rows += bytes
-    corrections += 8
+    corrections += CORRECTION_BYTES
     out += 4
   }
 }
@@ -57,12 +57,12 @@ export function int8List(
   out: usize,
 ): void {
   while (count > 0) {
-    touchRows(corrections, 8, list, count, out)
+    touchRows(corrections, CORRECTION_BYTES, list, count, out)
     const next = touchRows(rows, bytes, list, count, out)
     for (let i: u32 = 0; i < next; i += 1) {
       const slot = load<u32>(list)
       const product = <f32>dot(rowAddress(rows, slot, bytes), query, bytes)
-      const correction = rowAddress(corrections, slot, 8)
+      const correction = rowAddress(corrections, slot, CORRECTION_BYTES)
       store<f32>(out, load<f32>(correction, 4) - gain * (load<f32>(correction) * product))
       list += 4
       out += 4

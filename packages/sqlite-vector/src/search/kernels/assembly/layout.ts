@@ -21,6 +21,9 @@ export function rowAddress(base: usize, slot: u32, rowBytes: usize): usize {
   return base + <usize>(slot >> blockShift) * blockBytes + <usize>(slot & blockMask) * rowBytes
 }
 
+/** Bytes of an int8 row's correction: scale, offset, distance to the row (encode.ts). */
+export const CORRECTION_BYTES: usize = 12
+
 /** Rows that a list kernel asks memory for at once. */
 const TOUCHED_ROWS: u32 = 16
 

@@ -11,7 +11,7 @@
  *
  * A key that is not a number never enters; the arena keeps such rows away from the kernels.
  */
-const ENTRIES: usize = 16
+export const ENTRIES: usize = 16
 
 /** Empties the heap at `heap` and gives it room for `capacity` entries. */
 export function heapReset(heap: usize, capacity: u32): void {
@@ -51,7 +51,7 @@ function siftDown(entries: usize, size: u32, key: f32, slot: u32): void {
 }
 
 /** Takes an entry whose key is below the bound; returns the bound that then holds. */
-function offer(heap: usize, key: f32, slot: u32): f32 {
+export function offer(heap: usize, key: f32, slot: u32): f32 {
   const size = load<u32>(heap)
   const capacity = load<u32>(heap, 4)
   if (size < capacity) {

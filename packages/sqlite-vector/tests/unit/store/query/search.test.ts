@@ -425,6 +425,7 @@ describe('explain() and recall()', () => {
 
     expect(fixture.db.recall('books', { sample: 5, k: 2 })).toEqual({
       recall: 1,
+      worstDecile: 1,
       k: 2,
       queries: 5,
       missed: 0,
