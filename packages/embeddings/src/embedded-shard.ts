@@ -5,6 +5,7 @@
  */
 import type {
   Filter,
+  Metadata,
   Metric,
   RecordInput,
   SQLiteVectorDB,
@@ -173,6 +174,13 @@ export class EmbeddedShard {
       cursor = page.nextCursor
     } while (cursor !== null)
     return { embedded, conflicting }
+  }
+
+  /** Metadata of a record, with or without a vector; null where there is none. */
+  metadataOf(id: string): Metadata | null {
+    nameGiven('id', id, ID_BYTES_MAX)
+    const record = (this.#exists ? this.#db.get(this.shardId, id) : null) ?? this.#waiting.get(id)
+    return record?.metadata ?? null
   }
 
   /** Deletes records, with or without a vector; how many there were. */
