@@ -3,12 +3,54 @@
  *
  * Reference: OpenAPI 3.1.0, whose schemas are JSON Schema.
  */
-import { problem } from './schemas.ts'
+import { exampleOf } from './example.ts'
+import * as schemas from './schemas.ts'
 import type { JsonSchema, Route } from './route.ts'
 
 /** Parameters of a path, in order. */
 export function pathParameters(path: string): readonly string[] {
   return [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name)
+}
+
+const TAGS: Readonly<Record<string, string>> = {
+  health: 'Liveness, readiness, metrics and this document.',
+  shards: 'Named sets of records with one dimension and metric.',
+  records: 'Write, read, list and count records.',
+  search: 'Search by vector, by text, by both, or by filter.',
+  conflicts: 'Records with concurrent writes.',
+  quarantine: 'Changes from peers that could not be applied.',
+  node: 'The node itself.',
+  peers: 'The peers of the node.',
+  sync: 'Replication with peers.',
+  snapshots: 'Copies of the database.',
+  events: 'Streams of server-sent events.',
+  admin: 'Administration, for keys that may write everything.',
+}
+
+/** Schemas with a name in the document; used elsewhere they become references. */
+const NAMED: readonly (readonly [string, JsonSchema])[] = [
+  ['Problem', schemas.problem],
+  ['Record', schemas.record],
+  ['RecordInput', schemas.recordInput],
+  ['ShardState', schemas.shardState],
+  ['Vector', schemas.vector],
+  ['Filter', schemas.filter],
+  ['VersionVector', schemas.versionVector],
+  ['Dot', schemas.dot],
+]
+
+const NAMES = new Map(NAMED.map(([name, schema]) => [schema as unknown, name]))
+
+/** Replaces named schemas by references to them. */
+function named(value: unknown): unknown {
+  const name = NAMES.get(value)
+  return name === undefined ? namedInside(value) : { $ref: `#/components/schemas/${name}` }
+}
+
+function namedInside(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(named)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, named(inner)]))
 }
 
 /** The document as a plain object. */
@@ -27,10 +69,14 @@ export function openApi(routes: readonly Route[], version: string): JsonSchema {
         'Records, searches, sync and upkeep of one node. See docs/reference/http-api.md.',
       license: { name: 'MIT', identifier: 'MIT' },
     },
-    tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => ({ name })),
-    paths,
+    servers: [{ url: '/', description: 'This node.' }],
+    tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => ({
+      name,
+      description: TAGS[name] ?? name,
+    })),
+    paths: named(paths),
     components: {
-      schemas: { Problem: problem },
+      schemas: Object.fromEntries(NAMED.map(([name, schema]) => [name, namedInside(schema)])),
       securitySchemes: {
         key: { type: 'http', scheme: 'bearer', description: 'A key of http.apiKeys.' },
       },
@@ -50,7 +96,12 @@ function operation(route: Route): JsonSchema {
     ...(route.body === undefined
       ? {}
       : {
-          requestBody: { required: true, content: { 'application/json': { schema: route.body } } },
+          requestBody: {
+            required: ((route.body['required'] ?? []) as readonly string[]).length > 0,
+            content: {
+              'application/json': { schema: route.body, example: exampleOf(route.body) },
+            },
+          },
         }),
     responses: {
       ...Object.fromEntries(
@@ -58,14 +109,35 @@ function operation(route: Route): JsonSchema {
           ([status, description]) => [status, { description, ...contentOf(route) }],
         ),
       ),
-      default: {
-        description: errorText(route.errors ?? []),
-        content: {
-          'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } },
-        },
-      },
+      ...refusalsOf(route),
+      default: { description: errorText(route.errors ?? []), content: PROBLEM },
     },
   }
+}
+
+const PROBLEM = {
+  'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } },
+}
+
+/** The refusals that every caller has to expect. */
+function refusalsOf({ access, path, body }: Route): JsonSchema {
+  const refusals: Record<string, string> = { 400: 'The request is malformed.' }
+  if (access !== 'open') {
+    refusals['401'] = 'The API key is missing or unknown.'
+    refusals['403'] = 'The API key does not permit this, or the request comes from another origin.'
+    refusals['429'] = 'Too many requests in this minute.'
+  }
+  if (path.includes('{')) refusals['404'] = 'A name in the path is unknown.'
+  if (body !== undefined) {
+    refusals['413'] = 'The body is too large.'
+    refusals['415'] = 'The body is not JSON, or is compressed.'
+  }
+  return Object.fromEntries(
+    Object.entries(refusals).map(([status, description]) => [
+      status,
+      { description, content: PROBLEM },
+    ]),
+  )
 }
 
 function parametersOf({ path, query, method, answer }: Route): JsonSchema {

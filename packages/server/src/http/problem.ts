@@ -32,10 +32,23 @@ const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   STORE_CLOSED: 503,
   STORE_FULL: 507,
   SYNC_CLOSED: 503,
+  SYNC_PERMISSIONS_INVALID: 409,
+  TRANSPORT_IDENTITY_INVALID: 409,
   SYNC_SHARD_UNKNOWN: 404,
   SYNC_SHARD_MISMATCH: 409,
   TRANSPORT_DIAL_FAILED: 504,
   TRANSPORT_HANDSHAKE_TIMEOUT: 504,
+}
+
+/** Hints of the library in the words of the API: a caller sends requests, and calls no functions. */
+const HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
+  STORE_BUSY: 'Another process holds the write lock. Try again.',
+  STORE_CORRUPT: 'The database is damaged: restore a snapshot, or sync a new node from a peer.',
+  STORE_SHARD_UNKNOWN: 'Create the shard first: PUT /v1/shards/{shard}.',
+  STORE_RECORD_EXISTS: 'Send mode "upsert" to replace records.',
+  STORE_RECORD_UNKNOWN: 'Write the record first: POST /v1/shards/{shard}/records.',
+  SEALED_KEYS_INVALID: 'Give the node a shard key file that only its user can read.',
+  TRANSPORT_LIMIT_EXCEEDED: 'One side has too many connections open. Try again later.',
 }
 
 /** The answer to an error. */
@@ -47,7 +60,8 @@ export function problemOf(error: unknown): Problem {
 function unredacted(error: unknown): Problem {
   if (error instanceof SqliteVectorError && isErrorCode(error.code)) {
     const { code, message, hint, retryable } = error
-    return { ...kind(code, hint), status: statusOf(code), detail: message, code, retryable }
+    const told = HINTS[code] ?? hint
+    return { ...kind(code, told), status: statusOf(code), detail: message, code, retryable }
   }
   if (error instanceof HttpError) return refusal(error.code, error.message)
   const framework = ofFramework(error)

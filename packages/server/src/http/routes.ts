@@ -3,6 +3,7 @@
  */
 import type { NodeContext } from './context.ts'
 import type { Route } from './route.ts'
+import { adminRoutes } from './routes/admin.ts'
 import { conflictRoutes } from './routes/conflicts.ts'
 import { eventRoutes } from './routes/events.ts'
 import { healthRoutes } from './routes/health.ts'
@@ -24,5 +25,6 @@ export function allRoutes(context: NodeContext, describe: () => unknown): readon
     ...peerRoutes(context),
     ...snapshotRoutes(context),
     ...eventRoutes(context),
+    ...adminRoutes(context),
   ]
 }

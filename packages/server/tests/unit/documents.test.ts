@@ -4,8 +4,10 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Ajv } from 'ajv'
+import { ERRORS, SqliteVectorError, type ErrorCode } from '@agentic-flow/sqlite-vector/errors'
 import { expect, test } from 'vitest'
 import { CONFIG_OPTIONS, flagName, HTTP_ERRORS, variableName } from '../../src/index.ts'
+import { problemOf } from '../../src/http/problem.ts'
 import { testNode } from '../helpers/node.ts'
 
 const docs = join(import.meta.dirname, '../../../../docs/reference')
@@ -82,19 +84,80 @@ test('every path has its row, operation ids are unique, and docs/reference/opena
   expect(file).toEqual(document)
 })
 
-test('every schema of the API can be compiled, and refuses what is no object', async () => {
-  const text = readFileSync(join(docs, 'openapi.json'), 'utf8')
-  const { paths } = JSON.parse(text) as {
-    paths: Record<
-      string,
-      Record<string, { requestBody?: { content: Record<string, { schema: object }> } }>
+interface Operation {
+  readonly operationId: string
+  readonly summary?: string
+  readonly tags?: readonly string[]
+  readonly 'x-access': string
+  readonly responses: Readonly<Record<string, { readonly description?: string }>>
+  readonly requestBody?: {
+    readonly content: Readonly<
+      Record<string, { readonly schema: object; readonly example?: unknown }>
     >
   }
+}
+
+interface Api {
+  readonly openapi: string
+  readonly servers: readonly { readonly url: string }[]
+  readonly tags: readonly { readonly name: string; readonly description?: string }[]
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
+  readonly components: { readonly schemas: Readonly<Record<string, object>> }
+}
+
+const api = JSON.parse(readFileSync(join(docs, 'openapi.json'), 'utf8')) as Api
+const operationsOfApi = Object.values(api.paths).flatMap((methods) => Object.values(methods))
+
+/** A schema of the document with its references. */
+function compiled(schema: object) {
   const ajv = new Ajv({ strict: false })
-  const bodies = Object.values(paths)
-    .flatMap((methods) => Object.values(methods))
-    .flatMap(({ requestBody }) => Object.values(requestBody?.content ?? {}))
+  ajv.addSchema({ $id: 'api', components: api.components })
+  const text = JSON.stringify(schema).replaceAll('"#/components', '"api#/components')
+  return ajv.compile(JSON.parse(text) as object)
+}
+
+test('every schema of the API can be compiled, refuses what is not an object, and takes its example', () => {
+  const bodies = operationsOfApi.flatMap(({ requestBody }) =>
+    Object.values(requestBody?.content ?? {}),
+  )
 
   expect(bodies.length).toBeGreaterThan(15)
-  for (const { schema } of bodies) expect(ajv.compile(schema)('no object')).toBe(false)
+  for (const { schema, example } of bodies) {
+    const check = compiled(schema)
+    expect(check('no object')).toBe(false)
+    expect(check(example), JSON.stringify([example, check.errors])).toBe(true)
+  }
+})
+
+test('the OpenAPI document passes its lint: servers, tags, ids, summaries, refusals, references', () => {
+  const text = JSON.stringify(api)
+  const references = [...text.matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)].map(
+    ([, name]) => name ?? '',
+  )
+  const known = new Set(api.tags.map(({ name }) => name))
+
+  expect(api.openapi).toMatch(/^3\.1\./)
+  expect(api.servers.map(({ url }) => url)).toEqual(['/'])
+  expect(api.tags.filter(({ name, description }) => (description ?? name) === name)).toEqual([])
+  for (const name of references) expect(api.components.schemas).toHaveProperty(name)
+  for (const name of Object.keys(api.components.schemas)) expect(references).toContain(name)
+  for (const operation of operationsOfApi) {
+    const { operationId, summary = '', tags = [], responses } = operation
+    expect(operationId).toMatch(/^[a-z][A-Za-z]+$/)
+    expect(summary, operationId).toMatch(/^[A-Z].+[.]$/)
+    expect(tags.filter((tag) => !known.has(tag))).toEqual([])
+    const statuses = Object.keys(responses)
+    expect(statuses).toContain('400')
+    if (operation['x-access'] !== 'open')
+      expect(statuses).toEqual(expect.arrayContaining(['401', '403', '429']))
+    for (const { description = '' } of Object.values(responses)) expect(description).not.toBe('')
+  }
+})
+
+test('no hint of an error over HTTP names a function of the library', () => {
+  const hints = (Object.keys(ERRORS) as ErrorCode[]).map(
+    (code) => problemOf(new SqliteVectorError(code, 'x')).title,
+  )
+
+  expect(hints.filter((hint) => /\w\(\)/.test(hint))).toEqual([])
 })
