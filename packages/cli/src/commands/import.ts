@@ -11,6 +11,7 @@ import { sourceOf } from '../formats/bytes.ts'
 import { FORMATS, formatOf } from '../formats/formats.ts'
 import { idsFrom } from '../formats/ids.ts'
 import { type PlacedRecord, type ReadOptions } from '../formats/types.ts'
+import { Lanes } from '../node/lanes.ts'
 import { withNode } from '../node/open.ts'
 import type { NodeClient } from '../node/types.ts'
 import { formatCount } from '../terminal.ts'
@@ -113,24 +114,38 @@ async function writeAll(
   const mode = oneOfWords('--mode', call.text('mode') ?? 'upsert', MODES)
   let batch: PlacedRecord[] = []
   let batchMax = 1
-  const { recordsMax, vectorBytes } = node.batch
+  let isShardThere = false
+  const { recordsMax, vectorBytes, parallel } = node.batch
+  // An insert that fails must leave no later records, which it would meet when it is resumed.
+  const lanes = new Lanes(mode === 'upsert' ? parallel : 1, progress)
   const commit = async (): Promise<void> => {
-    await writeBatch(node, shardId, batch, mode, progress)
+    const sent = batch
+    batch = []
+    await lanes.send(new Set(sent.map(({ record }) => record.id)), (own) =>
+      writeBatch(node, shardId, sent, mode, own),
+    )
     call.reporter.progress('import', progress.done, null)
     await turn()
-    batch = []
   }
-  for await (const placed of records) {
-    if (call.signal.aborted) return
-    if (batch.length === 0) {
-      const { length } = placed.record.embedding
-      if (progress.done === 0 || batchMax === 1) await createShard(call, node, length)
-      batchMax = Math.max(1, Math.min(recordsMax, Math.floor(vectorBytes / (4 * length))))
+  try {
+    for await (const placed of records) {
+      if (call.signal.aborted) return
+      if (batch.length === 0) {
+        const { length } = placed.record.embedding
+        if (!isShardThere) await createShard(call, node, length)
+        isShardThere = true
+        batchMax = Math.max(1, Math.min(recordsMax, Math.floor(vectorBytes / (4 * length))))
+      }
+      batch.push(placed)
+      if (batch.length >= batchMax) await commit()
     }
-    batch.push(placed)
-    if (batch.length >= batchMax) await commit()
+    if (batch.length > 0 && !call.signal.aborted) await commit()
+    await lanes.drain()
+  } finally {
+    // Also after an error or Ctrl-C the count is that of what is committed.
+    await lanes.settle()
+    await lanes.drain().catch(() => undefined)
   }
-  if (batch.length > 0 && !call.signal.aborted) await commit()
 }
 
 /**
@@ -165,7 +180,7 @@ function isOfRecord(error: unknown): error is Error {
   return (
     error instanceof Error &&
     'code' in error &&
-    /^(STORE_(RECORD|DIMENSION)|HTTP_INPUT_INVALID)/.test(String(error.code))
+    /^(STORE_(RECORD|DIMENSION)|HTTP_(INPUT_INVALID|BODY_TOO_LARGE))/.test(String(error.code))
   )
 }
 

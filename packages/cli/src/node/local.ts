@@ -31,7 +31,7 @@ export async function openLocalNode(path: string, nodeId: string): Promise<NodeC
     return coordinator
   }
   return {
-    batch: { recordsMax: 1_000, vectorBytes: 8_388_608 },
+    batch: { recordsMax: 1_000, vectorBytes: 8_388_608, parallel: 1 },
     ...recordMethods(db),
     ...conflictMethods(db),
     ...upkeepMethods(db),

@@ -74,7 +74,7 @@ export function openRemoteNode(options: RemoteOptions): NodeClient {
     return (response.status === 204 ? null : await response.json()) as T
   }
   return {
-    batch: { recordsMax: 64, vectorBytes: 1_048_576 },
+    batch: { recordsMax: 256, vectorBytes: 1_048_576, parallel: 4 },
     ...shardMethods(ask),
     ...recordMethods(ask),
     ...peerMethods(ask),

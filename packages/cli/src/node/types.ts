@@ -142,7 +142,12 @@ export interface VerifySummary {
 /** A node as commands see it. */
 export interface NodeClient {
   /** Largest batch for {@link write}. */
-  readonly batch: { readonly recordsMax: number; readonly vectorBytes: number }
+  readonly batch: {
+    readonly recordsMax: number
+    readonly vectorBytes: number
+    /** Most batches under way at once. */
+    readonly parallel: number
+  }
   shards(): Promise<readonly ShardSummary[]>
   createShard(
     shardId: string,
