@@ -6,7 +6,8 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createVectorDB } from '@agentic-flow/sqlite-vector'
-import { testNode, WRITER } from '../helpers/node.ts'
+import { resolveConfig, startNode } from '../../src/index.ts'
+import { Client, flagsOf, testNode, WRITER } from '../helpers/node.ts'
 
 test('a node whose file is closed is alive and not ready, and answers with the code of its store', async () => {
   await using fixture = await testNode({ shards: ['s:2'] })
@@ -48,6 +49,48 @@ test('a node that is ending finishes the request under way and refuses the next 
   using db = await createVectorDB({ path: join(fixture.folder, 'node.db') })
   expect(db.get('s', 'late')).not.toBeNull()
   await fixture[Symbol.asyncDispose]()
+})
+
+test('an index that is being built keeps /readyz from saying ready, while requests are served', async () => {
+  await using fixture = await testNode({ shards: ['large:2:l2'] })
+  const records = Array.from({ length: 10_001 }, (_, index) => ({
+    id: `r${index}`,
+    embedding: [index, 1],
+  }))
+  await fixture.node.db.insertBatch('large', records)
+  await fixture.node.close()
+  const flags = { ...flagsOf(fixture.folder), shards: [] as string[] }
+  const node = await startNode(resolveConfig({ flags }).config)
+  try {
+    // The build begins with the start; the first look comes before its first turn ends.
+    const first = await new Client(node.url, WRITER).get('/readyz')
+    expect([200, 503]).toContain(first.status)
+    if (first.status === 503) {
+      expect(first.body).toMatchObject({ status: 'warming', checks: { index: 'warming large' } })
+    }
+    const asked = await new Client(node.url, WRITER).post('/v1/shards/large/count', {})
+    expect(asked.body).toEqual({ count: 10_001 })
+    await expect
+      .poll(async () => (await new Client(node.url, WRITER).get('/readyz')).body.status, {
+        timeout: 50_000,
+      })
+      .toBe('ready')
+  } finally {
+    await node.close()
+  }
+})
+
+test('a draining node says so on /readyz and serves on until the delay is over', async () => {
+  await using fixture = await testNode({ shards: ['s:2'], 'shutdown-drain-ms': '1500' })
+  const closing = fixture.node.close()
+
+  const ready = await fixture.api.get('/readyz')
+  const served = await fixture.api.post('/v1/shards/s/count', {})
+  await closing
+
+  expect(ready).toMatchObject({ status: 503, body: { status: 'draining' } })
+  expect(served).toMatchObject({ status: 200, body: { count: 0 } })
+  await expect(fixture.api.raw('/livez')).rejects.toThrow()
 })
 
 /** The first lines of a request of whoever may write. */
