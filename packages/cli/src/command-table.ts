@@ -51,6 +51,8 @@ import {
   shardsCommand,
   shardsCreateCommand,
   shardsDropCommand,
+  shardsIndexCommand,
+  shardsStrategyCommand,
   statsCommand,
 } from './commands/shards.ts'
 import { restoreCommand, snapshotCommand } from './commands/snapshot.ts'
@@ -69,6 +71,8 @@ export const COMMANDS: readonly Command[] = [
   shardsCommand,
   shardsCreateCommand,
   shardsDropCommand,
+  shardsStrategyCommand,
+  shardsIndexCommand,
   ingestCommand,
   askCommand,
   mcpCommand,

@@ -25,6 +25,9 @@ export interface Output {
 
 const BAR_CELLS = 24
 
+/** On a narrower terminal counts and time left are shown without a bar. */
+const NARROW_COLUMNS = 70
+
 /** Prints nothing: for `--json`. */
 export const silentReporter: Reporter = Object.freeze({
   heading: () => undefined,
@@ -108,18 +111,19 @@ function barDrawer(output: Output): Reporter['progress'] {
     if (!isLast && nowMs - bar.drawnMs < 1_000 / REDRAWS_PER_SECOND) return
     bar.drawnMs = nowMs
     const pace = paceOf(done, total, nowMs - bar.atMs)
-    const text = `  ${label} ${cellsOf(done, total)}${pace}`
+    const width = output.columns ?? 80
+    const text = `  ${label} ${cellsOf(done, total, width < NARROW_COLUMNS ? 0 : BAR_CELLS)}${pace}`
     // A line wider than the terminal would wrap, and a wrapped bar cannot redraw itself.
     output.write(`\r\u001b[2K${text.slice(0, (output.columns ?? 80) - 1)}${isLast ? '\n' : ''}`)
     if (isLast) started.delete(label)
   }
 }
 
-function cellsOf(done: number, total: number | null): string {
+function cellsOf(done: number, total: number | null, cells: number): string {
   if (total === null) return formatCount(done)
-  const filled = Math.round((total === 0 ? 1 : Math.min(1, done / total)) * BAR_CELLS)
-  const bar = '█'.repeat(filled) + '░'.repeat(BAR_CELLS - filled)
-  return `${bar} ${formatCount(done)} of ${formatCount(total)}`
+  const filled = Math.round((total === 0 ? 1 : Math.min(1, done / total)) * cells)
+  const bar = '█'.repeat(filled) + '░'.repeat(cells - filled)
+  return `${bar === '' ? '' : `${bar} `}${formatCount(done)} of ${formatCount(total)}`
 }
 
 /** `, 14,000/s, 12 s left`; empty during the first second. */

@@ -179,3 +179,16 @@ test('export --force replaces regular files only, and follows no link at FILE.pa
   expect(beside.status).toBe(0)
   expect(readFileSync(at('precious'), 'utf8')).toBe('precious')
 })
+
+test('a shard gets its conflict strategy and the file its metadata indexes by command', () => {
+  using folder = temporaryFolder()
+  const on = (...args: readonly string[]) => run([...args, '-d', join(folder.path, 'a.db')])
+  on('init', 'notes', '--dimension', '3')
+
+  expect(on('shards', 'strategy', 'notes', 'manual').stdout).toBe(
+    'notes shows conflicts by manual\n',
+  )
+  expect(on('shards', 'strategy', 'notes', 'magic').status).toBe(2)
+  expect(on('shards', 'index', 'author.name').stdout).toBe('author.name\n')
+  expect(on('shards', 'index', 'author.name', '--remove').stdout).toBe('no indexes\n')
+})

@@ -35,6 +35,15 @@ test('on a terminal a bar redraws its line and ends it when all is done', () => 
   expect(terminal.written.map((text) => text.endsWith('\n'))).toEqual([false, true])
 })
 
+test('in 40 columns progress is one line with its counts, and no bar', () => {
+  const terminal = { ...output(true), columns: 40 }
+  const reporter = reporterFor(terminal)
+
+  reporter.progress('import', 12_345, 1_000_000)
+
+  expect(terminal.written).toEqual(['\r\u001b[2K  import 12,345 of 1,000,000'])
+})
+
 test('a table sets columns of numbers to the right', () => {
   const table = formatTable([
     ['phase', 'rows'],

@@ -12,6 +12,7 @@ const STORE: Readonly<Partial<Record<StoreEvent['type'], LogLevel>>> = {
   // Sync reports it as well.
   'clock-skew': 'debug',
   'strategy-failed': 'error',
+  'record-damaged': 'error',
 }
 
 /** Events of every commit are left to the metrics. */
@@ -20,6 +21,8 @@ const SYNC: Readonly<Partial<Record<SyncEvent['type'], LogLevel>>> = {
   'peer-refused': 'warn',
   skew: 'warn',
   repair: 'warn',
+  doubt: 'warn',
+  'key-shared': 'error',
   conflict: 'info',
   quarantine: 'warn',
   peer: 'info',
@@ -27,8 +30,18 @@ const SYNC: Readonly<Partial<Record<SyncEvent['type'], LogLevel>>> = {
   error: 'warn',
 }
 
-export function logStoreEvent(log: Log, { type, ...fields }: StoreEvent): void {
-  log(STORE[type] ?? 'warn', `store-${type}`, fields)
+/** Ids that one line names; the rest are counted. */
+const IDS_SHOWN = 20
+
+export function logStoreEvent(log: Log, event: StoreEvent): void {
+  const { type, ...fields } = event
+  const level = STORE[type] ?? 'warn'
+  if (event.type === 'records-dropped') {
+    const { ids } = event
+    log(level, `store-${type}`, { ...fields, ids: ids.slice(0, IDS_SHOWN), count: ids.length })
+  } else {
+    log(level, `store-${type}`, fields)
+  }
 }
 
 export function logSyncEvent(log: Log, repeats: Repeats, event: SyncEvent): void {
@@ -47,8 +60,12 @@ function causeOf(event: SyncEvent): string | null {
     return `${event.address ?? ''} ${code}`
   }
   if (event.type === 'sync') return `${event.address} ${event.status}`
+  if (event.type === 'key-shared') return event.peer
   if (event.type === 'peer-refused') return `${event.address} ${event.fingerprint ?? ''}`
   const isOfShard =
-    event.type === 'skew' || event.type === 'conflict' || event.type === 'quarantine'
+    event.type === 'skew' ||
+    event.type === 'conflict' ||
+    event.type === 'quarantine' ||
+    event.type === 'doubt'
   return isOfShard ? `${event.peer} ${event.shardId}` : null
 }

@@ -2,7 +2,15 @@
  * `sqlite-vector shards`: lists, creates and drops shards. Also `stats`, for the whole file.
  */
 import type { Metric } from '@agentic-flow/sqlite-vector'
-import { type Call, type Command, EXIT, oneOfWords, type Option, UsageError } from '../command.ts'
+import {
+  type Call,
+  type Command,
+  EXIT,
+  existingDatabase,
+  oneOfWords,
+  type Option,
+  UsageError,
+} from '../command.ts'
 import { withNode } from '../node/open.ts'
 import type { ShardSummary } from '../node/types.ts'
 import { formatBytes, formatCount, formatTable } from '../terminal.ts'
@@ -91,6 +99,51 @@ export const shardsDropCommand: Command = {
       )
       return dropped ? EXIT.done : EXIT.failed
     }),
+}
+
+const STRATEGIES = ['last-write-wins', 'first-write-wins', 'merge', 'manual'] as const
+
+export const shardsStrategyCommand: Command = {
+  words: ['shards', 'strategy'],
+  summary: 'Set how this node shows conflicts of a shard; replicated state is unchanged.',
+  target: 'node',
+  arguments: [
+    { name: 'shard', summary: 'name of the shard' },
+    { name: 'strategy', summary: 'the strategy', choices: STRATEGIES },
+  ],
+  options: [],
+  run: (call) =>
+    withNode(call, async (node) => {
+      const shardId = call.argument('shard')
+      const strategy = oneOfWords('STRATEGY', call.argument('strategy'), STRATEGIES)
+      await node.setStrategy(shardId, strategy)
+      call.print({ shardId, strategy }, () => `${shardId} shows conflicts by ${strategy}`)
+      return EXIT.done
+    }),
+}
+
+export const shardsIndexCommand: Command = {
+  words: ['shards', 'index'],
+  summary:
+    'Index a metadata path for faster filters in all shards of the file; without a path, list the indexes.',
+  target: 'file',
+  arguments: [{ name: 'path', summary: 'metadata path, such as author.name', optional: true }],
+  options: [{ name: 'remove', summary: 'drop the index of this path' }],
+  async run(call) {
+    const { createVectorDB } = await import('@agentic-flow/sqlite-vector')
+    using db = await createVectorDB({ path: existingDatabase(call) })
+    const path = call.optional('path')
+    if (path === undefined) {
+      if (call.flag('remove')) throw new UsageError('PATH is missing')
+    } else if (call.flag('remove')) {
+      if (!db.dropMetadataIndex(path)) throw new UsageError(`${path} has no index`)
+    } else {
+      db.createMetadataIndex(path)
+    }
+    const indexes = db.metadataIndexes()
+    call.print({ indexes }, () => (indexes.length === 0 ? 'no indexes' : indexes.join('\n')))
+    return EXIT.done
+  },
 }
 
 export const statsCommand: Command = {

@@ -21,7 +21,7 @@ import { basename, join } from 'node:path'
 import { nameOfFile, nodeFolder } from '../command.ts'
 import { formatBytes } from '../terminal.ts'
 import * as checks from './checks.ts'
-import { failed, type Finding, ofError, warning } from './finding.ts'
+import { failed, type Finding, ofError, ok, warning } from './finding.ts'
 import * as surroundings from './surroundings.ts'
 
 export interface Examination {
@@ -45,17 +45,30 @@ export async function examine(path: string, examination: Examination): Promise<r
   const folder = nodeFolder(path)
   const { nowMs = Date.now() } = examination
   const { holderOfDatabase } = await import('@agentic-flow/sqlite-vector-server')
+  const holder = await holderOfDatabase(path)
   const around = [
     checks.checkWal(path),
     ...surroundings.checkNodeFolder(path, folder),
     ...checks.checkFileModes(path, folder),
     surroundings.checkOwners(path, folder),
-    surroundings.checkProcesses(path, await holderOfDatabase(path)),
+    surroundings.checkProcesses(path, holder),
     ...surroundings.checkLeftovers(path),
     await checks.checkDisk(path),
     ...(existsSync(join(folder, 'certificate.pem')) ? checks.checkCertificates(folder, nowMs) : []),
   ]
-  return [...(await inside(path, folder, examination, nowMs)), ...around]
+  // Peers would take this process for a copy of the node that has the same key.
+  const isServed = holder !== null && !examination.offline
+  const peers = isServed
+    ? [
+        ok(
+          'peers',
+          `not contacted: process ${holder} serves this file; ask it: peers --check --url`,
+        ),
+      ]
+    : []
+  const offline = examination.offline || isServed
+  const within = await inside(path, folder, { ...examination, offline }, nowMs)
+  return [...within, ...peers, ...around]
 }
 
 function notAFile(path: string): Finding | null {

@@ -81,6 +81,7 @@ function recordMethods(
   | 'shards'
   | 'createShard'
   | 'dropShard'
+  | 'setStrategy'
   | 'stats'
   | 'get'
   | 'list'
@@ -97,6 +98,9 @@ function recordMethods(
     },
     async createShard(shardId, options) {
       db.createShard(shardId, options)
+    },
+    async setStrategy(shardId, strategy) {
+      db.setConflictStrategy(shardId, strategy)
     },
     async dropShard(shardId) {
       return db.dropShard(shardId)

@@ -99,13 +99,19 @@ export function openRemoteNode(options: RemoteOptions): NodeClient {
 
 function shardMethods(
   ask: Ask,
-): Pick<NodeClient, 'shards' | 'createShard' | 'dropShard' | 'stats' | 'snapshot' | 'recount'> {
+): Pick<
+  NodeClient,
+  'shards' | 'createShard' | 'dropShard' | 'setStrategy' | 'stats' | 'snapshot' | 'recount'
+> {
   return {
     async shards() {
       return (await ask<{ shards: readonly ShardSummary[] }>('GET', '/v1/shards')).shards
     },
     async createShard(shardId, options) {
       await ask('PUT', shardPath(shardId), options)
+    },
+    async setStrategy(shardId, conflictStrategy) {
+      await ask('PUT', `${shardPath(shardId)}/strategy`, { conflictStrategy })
     },
     async dropShard(shardId) {
       return (await ask<{ dropped: number }>('DELETE', shardPath(shardId))).dropped > 0

@@ -154,6 +154,11 @@ export interface NodeClient {
     options: { dimension: number; metric?: Metric; modelId?: string },
   ): Promise<void>
   dropShard(shardId: string): Promise<boolean>
+  /** Sets how the node shows conflicts of the shard. */
+  setStrategy(
+    shardId: string,
+    strategy: 'last-write-wins' | 'first-write-wins' | 'merge' | 'manual',
+  ): Promise<void>
   stats(): Promise<JsonValue>
   get(shardId: string, id: string): Promise<ShownRecord | null>
   list(shardId: string, page: PageRequest): Promise<RecordPage>

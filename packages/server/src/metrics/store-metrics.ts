@@ -42,6 +42,7 @@ export class StoreMetrics {
   readonly #writes: Histogram<'operation'>
   readonly #applies: Histogram
   readonly #identities: Counter<'reason'>
+  readonly #damaged: Counter
   #source: MetricSource | null = null
 
   constructor(registry: Registry) {
@@ -90,6 +91,11 @@ export class StoreMetrics {
       'Duration of the transaction that applies one batch from a peer.',
       [],
     )
+    this.#damaged = new Counter({
+      name: 'sqlite_vector_damaged_records_total',
+      help: 'Damaged records met in the file.',
+      registers: [registry],
+    })
     this.#identities = new Counter({
       name: 'sqlite_vector_identity_renewals_total',
       help: 'New actor ids drawn for this file, by reason.',
@@ -132,6 +138,7 @@ export class StoreMetrics {
 
   onEvent(event: StoreEvent): void {
     if (event.type === 'identity-renewed') this.#identities.inc({ reason: event.reason })
+    if (event.type === 'record-damaged') this.#damaged.inc()
   }
 
   /** Reads the gauges. */

@@ -30,6 +30,8 @@ export class SyncMetrics {
   readonly #quarantined: Counter<'shard'>
   readonly #repairs: Counter<'shard'>
   readonly #refused: Counter
+  readonly #keysShared: Counter
+  readonly #doubts: Counter
   readonly #collected: Counter<'shard'>
   readonly #skew: Gauge<'peer'>
   readonly #gauges: Readonly<
@@ -57,6 +59,8 @@ export class SyncMetrics {
       this.#collected.inc({ shard: this.#shards.of(shardId) }, count)
     },
     'peer-refused': () => this.#refused.inc(),
+    'key-shared': () => this.#keysShared.inc(),
+    doubt: () => this.#doubts.inc(),
     skew: ({ peer, skewMs }) => {
       const label = this.#peers.of(peerLabel(peer))
       this.#skews.set(label, { seconds: skewMs / 1_000, atMs: performance.now() })
@@ -105,6 +109,16 @@ export class SyncMetrics {
     this.#refused = counter(
       'sqlite_vector_peers_refused_total',
       'Connections refused because the peer is not trusted.',
+      [],
+    )
+    this.#keysShared = counter(
+      'sqlite_vector_keys_shared_total',
+      'Times that two living processes were seen with one key.',
+      [],
+    )
+    this.#doubts = counter(
+      'sqlite_vector_identity_doubts_total',
+      'Claims about writes of this node that their peer did not prove.',
       [],
     )
     this.#skew = new Gauge({

@@ -10,7 +10,7 @@ type Line = readonly [string, string, Readonly<Record<string, unknown>> | undefi
 test('a dead peer with 100 shards is one line, and one more with the count when the window is over', () => {
   const lines: Line[] = []
   const log = (...line: Line): void => void lines.push(line)
-  const repeats = new Repeats(log as never, 0)
+  const repeats = new Repeats(log, 0)
   const error = Object.assign(new Error('no answer'), { code: 'TRANSPORT_DIAL_FAILED' })
 
   for (let round = 0; round < 25; round += 1) {
@@ -22,7 +22,7 @@ test('a dead peer with 100 shards is one line, and one more with the count when 
         error,
         willRetry: true,
       } as const
-      logSyncEvent(log as never, repeats, event)
+      logSyncEvent(log, repeats, event)
     }
   }
   repeats.flush()
@@ -34,7 +34,7 @@ test('a dead peer with 100 shards is one line, and one more with the count when 
 
 test('other causes keep their own lines, and a cause that stopped is forgotten', () => {
   const lines: Line[] = []
-  const repeats = new Repeats(((...line: Line) => void lines.push(line)) as never, 0)
+  const repeats = new Repeats((...line: Line) => void lines.push(line), 0)
 
   repeats.log('a', 'warn', 'x', {})
   repeats.log('b', 'warn', 'x', {})
