@@ -92,8 +92,8 @@ export interface Transport {
 export interface Connection {
   readonly peer: PeerIdentity
   /**
-   * Names the peer's process, the same on all its connections; null until the peer has named it, absent
-   * where the transport does not tell processes apart.
+   * Names the peer's process, the same on all its connections; null until the peer has named it,
+   * absent where the transport does not tell processes apart.
    */
   readonly process?: string | null
   /** Address at which the peer was last seen. */

@@ -237,7 +237,7 @@ export class NodeSessions {
         const { emit } = this.#setup
         emit({ type: 'error', shardId: null, address: null, error: fault, willRetry: false })
       }
-      await giveUp(channel, fault)
+      await giveUp(channel, fault, this.#setup.clock)
     }
   }
 
@@ -479,14 +479,21 @@ async function answerOnce(channel: Channel, frame: ControlFrame): Promise<void> 
   await channel.finish()
 }
 
-/** Says why, if it can still be heard, and frees the channel. */
-async function giveUp(channel: Channel, error: SqliteVectorError): Promise<void> {
+/** How long the peer has to end a channel that was refused, in milliseconds. */
+const REFUSED_MS = 2_000
+
+/** Tells the peer the reason, if it can still be heard, and reads the channel to its end, which frees it. */
+async function giveUp(channel: Channel, error: SqliteVectorError, clock: Clock): Promise<void> {
+  const cancel = clock.schedule(REFUSED_MS, () => channel.abort(error.message))
   try {
     await channel.send(encodeFrame(errorToFrame(error)))
     await channel.finish()
+    while ((await channel.receive()) !== null);
   } catch (failure) {
     if (!(failure instanceof SqliteVectorError)) throw failure
     channel.abort(error.message)
+  } finally {
+    cancel()
   }
 }
 

@@ -12,9 +12,10 @@
  *       for it sends at most EARLY_FRAMES_MAX frames, all together EARLY_BYTES_MAX bytes; the rest
  *       waits. Nothing that came so, not even the name of the peer's process, decides between two
  *       connections.
- *   C4  A peer that was assumed in early data, by the certificate in its session ticket, is judged again
- *       by the certificate that completed the handshake, before anything else is read or sent. Where
- *       the two differ the connection ends, and frames meant for the assumed peer are not sent again.
+ *   C4  A peer that was assumed in early data, by the certificate in its session ticket, is judged
+ *       again by the certificate that completed the handshake, before anything else is read or
+ *       sent. Where the two differ the connection ends, and frames meant for the assumed peer are
+ *       not sent again.
  *
  * Each side opens one control stream (quic/control.ts), which names its process. The listener does
  * so when it has taken the peer in, so its arrival tells the dialler that it is accepted: in TLS
@@ -131,7 +132,9 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
   readonly established: Promise<void>
   /** Resolves when the peer has taken us in, too. */
   readonly accepted: Promise<void>
-  /** End of what the peer proved its identity with, milliseconds since 1970; set when it is judged. */
+  /**
+   * End of what the peer proved its identity with, milliseconds since 1970; set when it is judged.
+   */
   notAfterMs: number = Number.POSITIVE_INFINITY
   /** Reason why it is not handed out any more; null while it is. */
   retiredFor: string | null = null

@@ -10,8 +10,9 @@
  *       fingerprint stays; of two dialled from one side, the older.
  *   P3  The other is retired: not handed out any more, and closed by its dialler once no channel is
  *       open on it. Nothing under way is cut off.
- *   P4  The newest process of a peer supersedes the one before: that is probed at once, and its connections
- *       end when it stays silent. A process that was killed would hold them until the idle timeout.
+ *   P4  The newest process of a peer supersedes the one before: that is probed at once, and its
+ *       connections end when it stays silent. A process that was killed would hold them until the
+ *       idle timeout.
  *   P5  The dialler of a connection closes it when it was idle for long.
  */
 import { SqliteVectorError } from '../../errors.ts'
@@ -21,7 +22,9 @@ import { CLOSE_CODE } from './errors.ts'
 import type { ResolvedQuicOptions } from './options.ts'
 
 const SWEEP_MS = 1_000
-/** How long a process may stay silent, beyond three round trips, when another of its node appears. */
+/**
+ * How long a process may stay silent, beyond three round trips, when another of its node appears.
+ */
 const SUPERSEDE_MS = 500
 
 export interface PoolCounts {

@@ -287,7 +287,10 @@ export class QuicPump {
     this.run()
   }
 
-  /** Only a packet that decrypts is a sign of life: anyone can send to our port from the peer's address. */
+  /**
+   * Only a packet that decrypts is a sign of life: anyone can send to our port from the peer's
+   * address.
+   */
   #noticeLife(): void {
     if (this.#listeners.length === 0 || this.native.stats().recv <= this.#packetsBefore) return
     for (const listener of this.#listeners.splice(0)) listener()

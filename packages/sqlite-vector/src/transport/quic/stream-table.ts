@@ -7,8 +7,8 @@
  *       is reset.
  *   T2  A writer that was not waiting goes ahead of those that are; each turn is of a bounded size
  *       (quic/turns.ts).
- *   T3  A stream counts as open until both of its directions are done, on our side and in the
- *       engine.
+ *   T3  A stream counts as open until both of its directions are done; one that was given up, until
+ *       all that the peer sent on it has arrived and was credited.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import { CHANNEL_QUANTUM_BYTES } from '../../limits.ts'
@@ -226,6 +226,7 @@ export class StreamTable implements StreamHost {
     for (const id of native.readable()) {
       const stream = this.#streams.get(id) ?? this.#incoming(id)
       stream?.onReadable()
+      stream?.noticeReset()
     }
   }
 

@@ -13,6 +13,7 @@
  * (RFC 9114 §6.2). Reference: RFC 9000 §2–4.
  */
 import { SqliteVectorError } from '../../errors.ts'
+import { RECEIVE_WINDOW_STREAM_BYTES_MAX } from '../../limits.ts'
 import { abortable, abortedError } from '../abortable.ts'
 import { AHEAD_BYTES } from '../framing.ts'
 import type { ByteSource } from '../framing.ts'
@@ -33,10 +34,16 @@ export const STREAM_CODE = { aborted: 1, unknownType: 2 } as const
 
 const NOTHING = new Uint8Array()
 /**
- * A small frame is read together with the type of its stream: one call into the engine, and no list
- * of streams.
+ * A small frame is read together with the type of its stream: one call into the engine, no list of
+ * streams.
  */
 const SCRATCH = new Uint8Array(AHEAD_BYTES)
+/** Takes the bytes of a stream that was given up. */
+const DISCARDED = new Uint8Array(65_536)
+/** A peer that sends more than this after we gave a stream up is told to stop… */
+const DISCARDED_BYTES_MAX = 2 * RECEIVE_WINDOW_STREAM_BYTES_MAX
+/** …and sooner where our own direction had ended, so that no reset of it told the peer. */
+const DISCARDED_BYTES_UNTOLD_MAX = 1_048_576
 
 /** Services of the stream table that owns a stream. */
 export interface StreamHost {
@@ -85,6 +92,9 @@ export class QuicStream implements ByteSource {
   #readEnded: boolean
   #writeEnded: boolean
   #isStarved = false
+  /** After a failure: nothing more can arrive. */
+  #isDrained = false
+  #discardedBytes = 0
   /** Read with the type of the stream and not asked for yet. */
   #ahead: Uint8Array = NOTHING
 
@@ -146,6 +156,8 @@ export class QuicStream implements ByteSource {
       result = this.#host.native.streamRecv(this.id, into)
     } catch (cause) {
       const error = this.#host.endError() ?? streamError(cause)
+      this.#isDrained = true
+      this.#endWrite(STREAM_CODE.aborted)
       this.fail(error)
       throw error
     }
@@ -189,8 +201,20 @@ export class QuicStream implements ByteSource {
   abort(error: SqliteVectorError, code: number): void {
     this.#ahead = NOTHING
     if (this.done) return
-    this.#shutDown(code)
+    this.#endWrite(code)
     this.fail(error)
+  }
+
+  /** A writer that nobody reads for would not learn that the peer gave the stream up. */
+  noticeReset(): void {
+    if (this.#writes.length === 0 || this.#readEnded || this.done) return
+    try {
+      this.#host.native.streamRecv(this.id, NOTHING)
+    } catch (cause) {
+      this.#isDrained = true
+      this.#endWrite(STREAM_CODE.aborted)
+      this.fail(this.#host.endError() ?? streamError(cause))
+    }
   }
 
   /** The connection is over: writes fail at once, reads once what has arrived is taken. */
@@ -205,8 +229,37 @@ export class QuicStream implements ByteSource {
     this.#failure = error
     for (const write of this.#writes.splice(0)) write.reject(error)
     this.#host.unblock(this)
+    const notify = this.onReadable
+    this.onReadable = () => this.#drain()
+    notify()
+    this.#drain()
+  }
+
+  /**
+   * Reads a stream that was given up to its end, and forgets it then: the engine credits bytes to
+   * the peer only when they are read, and frees a stream only when its end was read.
+   */
+  #drain(): void {
+    if (this.#readEnded) this.#isDrained = true
+    while (!this.#isDrained) {
+      try {
+        const result = this.#host.native.streamRecv(this.id, DISCARDED)
+        if (result === null && this.#host.endError() === null) {
+          this.#host.starve(this)
+          return
+        }
+        this.#discardedBytes += result?.[0] ?? 0
+        this.#isDrained = result === null || result[1]
+        this.#host.flushSoon()
+      } catch {
+        // Reset by the peer, or gone with the connection: that is the end.
+        this.#isDrained = true
+      }
+      const most = this.#writeEnded ? DISCARDED_BYTES_UNTOLD_MAX : DISCARDED_BYTES_MAX
+      if (this.#discardedBytes > most) this.#stopPeer()
+    }
+    this.#host.feed(this)
     this.#host.forget(this)
-    this.onReadable()
   }
 
   #takeAhead(into: Uint8Array): number {
@@ -251,7 +304,7 @@ export class QuicStream implements ByteSource {
       else this.#host.countSent(taken)
       return taken
     } catch (cause) {
-      this.#shutDown(STREAM_CODE.aborted)
+      this.#endWrite(STREAM_CODE.aborted)
       this.fail(this.#host.endError() ?? streamError(cause))
       return null
     }
@@ -277,16 +330,24 @@ export class QuicStream implements ByteSource {
     return finishing ? new SqliteVectorError('TRANSPORT_CLOSED', 'the channel is finished') : null
   }
 
-  #shutDown(code: number): void {
-    const { native, shutdownRead, shutdownWrite } = this.#host
-    for (const direction of [shutdownRead, shutdownWrite]) {
-      try {
-        native.streamShutdown(this.id, direction, code)
-      } catch {
-        // The engine has finished that direction already: nothing is left to give up.
-      }
-    }
+  /** Resets our direction, unless its end is said already. */
+  #endWrite(code: number): void {
+    if (!this.#writeEnded) this.#shutDown(this.#host.shutdownWrite, code)
     this.#host.flushSoon()
+  }
+
+  /** The peer goes on sending though we gave the stream up. */
+  #stopPeer(): void {
+    this.#isDrained = true
+    this.#shutDown(this.#host.shutdownRead, STREAM_CODE.aborted)
+  }
+
+  #shutDown(direction: number, code: number): void {
+    try {
+      this.#host.native.streamShutdown(this.id, direction, code)
+    } catch {
+      // The engine has finished that direction already: nothing is left to give up.
+    }
   }
 
   #forgetIfDone(): void {

@@ -118,7 +118,10 @@ export class TicketStore {
     if (this.#tickets.delete(address)) this.#planSave()
   }
 
-  /** Drops every ticket that peers gave us: a resumed session shows the certificate of the one before. */
+  /**
+   * Drops every ticket that peers gave us: a resumed session shows the certificate of the one
+   * before.
+   */
   forgetAll(): void {
     if (this.#tickets.size === 0) return
     this.#tickets.clear()

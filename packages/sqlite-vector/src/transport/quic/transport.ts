@@ -288,8 +288,8 @@ export class QuicTransport implements Transport {
   }
 
   /**
-   * Another process may take trust back, and time ends certificates: both hold for open connections. A
-   * change in the file is announced by `refresh()`, as one that this process makes.
+   * Another process may take trust back, and time ends certificates: both hold for open
+   * connections. A change in the file is announced by `refresh()`, as one that this process makes.
    */
   #pollTrust(): void {
     const { trust, clock } = this.#options
