@@ -174,6 +174,9 @@ export const COUNTER_MAX: number = Number.MAX_SAFE_INTEGER
 /** Days a self-signed node certificate is valid: pinned by people, so it outlives a deployment. */
 export const NODE_CERTIFICATE_DAYS = 3_650
 
+/** Days before its issue from which a certificate is valid, at most as many as it lives: peers' clocks differ. */
+export const CERTIFICATE_BACKDATE_DAYS = 30
+
 /** Most pinned peers: every one is a trust anchor that a TLS handshake may search. */
 export const TRUST_ENTRIES_MAX = 1_024
 
@@ -281,6 +284,15 @@ export const UNIDIRECTIONAL_STREAMS_MAX = 64
 
 /** Handshakes under way above which new ones must prove their address first (QUIC Retry). */
 export const HANDSHAKES_BEFORE_RETRY = 64
+
+/** Bytes that one handshake under way may send: certificates and early data of a node take a third of it. */
+export const HANDSHAKE_BYTES_MAX = 65_536
+
+/** Bytes of the handshakes under way of one address or IPv6 /64 network: fragments take 24 times that in memory. */
+export const HANDSHAKE_BYTES_PER_ADDRESS_MAX = 1_048_576
+
+/** Bytes of all handshakes under way. */
+export const HANDSHAKE_BYTES_TOTAL_MAX = 6_291_456
 
 /** Handshakes under way above which new ones are dropped. */
 export const HANDSHAKES_MAX = 1_024

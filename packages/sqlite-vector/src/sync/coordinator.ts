@@ -11,6 +11,7 @@
  * are tasks that may run; a shard is synced with a peer by one sync at a time; statistics count
  * what happened; everything has ended when `close` resolves.
  */
+import { parseAddress } from '../transport/address.ts'
 import { systemClock } from '../clock/system-clock.ts'
 import type { Clock } from '../clock/types.ts'
 import { SqliteVectorError } from '../errors.ts'
@@ -175,6 +176,7 @@ export class ShardCoordinator {
     rejectUnknownKeys('registerPeer', peer, ['nodeId', 'address', 'shards', 'status'])
     nameGiven('peer.nodeId', peer.nodeId, NODE_ID_BYTES_MAX)
     nameGiven('peer.address', peer.address, ADDRESS_BYTES_MAX)
+    parseAddress(peer.address)
     for (const shardId of peer.shards ?? []) nameGiven('peer.shards', shardId, SHARD_ID_BYTES_MAX)
     if (peer.status !== undefined) oneOf('peer.status', peer.status, ['online', 'offline'])
     if (peer.nodeId === this.nodeId) throw new RangeError('peer.nodeId must not be our own')

@@ -2,6 +2,7 @@
  * Clusters over real QUIC: joining with a token, what a token is not good for, renewal, revocation.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { X509Certificate } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -10,6 +11,7 @@ import { SqliteVectorError } from '../../src/errors.ts'
 import { createVectorDB, type SQLiteVectorDB } from '../../src/store/vector-db.ts'
 import { createVectorSync, type SyncEvent, type VectorSync } from '../../src/sync/index.ts'
 import { ClusterAuthority } from '../../src/transport/identity/authority.ts'
+import { certificateFingerprint } from '../../src/transport/identity/certificate.ts'
 import { authorityFolder, readMembership } from '../../src/transport/cluster/files.ts'
 import { encodeMessage } from '../../src/transport/cluster/messages.ts'
 import { ClusterService, isRenewalDue } from '../../src/transport/cluster/service.ts'
@@ -320,3 +322,62 @@ function serviceOf(
     onError: (error) => failures.push(error.code),
   })
 }
+
+test('a node that was killed before it had the answer joins with the same token and name', async () => {
+  const made = await cluster()
+  const { token } = inviteNode(made.folder)
+  const folder = folderOf('b')
+  await joinCluster(folder, made.address, token, { nodeId: 'b' })
+  const first = clusterNodes(made.folder).find(({ nodeId }) => nodeId === 'b')
+  // Killed before it had written the answer: its key is all that it has.
+  for (const name of ['cluster.json', 'trust.json', 'certificate.pem']) rmSync(join(folder, name))
+
+  await joinCluster(folder, made.address, token, { nodeId: 'b' })
+  const other = joinCluster(folderOf('c'), made.address, token, { nodeId: 'c' })
+
+  await expect(other).rejects.toMatchObject({ code: 'TRANSPORT_JOIN_REFUSED' })
+  const nodes = clusterNodes(made.folder).filter(({ nodeId }) => nodeId === 'b')
+  expect(nodes).toHaveLength(1)
+  expect(nodes[0]?.earlier).toEqual([first?.fingerprint])
+})
+
+test('the node that holds the authority cannot be revoked', async () => {
+  const a = await cluster()
+
+  expect(() => revokeNode(a.folder, 'a')).toThrow(/holds the authority/)
+  expect(clusterNodes(a.folder)[0]?.isRevoked).toBe(false)
+})
+
+test('an authority restored from a backup neither takes revocations back nor is ignored', async () => {
+  const authority = ClusterAuthority.create(join(root, 'restored'), 'restored')
+  const issue = (name: string): string =>
+    certificateFingerprint(
+      new X509Certificate(
+        authority.issue(createIdentity({ nodeId: name }).certificatePem, { nodeId: name }),
+      ).raw,
+    )
+  const [first, lost, after] = [issue('first'), issue('lost'), issue('after')]
+  const trust = TrustList.inMemory()
+  trust.addAuthority(authority.certificatePem)
+  authority.revoke(first)
+  const backup = readFileSync(join(root, 'restored', 'revoked.json'))
+  authority.revoke(lost)
+  trust.addRevocations(authority.revocations() ?? '')
+  const before = authority.revocations() ?? ''
+
+  writeFileSync(join(root, 'restored', 'revoked.json'), backup)
+  // Numbers go by time, and the clock may stand still within a test.
+  const later = ClusterAuthority.open(join(root, 'restored'), {
+    clock: { ...systemClock, nowMs: () => Date.now() + 1_000 },
+  })
+  later.revoke(after)
+
+  expect(later.revocations()).not.toContain(lost)
+  expect(trust.addRevocations(later.revocations() ?? '')).toBe(true)
+  expect([first, lost, after].map((fingerprint) => trust.mayTrust(fingerprint))).toEqual([
+    false,
+    false,
+    false,
+  ])
+  expect(trust.addRevocations(before)).toBe(false)
+})

@@ -11,10 +11,13 @@ import {
   issueCertificate,
   newPrivateKey,
 } from '../../src/transport/identity/certificate.ts'
-import { NodeIdentity } from '../../src/transport/identity/identity.ts'
+import { createIdentity, NodeIdentity } from '../../src/transport/identity/identity.ts'
 import { TrustList } from '../../src/transport/identity/trust.ts'
+import { systemClock } from '../../src/clock/system-clock.ts'
 import { next } from '../../src/testing/connection-pair.ts'
 import { errorOf, introduce, openNode } from './quic-fixture.ts'
+
+const DAY_MS = 86_400_000
 
 test('a dialler that does not trust the listener is told its fingerprint', async () => {
   await using listener = await openNode()
@@ -188,4 +191,72 @@ test('a trust list damaged while a node runs is reported, and the node goes on w
 
   expect(connection.peer.fingerprint).toBe(listener.identity.fingerprint)
   expect(errors[0]).toMatchObject({ code: 'TRANSPORT_IDENTITY_INVALID' })
+})
+
+test('nodes whose clocks are a day apart trust each other fresh certificates', async () => {
+  const early = { ...systemClock, nowMs: () => Date.now() - 2 * DAY_MS }
+  await using made = await openNode({ identity: createIdentity({ nodeId: 'made-now' }) })
+  await using behind = await openNode({
+    clock: early,
+    identity: createIdentity({ nodeId: 'behind', clock: early }),
+  })
+  introduce(made, behind)
+  const address = await made.transport.listen('127.0.0.1:0')
+
+  const connection = await behind.transport.dial(address)
+
+  expect(connection.peer.fingerprint).toBe(made.identity.fingerprint)
+})
+
+test('a certificate that is not valid yet is named so, with both times, and taken once the clock is right', async () => {
+  let shiftMs = -400 * DAY_MS
+  const clock = { ...systemClock, nowMs: () => Date.now() + shiftMs }
+  await using listener = await openNode()
+  await using dialler = await openNode({ clock })
+  introduce(listener, dialler)
+  const address = await listener.transport.listen('127.0.0.1:0')
+
+  const error = await errorOf(dialler.transport.dial(address))
+  shiftMs = 0
+  const connection = await dialler.transport.dial(address)
+
+  expect(error.code).toBe('TRANSPORT_PEER_UNTRUSTED')
+  expect(error.message).toMatch(/not valid yet: our clock says 20\d\d-.* valid from 20\d\d-/)
+  expect(error.message).not.toMatch(/expired/)
+  expect(connection.peer.fingerprint).toBe(listener.identity.fingerprint)
+})
+
+test('a certificate that starts later than the real time is not called expired', async () => {
+  const key = newPrivateKey()
+  const future = issueCertificate({
+    name: 'future',
+    subjectKey: key,
+    privateKey: key,
+    authority: true,
+    notBeforeMs: Date.now() + DAY_MS,
+    notAfterMs: Date.now() + 2 * DAY_MS,
+    serial: randomBytes(16),
+  })
+  await using listener = await openNode()
+  await using dialler = await openNode({
+    identity: new NodeIdentity(key, certificateToPem(future)),
+  })
+  introduce(listener, dialler)
+  const address = await listener.transport.listen('127.0.0.1:0')
+
+  const error = await errorOf(dialler.transport.dial(address))
+
+  expect(error.code).toBe('TRANSPORT_REFUSED_BY_PEER')
+  expect(error.message).toMatch(/our certificate is not valid yet: our clock says/)
+  expect(listener.refused[0]?.reason).toMatch(/not valid yet: our clock says/)
+})
+
+test('an IPv6 address without a route fails at once and says so', async () => {
+  await using dialler = await openNode({ handshakeTimeoutMs: 1_000 })
+
+  // Addresses for documentation (RFC 3849): no network routes them; without IPv6 no packet even leaves.
+  const error = await errorOf(dialler.transport.dial('[2001:db8::1]:9'))
+
+  expect(['TRANSPORT_DIAL_FAILED', 'TRANSPORT_HANDSHAKE_TIMEOUT']).toContain(error.code)
+  if (error.code === 'TRANSPORT_DIAL_FAILED') expect(error.message).toContain('no route')
 })

@@ -2,6 +2,7 @@
  * The auto-syncs of one node, by shard and address; those with one peer share a gate. Holds them,
  * starts and stops them, and nothing else.
  */
+import { parseAddress } from '../../transport/address.ts'
 import type { PeerAddress } from '../../transport/types.ts'
 import { AutoSync, type AutoSyncSetup } from './auto-sync.ts'
 import { type Connect, PeerGate } from './peer-gate.ts'
@@ -36,6 +37,7 @@ export class AutoSyncs {
 
   /** Starts one unless it runs already; one that failed starts again. */
   start(shardId: string, address: PeerAddress): void {
+    parseAddress(address)
     const key = keyOf(shardId, address)
     const status = this.#syncs.get(key)?.state.status
     if (status !== undefined && status !== 'failed' && status !== 'stopped') return

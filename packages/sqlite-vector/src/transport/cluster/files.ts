@@ -33,6 +33,8 @@ export interface ClusterNode {
   readonly joinedAtMs: number
   readonly notAfterMs: number
   readonly isRevoked: boolean
+  /** Hash of its public key; absent for nodes that joined with an older release. */
+  readonly key?: string
 }
 
 /** The folder of the authority beside a node's key. */

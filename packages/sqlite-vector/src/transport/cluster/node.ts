@@ -152,6 +152,11 @@ export function revokeNode(
   const node = readNodes(folder).find((candidate) => candidate.nodeId === nodeId)
   if (node === undefined)
     throw new RangeError(`no node ${JSON.stringify(nodeId)} joined this cluster`)
+  if (readMembership(folder)?.authorityNode === nodeId) {
+    throw new RangeError(
+      `nodeId must be another node: ${JSON.stringify(nodeId)} holds the authority of the cluster`,
+    )
+  }
   for (const fingerprint of [...node.earlier, node.fingerprint]) authority.revoke(fingerprint)
   const revoked = { ...node, isRevoked: true }
   writeNode(folder, revoked)

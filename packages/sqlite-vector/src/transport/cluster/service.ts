@@ -6,7 +6,7 @@
  * Looks at the folder each time, so a cluster that is made or joined while the node runs is taken
  * up. A failure changes nothing, is told, and is tried again at the next turn.
  */
-import { X509Certificate } from 'node:crypto'
+import { createHash, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../../clock/types.ts'
@@ -179,14 +179,19 @@ export class ClusterService {
     const { folder, trust, clock } = this.#setup
     if (peer.invite === undefined) return refusal('only a guest with a token may join')
     nameGiven('nodeId', nodeId, NODE_ID_BYTES_MAX)
+    const key = keyHash(requestPem)
     const known = readNodes(folder).find((node) => node.nodeId === nodeId)
-    if (known !== undefined) return refusal(`there is a node ${JSON.stringify(nodeId)} already`)
-    // Before anything is signed: a token is worth one certificate, also when we are killed in
-    // between.
-    if (!trust.useInvite(peer.invite, clock.nowMs()))
+    if (known !== undefined && (known.key !== key || known.isRevoked)) {
+      return refusal(`there is a node ${JSON.stringify(nodeId)} already`)
+    }
+    // Before anything is signed: a token admits one key, also when either side is killed in between.
+    if (!trust.useInvite(peer.invite, clock.nowMs(), key))
       return refusal('the token was used or has expired')
     const certificatePem = this.#authority().issue(requestPem, { nodeId })
-    writeNode(folder, nodeOf(nodeId, certificateFacts(certificatePem), clock.nowMs()))
+    const node = nodeOf(nodeId, certificateFacts(certificatePem), clock.nowMs())
+    const earlier =
+      known === undefined ? [] : [...known.earlier, known.fingerprint].slice(-EARLIER_MAX)
+    writeNode(folder, { ...node, earlier, key })
     const { name, authorityNode } = readMembership(folder) ?? {
       name: 'cluster',
       authorityNode: 'node',
@@ -248,6 +253,16 @@ export function isRenewalDue(
   const certificate = new X509Certificate(certificatePem)
   if (certificate.verify(certificate.publicKey)) return false
   return notAfterMs - nowMs < (notAfterMs - notBeforeMs) * RENEW_SHARE
+}
+
+/** Names the key of a certificate, whatever certificate it is in. */
+function keyHash(pem: string): string {
+  try {
+    const spki = new X509Certificate(pem).publicKey.export({ type: 'spki', format: 'der' })
+    return createHash('sha256').update(spki).digest('hex')
+  } catch (error) {
+    throw new TypeError('that is not a certificate', { cause: error })
+  }
 }
 
 function certificateFacts(pem: string): { fingerprint: string; notAfterMs: number } {

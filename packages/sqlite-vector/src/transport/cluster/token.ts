@@ -23,7 +23,13 @@ import {
   X509Certificate,
 } from 'node:crypto'
 import { SqliteVectorError } from '../../errors.ts'
-import { certificateToPem, issueCertificate, newPrivateKey } from '../identity/certificate.ts'
+import { CERTIFICATE_BACKDATE_DAYS } from '../../limits.ts'
+import {
+  certificateStartMs,
+  certificateToPem,
+  issueCertificate,
+  newPrivateKey,
+} from '../identity/certificate.ts'
 import { NodeIdentity } from '../identity/identity.ts'
 
 const PREFIX = 'svj1.'
@@ -120,7 +126,7 @@ function inviteCertificate(key: KeyObject, nowMs: number, notAfterMs: number): U
     subjectKey: key,
     privateKey: key,
     authority: true,
-    notBeforeMs: nowMs - DAY_MS,
+    notBeforeMs: certificateStartMs(nowMs, CERTIFICATE_BACKDATE_DAYS),
     notAfterMs: notAfterMs + DAY_MS,
     serial: randomBytes(16),
   })
@@ -133,7 +139,7 @@ function guestOf(key: KeyObject, nowMs: number, notAfterMs: number): NodeIdentit
     subjectKey: key,
     issuer: { certificate: invite, privateKey: key },
     authority: false,
-    notBeforeMs: nowMs - DAY_MS,
+    notBeforeMs: certificateStartMs(nowMs, CERTIFICATE_BACKDATE_DAYS),
     notAfterMs: notAfterMs + DAY_MS,
     serial: randomBytes(16),
   })

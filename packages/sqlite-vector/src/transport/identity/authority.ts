@@ -26,6 +26,7 @@ import {
 import { integerIn, nameGiven } from '../../options.ts'
 import {
   certificateFingerprint,
+  certificateStartMs,
   certificateToPem,
   issueCertificate,
   newPrivateKey,
@@ -103,7 +104,7 @@ export class ClusterAuthority {
       subjectKey: key,
       privateKey: key,
       authority: true,
-      notBeforeMs: clock.nowMs() - DAY_MS,
+      notBeforeMs: certificateStartMs(clock.nowMs(), AUTHORITY_CERTIFICATE_DAYS),
       notAfterMs: clock.nowMs() + AUTHORITY_CERTIFICATE_DAYS * DAY_MS,
       serial: randomBytes(16),
     })
@@ -165,7 +166,8 @@ export class ClusterAuthority {
     }
     const body = JSON.stringify({
       authority: this.fingerprint,
-      number: current.number + 1,
+      // By time: an authority restored from a backup must not give a number again.
+      number: Math.max(current.number + 1, this.#clock.nowMs()),
       fingerprints: [...current.fingerprints, fingerprint],
     })
     const signature = sign('sha256', Buffer.from(body), this.#key).toString('base64')
@@ -201,7 +203,7 @@ export class ClusterAuthority {
       subjectKey: subject.publicKey,
       issuer: { certificate: this.#certificate, privateKey: this.#key },
       authority: false,
-      notBeforeMs: nowMs - DAY_MS,
+      notBeforeMs: certificateStartMs(nowMs, days),
       notAfterMs: nowMs + days * DAY_MS,
       serial: randomBytes(16),
     })

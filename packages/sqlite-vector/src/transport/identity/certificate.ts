@@ -20,6 +20,7 @@ import {
   X509Certificate,
 } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
+import { CERTIFICATE_BACKDATE_DAYS } from '../../limits.ts'
 import {
   derBitString,
   derBoolean,
@@ -37,6 +38,8 @@ import {
 
 /** The DNS name in every node certificate and the server name that dialers ask for. */
 export const NODE_SERVER_NAME = 'node.sqlite-vector.internal'
+
+const DAY_MS = 86_400_000
 
 const OID = {
   ecdsaWithSha256: '1.2.840.10045.4.3.2',
@@ -69,6 +72,11 @@ export interface CertificateRequest {
   readonly notAfterMs: number
   /** 16 random bytes. */
   readonly serial: Uint8Array
+}
+
+/** Start of a certificate that is issued now for `days` days: well before, as clocks of peers differ. */
+export function certificateStartMs(nowMs: number, days: number): number {
+  return nowMs - Math.min(CERTIFICATE_BACKDATE_DAYS, Math.max(1, days)) * DAY_MS
 }
 
 /** A fresh ECDSA P-256 private key. */

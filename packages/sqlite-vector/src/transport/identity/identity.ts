@@ -27,6 +27,7 @@ import { SqliteVectorError } from '../../errors.ts'
 import { NODE_CERTIFICATE_DAYS } from '../../limits.ts'
 import {
   certificateFingerprint,
+  certificateStartMs,
   certificateToPem,
   issueCertificate,
   newPrivateKey,
@@ -202,8 +203,7 @@ function selfSigned(key: KeyObject, options: IdentityOptions): string {
     subjectKey: key,
     privateKey: key,
     authority: true,
-    // A day back: a peer whose clock is behind must not refuse a new node.
-    notBeforeMs: nowMs - DAY_MS,
+    notBeforeMs: certificateStartMs(nowMs, NODE_CERTIFICATE_DAYS),
     notAfterMs: nowMs + NODE_CERTIFICATE_DAYS * DAY_MS,
     serial: randomBytes(16),
   })

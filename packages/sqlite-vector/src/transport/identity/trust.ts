@@ -82,6 +82,8 @@ export interface Invite {
   /** Milliseconds since 1970. */
   readonly notAfterMs: number
   readonly isUsed: boolean
+  /** The key that it admitted, by its hash: that one may ask again, should the answer have been lost. */
+  readonly usedBy?: string
 }
 
 interface State {
@@ -156,9 +158,11 @@ export class TrustList {
   addRevocations(signed: string): boolean {
     this.refresh()
     const list = this.#verified(signed, this.#state)
-    const current = this.#state.revocations.get(list.authority)
-    if (current !== undefined && current.number >= list.number) return false
-    this.#state.revocations.set(list.authority, list)
+    const ours = [...this.#state.revocations.values()].filter(
+      ({ authority }) => authority === list.authority,
+    )
+    if (ours.some(({ number }) => number >= list.number)) return false
+    putRevocations(this.#state.revocations, list)
     this.#changed()
     return true
   }
@@ -170,8 +174,10 @@ export class TrustList {
     const { fingerprint } = trustEntry(certificatePem, null)
     this.refresh()
     const { invites } = this.#state
-    for (const [old, invite] of invites) {
-      if (invite.isUsed || invite.notAfterMs < nowMs) invites.delete(old)
+    for (const [old, invite] of invites) if (invite.notAfterMs < nowMs) invites.delete(old)
+    for (const [old, { isUsed }] of invites) {
+      if (invites.size < INVITES_MAX) break
+      if (isUsed) invites.delete(old)
     }
     if (invites.size >= INVITES_MAX) {
       throw new RangeError(`a node gives out at most ${INVITES_MAX} invitations at a time`)
@@ -181,12 +187,17 @@ export class TrustList {
     return fingerprint
   }
 
-  /** Uses an invitation up, durably; false when it is used, expired or unknown. */
-  useInvite(fingerprint: string, nowMs: number): boolean {
+  /**
+   * Uses an invitation up, durably, for the key with the hash `usedBy`; false when it is expired, unknown or
+   * used by another. The key that used it may do so again: the answer to it may have been lost.
+   */
+  useInvite(fingerprint: string, nowMs: number, usedBy?: string): boolean {
     this.refresh()
     const invite = this.#state.invites.get(fingerprint)
-    if (invite === undefined || invite.isUsed || invite.notAfterMs < nowMs) return false
-    this.#state.invites.set(fingerprint, { ...invite, isUsed: true })
+    if (invite === undefined || invite.notAfterMs < nowMs) return false
+    if (invite.isUsed) return usedBy !== undefined && invite.usedBy === usedBy
+    const used = { ...invite, isUsed: true, ...(usedBy === undefined ? {} : { usedBy }) }
+    this.#state.invites.set(fingerprint, used)
     // Listeners are not told: the guest must still get its certificate over its open connection.
     this.#write()
     return true
@@ -233,8 +244,8 @@ export class TrustList {
       return refused('it cannot be read')
     }
     if (this.#isRevoked(fingerprint)) return refused('it is revoked')
-    if (certificate.validToDate.getTime() < nowMs) return refused('it has expired')
-    if (certificate.validFromDate.getTime() > nowMs) return refused('it is not valid yet')
+    const time = timeFault(certificate, nowMs)
+    if (time !== null) return refused(`it ${time}`)
     const endMs = certificate.validToDate.getTime()
     const pin = this.#state.pins.get(fingerprint)
     if (pin !== undefined) {
@@ -245,9 +256,9 @@ export class TrustList {
       const nodeId = commonName(certificate)
       return { trusted: true, fingerprint, nodeId, by: 'authority', notAfterMs: endMs }
     }
-    for (const [invite, { certificatePem, notAfterMs, isUsed }] of this.#state.invites) {
+    for (const [invite, { certificatePem, notAfterMs, isUsed, usedBy }] of this.#state.invites) {
       if (!isIssuedBy(certificate, certificatePem)) continue
-      if (isUsed) return refused('its invitation was used')
+      if (isUsed && usedBy === undefined) return refused('its invitation was used')
       if (notAfterMs < nowMs) return refused('its invitation has expired')
       const end = Math.min(endMs, notAfterMs)
       return { trusted: true, fingerprint, nodeId: null, by: 'invite', invite, notAfterMs: end }
@@ -373,16 +384,17 @@ export class TrustList {
       fillEntries(state.authorities, file.authorities ?? [])
       for (const signed of file.revocations ?? []) {
         const list = this.#verified(signed, state)
-        state.revocations.set(list.authority, list)
+        putRevocations(state.revocations, list)
       }
       for (const [nodeId, fingerprint] of Object.entries(file.known ?? {})) {
         if (typeof fingerprint === 'string') state.known.set(nodeId, fingerprint)
       }
-      for (const { certificatePem, notAfterMs, isUsed } of file.invites ?? []) {
+      for (const { certificatePem, notAfterMs, isUsed, usedBy } of file.invites ?? []) {
         if (typeof notAfterMs !== 'number' || typeof isUsed !== 'boolean')
           throw new TypeError('an invitation without an end')
         const { fingerprint } = trustEntry(certificatePem, null)
-        state.invites.set(fingerprint, { certificatePem, notAfterMs, isUsed })
+        const by = typeof usedBy === 'string' ? { usedBy } : {}
+        state.invites.set(fingerprint, { certificatePem, notAfterMs, isUsed, ...by })
       }
       return state
     } catch (error) {
@@ -395,6 +407,32 @@ export class TrustList {
       )
     }
   }
+}
+
+/** Says by which clock a certificate has expired or is not valid yet; null while it is valid. */
+export function timeFault(certificate: X509Certificate, nowMs: number): string | null {
+  const [from, to] = [certificate.validFromDate, certificate.validToDate]
+  const ours = `our clock says ${new Date(nowMs).toISOString()}`
+  if (to.getTime() < nowMs) {
+    return `has expired: ${ours}, the certificate is valid until ${to.toISOString()}`
+  }
+  if (from.getTime() > nowMs) {
+    return `is not valid yet: ${ours}, the certificate is valid from ${from.toISOString()}`
+  }
+  return null
+}
+
+/**
+ * Adds a list. What an older list of that authority revoked stays revoked, so one that lacks some of it (an
+ * authority that was restored from a backup) does not take its place.
+ */
+function putRevocations(into: Map<string, Revocations>, list: Revocations): void {
+  for (const [key, older] of into) {
+    if (older.authority !== list.authority) continue
+    const isKept = [...older.fingerprints].some((revoked) => !list.fingerprints.has(revoked))
+    if (!isKept) into.delete(key)
+  }
+  into.set(`${list.authority} ${list.number}`, list)
 }
 
 function isIssuedBy(certificate: X509Certificate, issuerPem: string): boolean {

@@ -23,12 +23,14 @@
  *
  * Reference: RFC 9000 §5, §10; RFC 9001 §4.1.2, §4.6.
  */
+import { X509Certificate } from 'node:crypto'
 import { assert, must } from '../../assert.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import { EARLY_BYTES_MAX } from '../../limits.ts'
 import { formatAddress } from '../address.ts'
 import type { HostPort } from '../address.ts'
 import { certificateFingerprint } from '../identity/certificate.ts'
+import { timeFault } from '../identity/trust.ts'
 import type { NativeConnection } from './binding.ts'
 import { controlParts, readControl } from './control.ts'
 import { CLOSE_CODE, describeEnd, peerChanged } from './errors.ts'
@@ -516,7 +518,8 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
     // An assumed peer is not the one whose certificate failed.
     const isKnown = this.#peer !== null && !this.#isAssumed
     const leaf = isKnown ? null : this.peerCertificate()
-    const { identity, maxIdleTimeoutMs } = this.#host.options
+    const { identity, maxIdleTimeoutMs, clock } = this.#host.options
+    const nowMs = clock.nowMs()
     this.#settle(
       describeEnd({
         peerError,
@@ -531,6 +534,8 @@ export class QuicConnection implements Connection, PumpHost, StreamTableHost {
             ? null
             : certificateFingerprint(leaf),
         remoteAddress: this.remoteAddress,
+        peerTimeFault: leaf === null ? null : timeFault(new X509Certificate(leaf), nowMs),
+        ownTimeFault: timeFault(new X509Certificate(identity.certificatePem), nowMs),
       }),
     )
   }

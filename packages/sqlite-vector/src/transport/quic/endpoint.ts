@@ -23,6 +23,7 @@ import {
 import { formatAddress, isLoopback } from '../address.ts'
 import type { HostPort } from '../address.ts'
 import { AddressProof } from './address-proof.ts'
+import { HandshakeBudget } from './handshake-budget.ts'
 import { HandshakeRate } from './handshake-rate.ts'
 import type { NativeConfig, NativeConnection, NativeHeader, QuicBinding } from './binding.ts'
 import { QuicConnection } from './connection.ts'
@@ -78,7 +79,10 @@ export class QuicEndpoint implements ConnectionHost {
   readonly #byId = new Map<string, QuicConnection>()
   readonly #idsOf = new Map<QuicConnection, Set<string>>()
   readonly #handshakes = new Map<QuicConnection, () => void>()
+  /** Starts of handshakes by addresses that are not proven, and by those that are. */
   readonly #rate = new HandshakeRate()
+  readonly #provenRate = new HandshakeRate()
+  readonly #budget = new HandshakeBudget<QuicConnection>()
   readonly #resetRate = new HandshakeRate()
   readonly #proof: AddressProof
   readonly #keyLog: QuicKeyLog | null
@@ -130,6 +134,11 @@ export class QuicEndpoint implements ConnectionHost {
 
   /** Starts a handshake; the connection says how it goes. */
   async dial({ to, dialled, session }: DialTarget): Promise<QuicConnection> {
+    const noRoute = await QuicSocket.noRoute(to)
+    if (noRoute !== null) {
+      const reason = `this machine has no route to ${formatAddress(to)} (${noRoute})`
+      throw new SqliteVectorError('TRANSPORT_DIAL_FAILED', reason)
+    }
     const socket = await this.#socketTowards(to)
     const sourceId = randomBytes(ID_BYTES)
     const { serverName, handshakeTimeoutMs, clock } = this.options
@@ -227,6 +236,7 @@ export class QuicEndpoint implements ConnectionHost {
     this.#keyLog?.collect(connection.native)
     this.#handshakes.get(connection)?.()
     this.#handshakes.delete(connection)
+    this.#budget.close(connection)
   }
 
   onGone(connection: QuicConnection): void {
@@ -242,6 +252,12 @@ export class QuicEndpoint implements ConnectionHost {
     const connection = this.#connectionOf(datagram, from, socket)
     if (connection === undefined) {
       this.#datagramsDropped += 1
+      return
+    }
+    if (!this.#budget.take(connection, datagram.length)) {
+      this.#datagramsDropped += 1
+      this.#handshakesDropped += 1
+      connection.pump.stop(new Error('its handshake has sent more bytes than it may'))
       return
     }
     const refusedFor = connection.pump.receive(datagram, from, socket.local)
@@ -320,7 +336,9 @@ export class QuicEndpoint implements ConnectionHost {
       this.#binding.Connection.accept(sourceId, originalId, socket.local, from, config),
     )
     if (native === undefined) return undefined
-    return this.#admit(native, { from, sourceId, datagramBytes, firstId: Buffer.from(header.dcid) })
+    const firstId = Buffer.from(header.dcid)
+    const isProven = originalId !== null
+    return this.#admit(native, { from, sourceId, datagramBytes, firstId, isProven })
   }
 
   /** The engine may throw on a malformed datagram; that ends this handshake only. */
@@ -340,9 +358,11 @@ export class QuicEndpoint implements ConnectionHost {
       readonly sourceId: Buffer
       readonly datagramBytes: number
       readonly firstId: Buffer
+      /** The sender showed a token: it reads what is sent to its address. */
+      readonly isProven: boolean
     },
   ): QuicConnection {
-    const { from, sourceId, datagramBytes, firstId } = init
+    const { from, sourceId, datagramBytes, firstId, isProven } = init
     this.#keyLog?.attach(native)
     const connection = new QuicConnection(this, this.#events, native, {
       isServer: true,
@@ -360,6 +380,7 @@ export class QuicEndpoint implements ConnectionHost {
       connection.giveUp(handshakeTimeout(formatAddress(from)))
     })
     this.#handshakes.set(connection, cancel)
+    this.#budget.open(connection, from.host, isProven)
     return connection
   }
 
@@ -370,16 +391,19 @@ export class QuicEndpoint implements ConnectionHost {
     from: HostPort,
     socket: QuicSocket,
   ): boolean {
+    const nowMs = this.options.clock.monotonicMs()
     const underWay = this.#handshakes.size
-    if (originalId === null && underWay >= HANDSHAKES_BEFORE_RETRY) {
-      this.#retry(header, from, socket)
-      return false
+    if (originalId === null) {
+      // A spoofed address costs its owner no more than a round trip: it can prove that it is the owner.
+      const isFew = underWay < HANDSHAKES_BEFORE_RETRY && this.#rate.take(from.host, nowMs)
+      if (!isFew) this.#retry(header, from, socket)
+      if (!isFew) return false
     }
     if (underWay >= HANDSHAKES_MAX) {
       this.#handshakesDropped += 1
       return false
     }
-    if (!this.#rate.take(from.host, this.options.clock.monotonicMs())) {
+    if (originalId !== null && !this.#provenRate.take(from.host, nowMs)) {
       this.#handshakesRateLimited += 1
       return false
     }

@@ -40,6 +40,9 @@ export interface EndFacts {
   readonly ownFingerprint: string
   readonly peerFingerprint: string | null
   readonly remoteAddress: string
+  /** What is wrong with the time of the peer's certificate, and of ours, by our clock; null when nothing is. */
+  readonly peerTimeFault: string | null
+  readonly ownTimeFault: string | null
 }
 
 export function describeEnd(facts: EndFacts): ConnectionEnd {
@@ -84,8 +87,7 @@ function endByPeer(facts: EndFacts, error: NativeConnectionError): ConnectionEnd
   const alert = tlsAlert(errorCode)
   if (alert === ALERT_NO_APPLICATION_PROTOCOL) return foreignProtocol(facts, 'peer')
   if (alert !== null && CERTIFICATE_ALERTS.has(alert)) {
-    const why =
-      alert === ALERT_CERTIFICATE_EXPIRED ? 'our certificate has expired' : 'it does not trust us'
+    const why = timeReason(alert, facts.ownTimeFault) ?? 'it does not trust us'
     const reason = `the peer at ${facts.remoteAddress} refused us (${why}): our fingerprint is ${facts.ownFingerprint}`
     return { by: 'peer', code: 'TRANSPORT_REFUSED_BY_PEER', reason }
   }
@@ -93,12 +95,21 @@ function endByPeer(facts: EndFacts, error: NativeConnectionError): ConnectionEnd
   return { by: 'peer', code: 'TRANSPORT_CLOSED', reason }
 }
 
+/** A peer says only "expired", also of a certificate that is not valid yet by its clock. */
+function timeReason(alert: number, ownFault: string | null): string | null {
+  if (ownFault !== null) return `our certificate ${ownFault}`
+  if (alert !== ALERT_CERTIFICATE_EXPIRED) return null
+  return 'by its clock our certificate has expired or is not valid yet; by ours it is valid: compare the clocks'
+}
+
 function endByEngine(facts: EndFacts, error: NativeConnectionError): ConnectionEnd {
   const alert = error.isApp ? null : tlsAlert(error.errorCode)
   if (alert === ALERT_NO_APPLICATION_PROTOCOL) return foreignProtocol(facts, 'error')
   if (alert !== null && CERTIFICATE_ALERTS.has(alert)) {
-    const expired = alert === ALERT_CERTIFICATE_EXPIRED ? ' (expired)' : ''
-    const reason = untrustedPeer(facts.remoteAddress, facts.peerFingerprint) + expired
+    const fault =
+      facts.peerTimeFault ?? (alert === ALERT_CERTIFICATE_EXPIRED ? 'has expired' : null)
+    const time = fault === null ? '' : ` (it ${fault})`
+    const reason = untrustedPeer(facts.remoteAddress, facts.peerFingerprint) + time
     return { by: 'error', code: 'TRANSPORT_PEER_UNTRUSTED', reason }
   }
   const reason = `the connection with ${facts.remoteAddress} failed with transport error ${error.errorCode}`

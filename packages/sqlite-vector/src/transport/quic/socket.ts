@@ -50,6 +50,20 @@ export class QuicSocket {
     return socket
   }
 
+  /** Why the system has no way to an IPv6 address, as on a machine without IPv6; null when it has one. */
+  static async noRoute({ host, port }: HostPort): Promise<string | null> {
+    if (!isIPv6(host)) return null
+    const raw = createSocket('udp6')
+    try {
+      return await new Promise<string | null>((resolve) => {
+        raw.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+        raw.connect(port, host, () => resolve(null))
+      })
+    } finally {
+      raw.close()
+    }
+  }
+
   send(datagram: Uint8Array, to: HostPort): void {
     this.#socket.send(datagram, 0, datagram.byteLength, to.port, to.host)
   }
