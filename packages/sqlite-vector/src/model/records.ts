@@ -28,6 +28,8 @@ export interface ShardInfo {
   readonly dimension: number
   readonly metric: Metric
   readonly modelId: string | null
+  /** Tokenizer of the texts: `words:en`, `trigram`. Left out: `words`. */
+  readonly text?: string
 }
 
 /** The contents of one shard, as one consistent read. */

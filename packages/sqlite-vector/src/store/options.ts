@@ -31,6 +31,7 @@ import type {
 } from './types.ts'
 import { type ShardInfo } from '../model/records.ts'
 import { type Condition, parseFilter } from '../search/filter.ts'
+import { DEFAULT_ANALYSIS, resolveTextOptions } from '../search/text-analysis.ts'
 
 /** {@link VectorDBOptions} with nothing optional. */
 export type ResolvedVectorDBOptions = Required<VectorDBOptions>
@@ -81,12 +82,19 @@ export function resolveVectorDBOptions(given: VectorDBOptions): ResolvedVectorDB
 export function resolveShardOptions(shardId: string, given: ShardOptions): ShardInfo {
   nameGiven('shardId', shardId, SHARD_ID_BYTES_MAX)
   objectGiven('createShard: options', given)
-  rejectUnknownKeys('createShard', given, ['dimension', 'metric', 'modelId'])
-  const { dimension, metric = 'cosine', modelId } = given
+  rejectUnknownKeys('createShard', given, ['dimension', 'metric', 'modelId', 'text'])
+  const { dimension, metric = 'cosine', modelId, text } = given
   integerIn('dimension', dimension, 1, DIMENSION_MAX)
   oneOf('metric', metric, METRICS)
   if (modelId !== undefined) nameGiven('modelId', modelId, MODEL_ID_BYTES_MAX)
-  return Object.freeze({ shardId, dimension, metric, modelId: modelId ?? null })
+  const analysis = text === undefined ? DEFAULT_ANALYSIS : resolveTextOptions(text)
+  return Object.freeze({
+    shardId,
+    dimension,
+    metric,
+    modelId: modelId ?? null,
+    ...(analysis === DEFAULT_ANALYSIS ? {} : { text: analysis }),
+  })
 }
 
 /** Checks the options of `list()`. */

@@ -7,6 +7,10 @@
  */
 import type { Hlc } from '../clock/hlc.ts'
 import type { Filter } from '../search/filter.ts'
+import type { TextOptions } from '../search/text-analysis.ts'
+
+export type { TextOptions } from '../search/text-analysis.ts'
+export type { StemmedLanguage } from '../search/words.ts'
 import type { ConflictStrategyName, Dot } from '../model/types.ts'
 import {
   type JsonValue,
@@ -158,6 +162,8 @@ export interface ShardOptions {
   readonly metric?: Metric
   /** Names the model that makes the vectors, so that two models never mix. @defaultValue none */
   readonly modelId?: string
+  /** How texts are cut into words. @defaultValue `{ tokenizer: 'words' }` */
+  readonly text?: TextOptions
 }
 
 /** The result of counting a shard again from its rows. */

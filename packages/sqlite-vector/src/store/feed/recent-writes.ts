@@ -208,12 +208,13 @@ export class RecentWrites {
 
 /** The state of a shard as a committed transaction left it. */
 function openToState(shard: OpenShard, logId: string): ShardState {
-  const { shardId, dimension, metric, modelId, head, versionVector, uncoveredVector } = shard
+  const { shardId, dimension, metric, modelId, text, head, versionVector, uncoveredVector } = shard
   return {
     shardId,
     dimension,
     metric,
     modelId,
+    ...(text === undefined ? {} : { text }),
     logId,
     head,
     versionVector,

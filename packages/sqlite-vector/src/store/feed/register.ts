@@ -20,7 +20,7 @@ import { compareDots, sameDot } from '../../model/version-vector.ts'
 import { decodeContext, encodeContext } from './context.ts'
 import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { exchange, recordHash } from './digest.ts'
-import type { ChangelogRow, ConflictRow, PayloadRow, Statements } from '../file/statements.ts'
+import type { ChangelogRow, ConflictRow, PayloadRow } from '../file/statements.ts'
 import { visibleValue } from './visible.ts'
 import { type OpenShard } from '../file/open-shard.ts'
 
@@ -158,7 +158,7 @@ export function addRecord(
     const added = sql.addVector.run(rowid, shard.shard, id, shard.head + 1, metadata, text)
     if (added.changes === 0) return false
     sql.addEmbedding.run(rowid, embeddingBytes(value))
-    if (text !== null) sql.addText.run(rowid, text)
+    if (text !== null) core.texts.add(shard, rowid, text)
     shard.recordCount += 1
   }
   transaction.lastRowid = rowid
@@ -236,7 +236,7 @@ export function removeRecord(
   if (before.operation === OPERATION.conflict) shard.conflictCount -= 1
   sql.dropChange.run(shard.shard, before.changeId)
   if (before.visible) {
-    indexText(sql, before.rowid, null)
+    indexText(transaction, shard, before.rowid, null)
     sql.dropVector.run(before.rowid)
     sql.dropEmbedding.run(before.rowid)
     shard.recordCount -= 1
@@ -278,7 +278,7 @@ export function showRecord(
 ): void {
   const { sql } = transaction.core
   const { rowid, changeId } = before
-  if (before.visible) indexText(sql, rowid, value?.text ?? null)
+  if (before.visible) indexText(transaction, shard, rowid, value?.text ?? null)
   if (before.visible && value !== null) {
     sql.setVector.run(changeId, value.metadata, value.text, rowid)
     if (value.embedding !== null) sql.setEmbedding.run(embeddingBytes(value), rowid)
@@ -292,7 +292,7 @@ export function showRecord(
     sql.dropTombstone.run(rowid)
     sql.addVector.run(rowid, shard.shard, id, changeId, value.metadata, value.text)
     sql.addEmbedding.run(rowid, embeddingBytes(value))
-    if (value.text !== null) sql.addText.run(rowid, value.text)
+    if (value.text !== null) transaction.core.texts.add(shard, rowid, value.text)
     shard.recordCount += 1
     shard.tombstoneCount -= 1
   } else {
@@ -301,11 +301,18 @@ export function showRecord(
 }
 
 /** Brings the full-text index from the text that the visible row still has to `text`. */
-function indexText(sql: Statements, rowid: number, text: string | null): void {
-  const before = kept(sql.getText.get(rowid), `the row ${rowid} of a record is missing`)['document']
+function indexText(
+  { core }: WriteTransaction,
+  shard: OpenShard,
+  rowid: number,
+  text: string | null,
+): void {
+  const before = kept(core.sql.getText.get(rowid), `the row ${rowid} of a record is missing`)[
+    'document'
+  ]
   if (before === text) return
-  if (typeof before === 'string') sql.dropText.run(rowid, before)
-  if (text !== null) sql.addText.run(rowid, text)
+  if (typeof before === 'string') core.texts.drop(shard, rowid)
+  if (text !== null) core.texts.add(shard, rowid, text)
 }
 
 function stored(core: OpenFile, row: ChangelogRow, visible: boolean): StoredRecord {

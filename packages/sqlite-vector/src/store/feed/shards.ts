@@ -8,6 +8,7 @@ import { DIMENSION_MAX } from '../../limits.ts'
 import { damaged, stored } from '../file/damage.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import { shown } from '../../options.ts'
+import { DEFAULT_ANALYSIS } from '../../search/text-analysis.ts'
 import type { ActorId, Dot, VersionVector } from '../../model/types.ts'
 import {
   beyond,
@@ -16,6 +17,7 @@ import {
   encodeVector,
   withDot,
 } from '../../model/version-vector.ts'
+import type { TextShard } from '../file/texts.ts'
 import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { bytesToDigest, DIGEST_ZERO, digestToBytes, digestToHex } from './digest.ts'
 import { NOTHING_WRITTEN, type CommitNotice } from '../file/open-shard.ts'
@@ -29,6 +31,7 @@ export interface ShardRow {
   readonly dimension: number
   readonly metric: Metric
   readonly model_id: string | null
+  readonly text_analysis: string | null
   readonly conflict_strategy: string | null
   readonly head: number
   readonly record_count: number
@@ -184,6 +187,7 @@ export function ensureShard(transaction: WriteTransaction, info: ShardInfo): Sha
     info.dimension,
     info.metric,
     info.modelId,
+    info.text ?? null,
     encodeVector(EMPTY_VECTOR),
     encodeVector(EMPTY_VECTOR),
     digestToBytes(DIGEST_ZERO),
@@ -204,12 +208,7 @@ export function dropShard(transaction: WriteTransaction, shardId: string): boole
     WHERE position >= ?1 << 44 AND position < (?1 + 1) << 44`
   core.db.prepare(`DELETE FROM vector_conflicts WHERE record IN (${records})`).run(row.shard)
   core.db.prepare(`DELETE FROM embeddings WHERE record IN (${records})`).run(row.shard)
-  core.db
-    .prepare(
-      `INSERT INTO record_text (record_text, rowid, document)
-       SELECT 'delete', record, document FROM vectors WHERE shard = ? AND document IS NOT NULL`,
-    )
-    .run(row.shard)
+  core.texts.dropShard(rowToTextShard(row))
   for (const table of ['vectors', 'tombstones', 'sync_cursors', 'sync_quarantine', 'own_writes']) {
     core.db.prepare(`DELETE FROM ${table} WHERE shard = ?`).run(row.shard)
   }
@@ -231,7 +230,13 @@ export function rowToInfo(row: ShardRow): ShardInfo {
     dimension: row.dimension,
     metric: row.metric,
     modelId: row.model_id,
+    ...(row.text_analysis === null ? {} : { text: row.text_analysis }),
   }
+}
+
+/** The part of the row that the full-text index needs. */
+export function rowToTextShard({ shard, text_analysis: text }: ShardRow): TextShard {
+  return { shard, ...(text === null ? {} : { text }) }
 }
 
 /** The part of the row that sync sees. */
@@ -260,11 +265,16 @@ export function storedVector(bytes: Uint8Array): VersionVector {
 }
 
 function assertSameShard(ours: ShardInfo, wanted: ShardInfo): void {
-  const differences = (['dimension', 'metric', 'modelId'] as const).filter(
-    (key) => ours[key] !== wanted[key],
-  )
-  if (differences.length === 0) return
-  const list = differences.map((key) => `${key} is ${shown(ours[key])}, not ${shown(wanted[key])}`)
+  const pairs = [
+    ['dimension', ours.dimension, wanted.dimension],
+    ['metric', ours.metric, wanted.metric],
+    ['modelId', ours.modelId, wanted.modelId],
+    ['text', ours.text ?? DEFAULT_ANALYSIS, wanted.text ?? DEFAULT_ANALYSIS],
+  ] as const
+  const list = pairs
+    .filter(([, our, want]) => our !== want)
+    .map(([key, our, want]) => `${key} is ${shown(our)}, not ${shown(want)}`)
+  if (list.length === 0) return
   throw new SqliteVectorError(
     'STORE_SHARD_MISMATCH',
     `shard ${shown(ours.shardId)} exists: ${list.join('; ')}`,

@@ -14,7 +14,7 @@
  *   its own index in the order of every feed and grows at its end; any other index would cost more
  *   than the table.
  * - `saved_indexes`: which file beside the database holds a shard's codes (index-files.ts).
- * - `record_text`: the full-text index over `vectors.document` (text-index.ts).
+ * - `record_text_N`: the full-text index of shard N, from its first text (texts.ts).
  * - `vector_conflicts`: all siblings of records that have more than one, whole. With a put among
  *   them the changelog's `operation` is 3, without one it is 4.
  *
@@ -30,6 +30,7 @@
 import type { SqliteDatabase } from '#platform'
 
 import { SqliteVectorError } from '../../errors.ts'
+import { indexAllTexts } from './texts.ts'
 
 /** "SQLV" in the file header, so that `file` and we can tell our files from others. */
 export const APPLICATION_ID = 0x53514c56
@@ -49,6 +50,15 @@ export const TEXT_INDEX_STEP = `
 /** The table, as a step of the schema. */
 export const SYNC_STATE_STEP: string = `
   CREATE TABLE sync_state (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+`
+
+/**
+ * The step of the schema that gives each shard an index of its own, with a tokenizer; {@link migrate}
+ * fills them.
+ */
+export const SHARD_TEXTS_STEP = `
+  ALTER TABLE shard_metadata ADD COLUMN text_analysis TEXT;
+  DROP TABLE record_text;
 `
 
 /** One per version: what turns the version before into it. */
@@ -132,6 +142,7 @@ export const STEPS: readonly string[] = [
   UPDATE shard_metadata SET conflict_count = (SELECT count(*) FROM vector_changelog c
     WHERE c.position >= shard << 44 AND c.position < (shard + 1) << 44 AND c.operation = 3);
   `,
+  SHARD_TEXTS_STEP,
 ]
 
 /** The `user_version` that this release writes. */
@@ -152,6 +163,7 @@ export function migrate(db: SqliteDatabase, path: string): void {
   }
   if (version === SCHEMA_VERSION) return
   for (const step of STEPS.slice(version)) db.exec(step)
+  if (version <= STEPS.indexOf(SHARD_TEXTS_STEP)) indexAllTexts(db)
   db.exec(`PRAGMA application_id = ${APPLICATION_ID}`)
   db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`)
 }

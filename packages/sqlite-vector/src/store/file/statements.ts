@@ -48,7 +48,7 @@ export interface ConflictRow {
 // Stamps use all 64 bits, so the shift brings the sign along: the mask takes it off again.
 const STAMP = `((hlc >> 16) & 281474976710655) AS ms, (hlc & 65535) AS logical`
 
-const SHARD_COLUMNS = `shard, shard_id, dimension, metric, model_id, conflict_strategy, head,
+const SHARD_COLUMNS = `shard, shard_id, dimension, metric, model_id, text_analysis, conflict_strategy, head,
   record_count, tombstone_count, conflict_count, quarantine_count, version_vector,
   ahead_vector, gc_floor, fingerprint AS digest, updated_at, ${STAMP}`
 
@@ -89,10 +89,12 @@ const SQL = {
   addActor: 'INSERT INTO actors (actor_id) VALUES (?) RETURNING actor',
 
   getShard: `SELECT {shard} FROM shard_metadata WHERE shard_id = ?`,
+  getShardByKey: `SELECT {shard} FROM shard_metadata WHERE shard = ?`,
   listShards: `SELECT {shard} FROM shard_metadata ORDER BY shard_id`,
   addShard: `INSERT INTO shard_metadata
-    (shard_id, dimension, metric, model_id, version_vector, gc_floor, fingerprint, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    (shard_id, dimension, metric, model_id, text_analysis, version_vector, gc_floor, fingerprint,
+      updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   setShard: `UPDATE shard_metadata SET head = ?, record_count = ?, tombstone_count = ?,
     conflict_count = ?, quarantine_count = ?, version_vector = ?, ahead_vector = ?,
     fingerprint = ?, hlc = (? << 16) | ?, conflict_strategy = ?, updated_at = ? WHERE shard = ?`,
@@ -130,8 +132,6 @@ const SQL = {
   dropVector: 'DELETE FROM vectors WHERE record = ?',
   dropVectors: 'DELETE FROM vectors WHERE record BETWEEN ? AND ?',
   getText: 'SELECT document FROM vectors WHERE record = ?',
-  addText: 'INSERT INTO record_text (rowid, document) VALUES (?, ?)',
-  dropText: `INSERT INTO record_text (record_text, rowid, document) VALUES ('delete', ?, ?)`,
   addEmbedding: 'INSERT INTO embeddings (record, embedding) VALUES (?, ?)',
   addEmbeddings: 'INSERT OR FAIL INTO embeddings (record, embedding) VALUES {rows of 2}',
   setEmbedding: 'UPDATE embeddings SET embedding = ? WHERE record = ?',

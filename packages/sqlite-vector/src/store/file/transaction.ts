@@ -22,6 +22,7 @@ import { Doubts } from './doubts.ts'
 import { FileKeys } from './keys.ts'
 import { resultCodeOf, sqliteFailure } from './sqlite.ts'
 import { prepareStatements, type Statements } from './statements.ts'
+import { ShardTexts } from './texts.ts'
 import type { ConflictFunction, StoreEvent } from '../types.ts'
 import { type CommitNotice, type OpenShard } from './open-shard.ts'
 import { type ReplicaIdentity } from '../../model/records.ts'
@@ -85,6 +86,8 @@ export class OpenFile {
   readonly randomBytes: (count: number) => Uint8Array
   readonly onEvent: (event: StoreEvent) => void
   readonly sliceRows: number
+  /** The full-text index of each shard. */
+  readonly texts: ShardTexts
   readonly #flushShard: OpenFileParts['flushShard']
   readonly #hooks: TransactionHooks
   /** Strategies that are functions, by shard id. */
@@ -102,6 +105,7 @@ export class OpenFile {
   constructor(parts: OpenFileParts) {
     this.db = parts.db
     this.sql = prepareStatements(parts.db)
+    this.texts = new ShardTexts(parts.db)
     this.keys = new FileKeys(this.sql)
     this.path = parts.path
     this.clock = parts.clock
@@ -143,6 +147,7 @@ export class OpenFile {
           if (notice !== null) notices.push(notice)
         }
         this.sql.commit.run()
+        this.texts.end(false)
         this.#hooks.afterCommit(transaction)
         events = transaction.events
         return value
@@ -178,6 +183,7 @@ export class OpenFile {
       lastRowid: transaction.lastRowid,
       events: transaction.events,
       eventCount: transaction.events.length,
+      texts: this.texts.mark(),
     }
     this.sql.savepoint.run()
     try {
@@ -192,6 +198,7 @@ export class OpenFile {
         transaction.failure ??= { error }
         throw error
       }
+      this.texts.undo(before.texts)
       this.sql.rollbackTo.run()
       this.sql.release.run()
       transaction.shards.clear()
@@ -288,6 +295,7 @@ export class OpenFile {
   }
 
   #abandon(error: unknown): void {
+    this.texts.end(true)
     this.keys.forget()
     if (!this.db.isTransaction) return
     try {

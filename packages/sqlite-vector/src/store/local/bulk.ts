@@ -74,7 +74,7 @@ function writeRun(
   let sum = 0n
   for (let index = 0; index < run.length; index += 1) {
     const { id, text } = run[index] as PreparedRecord
-    if (text !== null) core.sql.addText.run(firstRowid + index, text)
+    if (text !== null) core.texts.add(shard, firstRowid + index, text)
     sum += putHash(core.hash64, id, actor, shard.ownCounter + 1 + index)
   }
   noteRun(transaction, shard, run, firstStamp)

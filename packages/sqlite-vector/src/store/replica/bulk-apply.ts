@@ -128,7 +128,7 @@ function writeRows(
   }
   sql.addEmbeddings.run(...embeddings)
   for (const [index, { value }] of rows.entries()) {
-    if (value.text !== null) sql.addText.run(firstRowid + index, value.text)
+    if (value.text !== null) transaction.core.texts.add(shard, firstRowid + index, value.text)
   }
   return true
 }

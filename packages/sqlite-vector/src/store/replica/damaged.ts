@@ -59,7 +59,7 @@ function readableSiblings(core: OpenFile, row: ChangelogRow): readonly Sibling[]
 function removeRows({ core }: WriteTransaction, shard: OpenShard, rowid: number): void {
   const { db } = core
   const text = core.sql.getText.get(rowid)?.['document']
-  if (typeof text === 'string') core.sql.dropText.run(rowid, text)
+  if (typeof text === 'string') core.texts.drop(shard, rowid)
   for (const table of ['vectors', 'embeddings', 'tombstones', 'vector_conflicts']) {
     db.prepare(`DELETE FROM ${table} WHERE record = ?`).run(rowid)
   }

@@ -17,7 +17,7 @@ import { beyond, covers, vectorsEqual } from '../../model/version-vector.ts'
 import type { OpenFile, WriteTransaction } from '../file/transaction.ts'
 import { bytesToDigest, exchange, digestToHex, DIGEST_ZERO } from '../feed/digest.ts'
 import { HashScan, WHOLE_RANGE } from './hash-scan.ts'
-import { loadShard, type ShardRow, shardRow, storedVector } from '../feed/shards.ts'
+import { loadShard, rowToTextShard, type ShardRow, shardRow, storedVector } from '../feed/shards.ts'
 import { inOneGo } from '../file/sliced.ts'
 import type { Recount } from '../types.ts'
 import { type Sliced } from '../file/sliced.ts'
@@ -33,6 +33,8 @@ interface Found {
   readonly conflictCount: number
   /** Per actor the last write that a row has, deletes included. */
   readonly held: VersionVector
+  /** False when the full-text index does not hold the texts of the rows. */
+  readonly textsSound: boolean
 }
 
 /** Counts in one transaction. O(records). */
@@ -119,7 +121,24 @@ function* countRows(core: OpenFile, shard: number): Sliced<Found> {
   const { held, conflictCount } = yield* readChanges(core, shard)
   const recordCount = yield* countIds(core, shard, 'visibleIds')
   const tombstoneCount = yield* countIds(core, shard, 'hiddenIds')
-  return { sum, held, recordCount, tombstoneCount, conflictCount }
+  const textsSound = yield* checkTexts(core, shard)
+  return { sum, held, recordCount, tombstoneCount, conflictCount, textsSound }
+}
+
+/** Each text is cut again, and its index must have as many tokens. */
+function* checkTexts(core: OpenFile, shard: number): Sliced<boolean> {
+  const row = core.read(() => core.sql.getShardByKey.get(shard) as unknown as ShardRow | undefined)
+  if (row === undefined) return true
+  const texts = rowToTextShard(row)
+  let counted = 0
+  for (let after = 0; ;) {
+    const page = core.read(() => core.texts.checkPage(texts, after, core.sliceRows))
+    if (page === null) return false
+    counted += page.count
+    if (page.count < core.sliceRows) return core.read(() => core.texts.count(texts) === counted)
+    after = page.last
+    yield core.sliceRows
+  }
 }
 
 /** The changelog: conflicts, and whose writes are held up to where. */
@@ -173,7 +192,8 @@ function judged(row: ShardRow, found: Found): Recount {
     found.sum === bytesToDigest(row.digest) &&
     recordCount === row.record_count &&
     tombstoneCount === row.tombstone_count &&
-    conflictCount === row.conflict_count
+    conflictCount === row.conflict_count &&
+    found.textsSound
   return { correct, digest, recordCount, tombstoneCount, conflictCount, damaged: [] }
 }
 
@@ -194,6 +214,7 @@ function isKept(row: ShardRow, found: Found): boolean {
 }
 
 function keep(transaction: WriteTransaction, row: ShardRow, found: Found): void {
+  if (!found.textsSound) transaction.core.texts.rebuild(rowToTextShard(row))
   const shard = loadShard(transaction, row.shard_id)
   shard.digest = found.sum
   shard.recordCount = found.recordCount

@@ -25,8 +25,8 @@ import { FRAME_TYPES } from '../wire/frame.ts'
 import {
   type ControlFrame,
   decodeFrame,
+  descriptorOf,
   encodeFrame,
-  type ShardDescriptor,
 } from '../wire/control-frames.ts'
 import { violationError } from './endings.ts'
 import { step } from './step.ts'
@@ -563,8 +563,4 @@ export function stateOrNull(
     if (error instanceof SqliteVectorError && ABSENT.has(error.code)) return null
     throw error
   }
-}
-
-function descriptorOf({ dimension, metric, modelId }: ShardState): ShardDescriptor {
-  return { dimension, metric, modelId }
 }

@@ -87,9 +87,12 @@ export function mismatch(
   theirs: ShardDescriptor,
 ): SqliteVectorError | null {
   const differences: string[] = []
-  for (const key of ['dimension', 'metric', 'modelId'] as const) {
-    if (ours[key] !== theirs[key]) {
-      differences.push(`${key} is ${ours[key]} on one side and ${theirs[key]} on the other`)
+  for (const key of ['dimension', 'metric', 'modelId', 'text'] as const) {
+    const [our, their] = [ours, theirs].map(
+      (side) => side[key] ?? (key === 'text' ? 'words' : null),
+    )
+    if (our !== their) {
+      differences.push(`${key} is ${our} on one side and ${their} on the other`)
     }
   }
   if (differences.length === 0) return null

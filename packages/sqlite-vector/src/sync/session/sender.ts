@@ -15,6 +15,7 @@
  * At most UNACKED_BATCHES_MAX batches are on the way, so a slow disk at the far end stops the
  * reading here, and nothing but a cursor waits for it.
  */
+import { descriptorOf } from '../wire/control-frames.ts'
 import { must } from '../../assert.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import { FOREIGN_ACTORS_MAX, PUSHES_UNACKED_MAX, UNACKED_BATCHES_MAX } from '../../limits.ts'
@@ -126,8 +127,7 @@ const inspected: On<'inspected'> = (session, { nodeId, identity, state }) => {
       ],
     }
   }
-  const { dimension, metric, modelId } = state
-  const shard = { dimension, metric, modelId }
+  const shard = descriptorOf(state)
   if (subscription.shard !== null) {
     const error = mismatch(subscription.shardId, shard, subscription.shard)
     if (error !== null) return refuse(session, error)

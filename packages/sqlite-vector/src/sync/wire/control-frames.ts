@@ -57,12 +57,25 @@ import type { ActorId, VersionVector } from '../../model/types.ts'
 import { decodeVector, EMPTY_VECTOR, encodeVector } from '../../model/version-vector.ts'
 import { type IdRange, type RangeAnswer } from '../../store/replica/types.ts'
 import { type Metric } from '../../model/records.ts'
+import { isTextAnalysis } from '../../search/text-analysis.ts'
 
 /** The properties of a shard that two peers must share. */
 export interface ShardDescriptor {
   readonly dimension: number
   readonly metric: Metric
   readonly modelId: string | null
+  /** Tokenizer of the texts; left out: `words`, and from releases that know no other. */
+  readonly text?: string
+}
+
+/** The part of a shard that two peers must have in common. */
+export function descriptorOf({
+  dimension,
+  metric,
+  modelId,
+  text,
+}: ShardDescriptor): ShardDescriptor {
+  return { dimension, metric, modelId, ...(text === undefined ? {} : { text }) }
 }
 
 /** The puller's identity. */
@@ -461,12 +474,14 @@ function readError(number: Field, message: Field): ErrorFrame {
 function readDescriptor(value: Field): ShardDescriptor | null {
   if (value === null) return null
   if (!Array.isArray(value) || value.length < 3) throw corrupt('no descriptor of a shard')
-  const [dimension, metric, modelId] = value as Values
+  const [dimension, metric, modelId, text] = value as Values
+  if (text !== undefined && !isTextAnalysis(text)) throw corrupt('a tokenizer that is not known')
   const name = METRICS[integerField(metric, 1, METRICS.length, 'metric') - 1]
   return {
     dimension: integerField(dimension, 1, DIMENSION_MAX, 'dimension'),
     metric: name as Metric,
     modelId: modelId === null ? null : nameField(modelId, MODEL_ID_BYTES_MAX, 'model id'),
+    ...(text === undefined ? {} : { text }),
   }
 }
 
@@ -478,7 +493,8 @@ function caughtUpVectors({ gcFloor, uncovered }: CaughtUpFrame): HeaderValue[] {
 
 function descriptorField(shard: ShardDescriptor | null): HeaderValue {
   if (shard === null) return null
-  return [shard.dimension, METRICS.indexOf(shard.metric) + 1, shard.modelId]
+  const values = [shard.dimension, METRICS.indexOf(shard.metric) + 1, shard.modelId]
+  return shard.text === undefined ? values : [...values, shard.text]
 }
 
 function readVector(value: Field): VersionVector {

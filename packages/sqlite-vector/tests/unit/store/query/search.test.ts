@@ -292,20 +292,6 @@ describe('text', () => {
     expect(db.searchText('books', 'AND NOT ("')).toEqual([])
   })
 
-  test('a word weighs by how rare it is in the file: texts of other shards move scores, never what is found', async () => {
-    await using fixture = await shelf()
-    const { db } = fixture
-    const before = db.searchText('books', 'quick')
-    db.createShard('other', { dimension: 1 })
-    for (let i = 0; i < 50; i += 1)
-      db.insert('other', { id: `o${i}`, embedding: [1], text: 'slow' })
-
-    const after = db.searchText('books', 'quick')
-
-    expect(ids(after).toSorted()).toEqual(ids(before).toSorted())
-    expect(after[0]?.score).toBeGreaterThan(before[0]?.score ?? 0)
-  })
-
   test('the text index follows inserts, changes of text, deletes and rollbacks', async () => {
     await using fixture = await shelf()
     const { db } = fixture

@@ -35,6 +35,32 @@ function codeOf(fn: () => unknown): string {
   return 'nothing was thrown'
 }
 
+describe('the descriptor of a shard', () => {
+  const shard = { dimension: 3, metric: 'l2', modelId: null } as const
+  const welcome = {
+    type: 'welcome',
+    nodeId: 'n',
+    actor: ACTOR_A,
+    logId: ACTOR_A,
+    cursor: 0,
+  } as const
+
+  test('carries its tokenizer, and is what older releases write where that is the default', () => {
+    for (const text of ['words:en', 'trigram']) {
+      const frame = { ...welcome, shard: { ...shard, text } }
+      expect(decodeFrame(encodeFrame(frame))).toEqual(frame)
+    }
+    const plain = encodeFrame({ ...welcome, shard })
+    expect(decodeFrame(plain)).toEqual({ ...welcome, shard })
+    expect(plain).toEqual(frameOf('welcome', ['n', ACTOR, ACTOR, [3, 2, null], 0]))
+  })
+
+  test('is refused with a tokenizer that this release does not know', () => {
+    const bytes = frameOf('welcome', ['n', ACTOR, ACTOR, [3, 2, null, 'words:xx'], 0])
+    expect(codeOf(() => decodeFrame(bytes))).toContain('SYNC_FRAME_CORRUPT: ')
+  })
+})
+
 describe('decodeFrame()', () => {
   test('ignores values that a later release appended', () => {
     const frame = decodeFrame(frameOf('hello', ['node', ACTOR, 2, 'a new field', [1, 2]]))
