@@ -69,6 +69,12 @@ export const ANSWER_VECTOR_BYTES_MAX = 134_217_728
 /** Most components that MMR compares, `k` times candidates times dimension: a third of a second. */
 export const MMR_COMPONENTS_MAX = 268_435_456
 
+/** Most values of one `facets()`. */
+export const FACETS_MAX = 10_000
+
+/** Most shards of one search. */
+export const SEARCH_SHARDS_MAX = 64
+
 /** Longest text of a query, in UTF-8 bytes: a page of questions. */
 export const QUERY_TEXT_BYTES_MAX = 65_536
 

@@ -56,6 +56,8 @@ import { snapshot } from './snapshot.ts'
 import { migrate } from './file/schema.ts'
 import type {
   Embedder,
+  Facet,
+  FacetOptions,
   Filter,
   HybridOptions,
   HybridResult,
@@ -106,7 +108,7 @@ import {
 } from './local/writes.ts'
 import { type OpenShard } from './file/open-shard.ts'
 import { type ReplicaStore } from './replica/types.ts'
-import { type SearchOptions, type SearchResult } from './query/types.ts'
+import { type SearchOptions, type SearchResult, type ShardSearchResult } from './query/types.ts'
 import { type Metadata, type ShardInfo, type VectorInput } from '../model/records.ts'
 import { type ShardTarget, TypedShard } from './typed-shard.ts'
 
@@ -311,12 +313,28 @@ export class SQLiteVectorDB {
    * looked at is approximate in large shards, at the recall that {@link explain} states, unless
    * `exact` is said.
    */
+  search(shardId: string, vector: VectorInput, options?: SearchOptions): readonly SearchResult[]
+  /** The nearest of several shards of one metric and dimension, each with its shard's name. */
   search(
-    shardId: string,
+    shardIds: readonly string[],
+    vector: VectorInput,
+    options?: SearchOptions,
+  ): readonly ShardSearchResult[]
+  search(
+    shardIds: string | readonly string[],
     vector: VectorInput,
     options: SearchOptions = {},
   ): readonly SearchResult[] {
-    return this.#finder.search(shardId, vector, options)
+    return typeof shardIds === 'string'
+      ? this.#finder.search(shardIds, vector, options)
+      : this.#finder.searchShards(shardIds, vector, options)
+  }
+
+  /**
+   * The values at `path` of the metadata and the number of records of each, the most frequent first.
+   */
+  facets(shardId: string, path: string, options: FacetOptions = {}): readonly Facet[] {
+    return this.#finder.facets(shardId, path, options)
   }
 
   /** {@link search} for many vectors, over one state of the file; the filter is applied once. */

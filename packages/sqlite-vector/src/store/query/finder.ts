@@ -5,8 +5,9 @@
  * Not here: reads by id (query/by-id.ts) and anything that writes records.
  */
 import { SqliteVectorError } from '../../errors.ts'
-import { BATCH_QUERIES_MAX } from '../../limits.ts'
-import { objectGiven, shown } from '../../options.ts'
+import { compareUtf8 } from '../../bytes.ts'
+import { BATCH_QUERIES_MAX, SEARCH_SHARDS_MAX } from '../../limits.ts'
+import { integerIn, objectGiven, shown } from '../../options.ts'
 import { parseFilter, parsePath } from '../../search/filter.ts'
 import { indexExpression } from './filter-sql.ts'
 import type { OpenFile } from '../file/transaction.ts'
@@ -23,6 +24,7 @@ import { registerSqlFunctions } from './sql-functions.ts'
 import { SearchIndexes } from '../search-index/indexes.ts'
 import {
   queryTextGiven,
+  type ResolvedSearch,
   resolveHybrid,
   resolveRecall,
   resolveSearch,
@@ -30,10 +32,14 @@ import {
 } from './search-options.ts'
 import { listRecords, pageLimit } from './by-id.ts'
 import { refuseCostlySearch, refuseCostlyVectors } from './cost.ts'
+import { facetsOf } from './facets.ts'
+import { nearestOfGroups } from './groups.ts'
 import { pageOfRowids } from './pages.ts'
 import { SearchStatements } from '../search-index/statements.ts'
 import type {
   Embedder,
+  Facet,
+  FacetOptions,
   Filter,
   HybridOptions,
   HybridResult,
@@ -47,7 +53,7 @@ import type {
 import { Searcher } from './searcher.ts'
 import { rowToInfo, type ShardRow, shardRow } from '../feed/shards.ts'
 import type { ListPage, VectorRecord } from '../types.ts'
-import { type SearchOptions, type SearchResult } from './types.ts'
+import { type SearchOptions, type SearchResult, type ShardSearchResult } from './types.ts'
 import { type VectorInput } from '../../model/records.ts'
 
 export class Finder {
@@ -72,8 +78,60 @@ export class Finder {
     return this.#read(shardId, (shard) => {
       const query = queryOf(shard, vector, 'vector')
       refuseCostlySearch(shard, resolved, 1)
-      return this.#searcher.search(shard, [query], resolved)[0] ?? []
+      return this.#searchOne(shard, query, resolved)
     })
+  }
+
+  #searchOne(
+    shard: ShardRow,
+    query: Float32Array,
+    options: ResolvedSearch,
+  ): readonly SearchResult[] {
+    const run = (k: number): readonly SearchResult[] =>
+      this.#searcher.search(shard, [query], { ...options, k })[0] ?? []
+    return options.groupBy === null
+      ? run(options.k)
+      : nearestOfGroups(options.groupBy, options.k, run)
+  }
+
+  /** The nearest records of several shards, over one state of the file; ties by shard, then id. */
+  searchShards(
+    shardIds: readonly string[],
+    vector: VectorInput,
+    options: SearchOptions,
+  ): readonly ShardSearchResult[] {
+    integerIn('shardIds.length', shardIds.length, 1, SEARCH_SHARDS_MAX)
+    const resolved = resolveSearch(options)
+    return this.#core.read(() => {
+      const shards = [...new Set(shardIds)].map((shardId) => shardRow(this.#core, shardId))
+      const [first] = shards
+      const other = shards.find(({ metric }) => metric !== first?.metric)
+      if (first !== undefined && other !== undefined) {
+        throw new SqliteVectorError(
+          'STORE_SHARD_MISMATCH',
+          `distances of shards ${shown(first.shard_id)} (${first.metric}) and ` +
+            `${shown(other.shard_id)} (${other.metric}) cannot be compared`,
+        )
+      }
+      const run = (k: number): readonly ShardSearchResult[] =>
+        shards
+          .flatMap((shard) => {
+            const query = queryOf(shard, vector, 'vector')
+            refuseCostlySearch(shard, { ...resolved, k }, shards.length)
+            const found = this.#searcher.search(shard, [query], { ...resolved, k })[0] ?? []
+            return found.map((result) => ({ ...result, shardId: shard.shard_id }))
+          })
+          .toSorted((a, b) => a.distance - b.distance || compareUtf8(a.shardId, b.shardId))
+          .slice(0, k)
+      return resolved.groupBy === null
+        ? run(resolved.k)
+        : (nearestOfGroups(resolved.groupBy, resolved.k, run) as readonly ShardSearchResult[])
+    })
+  }
+
+  /** The values at a path of the metadata, the most frequent first. */
+  facets(shardId: string, path: string, options: FacetOptions): readonly Facet[] {
+    return this.#read(shardId, (shard) => facetsOf(this.#statements, shard, path, options))
   }
 
   searchBatch(
@@ -84,6 +142,7 @@ export class Finder {
     const resolved = resolveSearch(options, 'searchBatch')
     return this.#read(shardId, (shard) => {
       const queries = queriesOf(shard, vectors, 'vectors')
+      if (resolved.groupBy !== null) throw new TypeError('searchBatch: groupBy is for search()')
       refuseCostlySearch(shard, resolved, queries.length)
       return this.#searcher.search(shard, queries, resolved)
     })

@@ -20,6 +20,7 @@ export interface ResolvedSearch {
   readonly exact: boolean
   readonly rescore: number | null
   readonly mmr: { readonly lambda: number; readonly candidates: number } | null
+  readonly groupBy: string | null
 }
 
 /** `hybrid()`, checked. */
@@ -32,7 +33,16 @@ export interface ResolvedHybrid {
   readonly search: ResolvedSearch
 }
 
-const SEARCH_KEYS = ['k', 'threshold', 'includeVectors', 'filter', 'exact', 'rescore', 'mmr']
+const SEARCH_KEYS = [
+  'k',
+  'threshold',
+  'includeVectors',
+  'filter',
+  'exact',
+  'rescore',
+  'mmr',
+  'groupBy',
+]
 
 /** Queries of one `recall()`, at most. */
 const RECALL_QUERIES_MAX = 1_000
@@ -42,7 +52,7 @@ export function resolveSearch(given: SearchOptions, caller = 'search'): Resolved
   objectGiven(`${caller}: options`, given)
   rejectUnknownKeys(caller, given, SEARCH_KEYS)
   const { k = 10, threshold = Infinity, includeVectors = false, exact = false } = given
-  const { filter, rescore = null, mmr } = given
+  const { filter, rescore = null, mmr, groupBy = null } = given
   integerIn('k', k, 1, K_MAX)
   if (typeof threshold !== 'number') {
     throw new TypeError(`threshold must be a number, got ${shown(threshold)}`)
@@ -50,6 +60,12 @@ export function resolveSearch(given: SearchOptions, caller = 'search'): Resolved
   if (Number.isNaN(threshold)) throw new RangeError('threshold must be a distance, got NaN')
   booleanGiven('includeVectors', includeVectors)
   booleanGiven('exact', exact)
+  if (groupBy !== null && typeof groupBy !== 'string') {
+    throw new TypeError(`groupBy must be a path of the metadata, got ${shown(groupBy)}`)
+  }
+  if (groupBy !== null && mmr !== undefined) {
+    throw new TypeError('groupBy and mmr exclude each other')
+  }
   if (rescore !== null) integerIn('rescore', rescore, 1, CANDIDATES_MAX)
   return Object.freeze({
     k,
@@ -59,6 +75,7 @@ export function resolveSearch(given: SearchOptions, caller = 'search'): Resolved
     exact,
     rescore,
     mmr: mmr === undefined ? null : resolveMmr(mmr, k),
+    groupBy,
   })
 }
 

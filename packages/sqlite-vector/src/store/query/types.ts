@@ -181,6 +181,11 @@ export interface SearchOptions<M extends object = Metadata> extends SearchModeOp
   readonly includeVectors?: boolean
   /** Results that are near the query and unlike one another. @defaultValue nearest first */
   readonly mmr?: MmrOptions
+  /**
+   * A path of the metadata: only the nearest record of each value there, as the best passage of each
+   * document; records without a value are groups of their own. @defaultValue none
+   */
+  readonly groupBy?: string
 }
 
 /** A record found by `search()`. */
@@ -189,4 +194,23 @@ export interface SearchResult<M extends object = Metadata> extends VectorRecord<
   readonly distance: number
   /** cosine: cosine similarity. l2: 1 / (1 + distance). dot: the dot product. Larger is nearer. */
   readonly score: number
+}
+
+/** A record found by a search over several shards. */
+export interface ShardSearchResult<M extends object = Metadata> extends SearchResult<M> {
+  readonly shardId: string
+}
+
+/** Options of `facets()`. */
+export interface FacetOptions<M extends object = Metadata> {
+  /** Only records whose metadata passes. */
+  readonly filter?: Filter<M>
+  /** Most values. Integer, 1 to 10,000. @defaultValue `100` */
+  readonly limit?: number
+}
+
+/** A value at a path of the metadata, and the number of records that have it. */
+export interface Facet {
+  readonly value: string | number | boolean | null
+  readonly count: number
 }
