@@ -14,6 +14,8 @@ export function shown(value: unknown): string {
   }
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value === 'function') return 'a function'
+  if (value instanceof Date) return 'a Date (use toISOString())'
+  if (isThenable(value)) return 'a Promise (a missing await?)'
   if (Array.isArray(value)) return `an array of ${value.length}`
   if (ArrayBuffer.isView(value)) return `a ${value.constructor.name}`
   if (typeof value === 'object' && value !== null) return 'an object'
@@ -120,4 +122,13 @@ function editDistance(a: string, b: string): number {
     previous = current
   }
   return previous[b.length] ?? 0
+}
+
+function isThenable(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'then' in value &&
+    typeof value.then === 'function'
+  )
 }

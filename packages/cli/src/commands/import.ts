@@ -10,7 +10,7 @@ import { type Call, type Command, EXIT, oneOfWords, UsageError } from '../comman
 import { sourceOf } from '../formats/bytes.ts'
 import { FORMATS, formatOf } from '../formats/formats.ts'
 import { idsFrom } from '../formats/ids.ts'
-import { type PlacedRecord, type ReadOptions } from '../formats/types.ts'
+import { DEFAULT_COLUMNS, type PlacedRecord, type ReadOptions } from '../formats/types.ts'
 import { Lanes } from '../node/lanes.ts'
 import { withNode } from '../node/open.ts'
 import type { NodeClient } from '../node/types.ts'
@@ -20,6 +20,14 @@ import { InputError } from '../formats/input-error.ts'
 
 const MODES = ['upsert', 'insert'] as const
 const COLUMNS = ['id', 'embedding', 'metadata', 'text'] as const
+
+/** Records that a dry run shows. */
+const DRY_RUN_RECORDS = 3
+
+/** `--vector-column` for the embedding, as people call it. */
+function optionOf(field: (typeof COLUMNS)[number]): string {
+  return `${field === 'embedding' ? 'vector' : field}-column`
+}
 
 export const importCommand: Command = {
   words: ['import'],
@@ -50,22 +58,28 @@ export const importCommand: Command = {
     {
       name: 'ids',
       value: 'FILE',
-      summary: 'file with one id per line, for formats that carry no ids',
+      summary: 'file with one id per line; row numbers the rows, hash makes ids of the content',
       choices: 'file',
     },
     {
       name: 'id-prefix',
       value: 'TEXT',
-      summary: 'prefix for row numbers used as ids',
+      summary: 'prefix of ids that are row numbers or hashes',
     },
     {
       name: 'column',
       value: 'FIELD=NAME',
       many: true,
-      summary: `column name in the file for ${COLUMNS.join(', ')}`,
+      summary: `the file's name for one of ${COLUMNS.join(', ')}`,
     },
+    ...COLUMNS.map((field) => ({
+      name: optionOf(field),
+      value: 'NAME',
+      summary: `the file's name for the ${field}`,
+    })),
+    { name: 'dry-run', summary: 'show how the first records are read, and write nothing' },
     { name: 'create', summary: 'create the shard when it is missing' },
-    ...SHARD_OPTIONS.filter(({ name }) => name !== 'dimension'),
+    ...SHARD_OPTIONS,
   ],
   run: (call) => withNode(call, (node) => importRecords(call, node)),
 }
@@ -82,6 +96,8 @@ async function importRecords(call: Call, node: NodeClient): Promise<number> {
   if (path === '-' && !format.piped.read) {
     throw new UsageError(`${format.name} cannot be read from a pipe; give a file`)
   }
+  if (call.flag('dry-run')) return dryRun(call)
+  const before = await recordCount(node, shardId)
   const skip = call.text('skip') === undefined ? 0 : call.count('skip', 0)
   const progress: Progress = { done: skip }
   const started = performance.now()
@@ -97,10 +113,50 @@ async function importRecords(call: Call, node: NodeClient): Promise<number> {
     return EXIT.interrupted
   }
   const durationMs = performance.now() - started
-  call.print({ shardId, imported, skipped: skip, durationMs }, () => {
+  // As many as the shard did not gain had an id that was there, in the file or in the shard.
+  const added = (await recordCount(node, shardId)) - before
+  const replaced = Math.max(0, imported - Math.max(0, added))
+  call.print({ shardId, imported, replaced, skipped: skip, durationMs }, () => {
     const perSecond = formatCount(imported / Math.max(0.001, durationMs / 1_000))
-    return `imported ${formatCount(imported)} records, ${perSecond}/s`
+    const twice = replaced === 0 ? '' : `, ${formatCount(replaced)} of ids that were there already`
+    return `imported ${formatCount(imported)} records${twice}, ${perSecond}/s`
   })
+  return EXIT.done
+}
+
+async function recordCount(node: NodeClient, shardId: string): Promise<number> {
+  const shard = (await node.shards()).find((candidate) => candidate.shardId === shardId)
+  return shard?.recordCount ?? 0
+}
+
+/** Reads the first records and shows what becomes of their fields. */
+async function dryRun(call: Call): Promise<number> {
+  const path = call.argument('file')
+  const format = formatOf(path, call.text('format'))
+  const options = readOptionsOf(call)
+  const records: PlacedRecord[] = []
+  for await (const placed of format.read(sourceOf(path, call.signal), options)) {
+    records.push(placed)
+    if (records.length >= DRY_RUN_RECORDS) break
+  }
+  const shown = records.map(({ record, where }) => ({
+    where,
+    id: record.id,
+    dimension: record.embedding.length,
+    embedding: Array.from(record.embedding.slice(0, 3)),
+    metadata: record.metadata ?? {},
+    text: record.text ?? null,
+  }))
+  call.print({ format: format.name, records: shown }, () =>
+    [
+      `${format.name}: the first ${shown.length} records; nothing was written`,
+      ...shown.map(
+        ({ where, id, dimension, embedding, metadata, text }) =>
+          `${where}: id ${JSON.stringify(id)}, ${dimension} dimensions [${embedding.join(', ')}…], ` +
+          `metadata ${JSON.stringify(metadata)}, text ${JSON.stringify(text)}`,
+      ),
+    ].join('\n'),
+  )
   return EXIT.done
 }
 
@@ -145,6 +201,10 @@ async function writeAll(
     // Also after an error or Ctrl-C the count is that of what is committed.
     await lanes.settle()
     await lanes.drain().catch(() => undefined)
+  }
+  // An empty file makes the shard all the same.
+  if (!isShardThere && call.text('dimension') !== undefined) {
+    await createShard(call, node, call.count('dimension', 1))
   }
 }
 
@@ -228,15 +288,23 @@ async function* skipped(
 }
 
 function readOptionsOf(call: Call): ReadOptions {
-  const columns = { id: 'id', embedding: 'embedding', metadata: 'metadata', text: 'text' }
+  const columns = { ...DEFAULT_COLUMNS }
   for (const given of call.texts('column')) {
     const [, field = '', name = ''] = /^([^=]+)=(.+)$/.exec(given) ?? []
     columns[oneOfWords('--column', field, COLUMNS)] = name
   }
-  const idsPath = call.text('ids')
-  return {
-    columns,
-    ids: idsPath === undefined ? null : idsFrom(sourceOf(idsPath)),
-    idPrefix: call.text('id-prefix') ?? '',
+  for (const field of COLUMNS) {
+    const name = call.text(optionOf(field))
+    if (name !== undefined) columns[field] = name
   }
+  const ids = call.text('ids')
+  const idPrefix = call.text('id-prefix') ?? ''
+  if (ids === 'hash') return { columns, ids: null, idPrefix, rowIds: 'hash' }
+  if (ids === 'row') return { columns, ids: rowNumbers(idPrefix), idPrefix }
+  return { columns, ids: ids === undefined ? null : idsFrom(sourceOf(ids)), idPrefix }
+}
+
+// oxlint-disable-next-line require-await
+async function* rowNumbers(prefix: string): AsyncGenerator<string> {
+  for (let row = 0; ; row += 1) yield `${prefix}${row}`
 }

@@ -5,10 +5,10 @@
  * Carries everything: a missing text is an empty field, an empty text is `""`. When reading,
  * columns of other names become keys of the metadata, as strings. Errors name line and column.
  */
-import type { JsonValue } from '@agentic-flow/sqlite-vector'
 import { linesOf } from './bytes.ts'
-import { idOf, metadataOf, vectorFrom, vectorToJson } from './jsonl.ts'
-import { type Format, type PlacedRecord, type ReadOptions } from './types.ts'
+import { mappingOf, recordOf } from './fields.ts'
+import { vectorToJson } from './jsonl.ts'
+import { type Format, type ReadOptions } from './types.ts'
 import { InputError } from './input-error.ts'
 
 /** One field, and whether it was quoted: only that tells an empty text from none. */
@@ -42,7 +42,8 @@ export const csvFormat: Format = {
           `${place}: ${cells.length} fields where the header has ${header.length}`,
         )
       }
-      yield recordOf(cells, header, place, `line ${line}`, options)
+      const values = valuesOf(cells, header, options)
+      yield await recordOf(values, place, `line ${line}`, options)
     }
   },
   openWriter({ sink }) {
@@ -65,62 +66,52 @@ export const csvFormat: Format = {
   },
 }
 
+/** Longest quoted field: the largest vector, metadata and text there may be take less. */
+const FIELD_CHARACTERS_MAX = 1_048_576
+
 const HEADER = 'id,embedding,metadata,text\r\n'
 
 function quoted(text: string): string {
   return `"${text.replaceAll('"', '""')}"`
 }
 
-function headerOf(
-  cells: readonly Cell[],
-  name: string,
-  { columns }: ReadOptions,
-): readonly string[] {
-  const header = cells.map(({ text }) => text.trim())
-  for (const column of [columns.id, columns.embedding]) {
-    if (!header.includes(column)) {
-      throw new InputError(
-        `${name}: line 1: no column ${JSON.stringify(column)} among ${header.join(', ')}; say --column`,
-      )
-    }
-  }
+function headerOf(cells: readonly Cell[], name: string, options: ReadOptions): readonly string[] {
+  const header = cells.map(({ text }, i) => (i === 0 ? text.replace(/^\ufeff/, '') : text).trim())
   const twice = header.find((column, index) => header.indexOf(column) !== index)
   if (twice !== undefined)
     throw new InputError(`${name}: line 1: two columns ${JSON.stringify(twice)}`)
+  const { id, embedding } = mappingOf(header, options)
+  const missing =
+    embedding === null ? 'embedding' : id === null && !hasOwnIds(options) ? 'id' : null
+  if (missing !== null) {
+    const option =
+      missing === 'id' ? '--id-column, or number the rows with --ids row' : '--vector-column'
+    throw new InputError(
+      `${name}: line 1: no column ${JSON.stringify(options.columns[missing])} among ` +
+        `${header.join(', ')}; name it with ${option}`,
+    )
+  }
   return header
 }
 
-function recordOf(
-  cells: readonly Cell[],
-  header: readonly string[],
-  place: string,
-  where: string,
-  { columns }: ReadOptions,
-): PlacedRecord {
-  let id = ''
-  let embedding = new Float32Array()
-  let text: string | null = null
-  const metadata: Record<string, JsonValue> = {}
-  for (const [index, column] of header.entries()) {
-    const cell = cells[index] ?? { text: '', isQuoted: false }
-    const field = `${place}, column ${column}`
-    if (column === columns.id) id = idOf(cell.text, field)
-    else if (column === columns.embedding) {
-      embedding = vectorFrom(jsonOf(cell.text, field), field) as Float32Array<ArrayBuffer>
-    } else if (column === columns.metadata) {
-      Object.assign(metadata, cell.text === '' ? {} : metadataOf(jsonOf(cell.text, field), field))
-    } else if (column === columns.text) text = cell.text === '' && !cell.isQuoted ? null : cell.text
-    else metadata[column] = cell.text
-  }
-  return { record: { id, embedding, metadata, ...(text === null ? {} : { text }) }, where }
+function hasOwnIds({ ids, rowIds }: ReadOptions): boolean {
+  return ids !== null || rowIds !== undefined
 }
 
-function jsonOf(text: string, field: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (error) {
-    throw new InputError(`${field}: ${(error as Error).message}`, { cause: error })
-  }
+/** The values of a row. Of a text, an empty field that is not quoted is none. */
+function valuesOf(
+  cells: readonly Cell[],
+  header: readonly string[],
+  options: ReadOptions,
+): Record<string, unknown> {
+  const { text } = mappingOf(header, options)
+  return Object.fromEntries(
+    header.map((column, index) => {
+      const cell = cells[index] ?? { text: '', isQuoted: false }
+      const isNone = column === text && cell.text === '' && !cell.isQuoted
+      return [column, isNone ? null : cell.text]
+    }),
+  )
 }
 
 /** The rows of a text given by lines; a quoted field may go over several. */
@@ -138,6 +129,12 @@ export async function* rowsOf(lines: AsyncIterable<string>, name: string): Async
     if (open !== null) {
       // The line's end belongs to the field.
       open += '\n'
+      if (open.length > FIELD_CHARACTERS_MAX) {
+        throw new InputError(
+          `${name}: line ${begunAt}: a quoted field does not end within ` +
+            `${FIELD_CHARACTERS_MAX} characters; is there a stray quote?`,
+        )
+      }
       continue
     }
     const isBlank = cells.length === 1 && cells[0]?.text === '' && !cells[0].isQuoted

@@ -122,7 +122,7 @@ function headerBytes(rows: number, columns: number): Uint8Array {
 async function readHeader(reader: ByteReader, { name }: Source): Promise<Header> {
   const start = await reader.read(8)
   if (MAGIC.some((byte, index) => start[index] !== byte)) {
-    throw new InputError(`${name}: is no .npy file`)
+    throw new InputError(`${name}: is not a .npy file`)
   }
   const major = start[6] ?? 0
   if (major < 1 || major > 3)
@@ -136,7 +136,8 @@ async function readHeader(reader: ByteReader, { name }: Source): Promise<Header>
   const [, shape] = /'shape'\s*:\s*\(([^)]*)\)/.exec(header) ?? []
   const sizes = (shape ?? '')
     .split(',')
-    .map((part) => part.trim())
+    // Python 2 wrote whole numbers as 3L.
+    .map((part) => part.trim().replace(/^(\d+)L$/, '$1'))
     .filter((part) => part !== '')
   if (type === undefined || fortran === undefined || sizes.length !== 2) {
     throw new InputError(`${name}: expected a matrix of numbers, got the header ${header.trim()}`)

@@ -6,15 +6,17 @@
  * takes that much memory. Columns of other names become keys of the metadata. Reading jumps about
  * in the file: a pipe is refused.
  */
-import type { JsonValue } from '@agentic-flow/sqlite-vector'
 import type { AsyncBuffer, FileMetaData, SchemaElement } from 'hyparquet'
-import { idOf, metadataOf, vectorFrom } from './jsonl.ts'
-import { type Format, type PlacedRecord, type ReadOptions } from './types.ts'
+import { recordOf } from './fields.ts'
+import { type Format } from './types.ts'
 import type { ByteSink } from './types.ts'
 import { InputError } from './input-error.ts'
 
 const GROUP_ROWS = 1_000
 const ROWS_READ_AT_ONCE = 1_000
+
+/** Digits of a decimal that a number of JavaScript holds exactly. */
+const DECIMAL_DIGITS_MAX = 15
 
 const SCHEMA: SchemaElement[] = [
   { name: 'root', num_children: 4 },
@@ -43,8 +45,9 @@ export const parquetFormat: Format = {
     const { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } =
       await import('hyparquet')
     const { compressors } = await import('hyparquet-compressors')
-    // The library's own decoder swallows a byte order mark at the start of a text.
-    const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+    // The library's own decoder swallows a byte order mark at the start of a text, and puts U+FFFD in
+    // place of bytes that are not UTF-8, as of a BLOB.
+    const decoder = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true })
     const parsers = {
       stringFromBytes: (bytes: Uint8Array) => decoder.decode(bytes),
     }
@@ -56,6 +59,7 @@ export const parquetFormat: Format = {
     } catch (error) {
       throw new InputError(`${source.name}: ${(error as Error).message}`, { cause: error })
     }
+    refuseDecimals(metadata, source.name)
     const rows = Number(metadata.num_rows)
     let groupStart = 0
     for (const group of metadata.row_groups) {
@@ -79,7 +83,7 @@ export const parquetFormat: Format = {
           })
         }
         for (const [index, object] of objects.entries()) {
-          yield recordOf(
+          yield await recordOf(
             object,
             `${source.name}: row ${rowStart + index}`,
             `row ${rowStart + index}`,
@@ -95,56 +99,20 @@ export const parquetFormat: Format = {
   },
 }
 
-function recordOf(
-  row: Readonly<Record<string, unknown>>,
-  place: string,
-  where: string,
-  { columns }: ReadOptions,
-): PlacedRecord {
-  const metadata: Record<string, JsonValue> = {}
-  let text: string | null = null
-  for (const [column, value] of Object.entries(row)) {
-    const field = `${place}, column ${column}`
-    if (column === columns.id || column === columns.embedding) continue
-    if (column === columns.metadata)
-      Object.assign(metadata, metadataOf(jsonOf(value, field), field))
-    else if (column === columns.text) {
-      if (value !== null && value !== undefined && typeof value !== 'string') {
-        throw new InputError(`${field}: expected a string`)
-      }
-      text = value ?? null
-    } else metadata[column] = plainOf(value, field)
+/** Decimals of more digits than a number of JavaScript holds would be rounded by the library. */
+function refuseDecimals({ schema }: FileMetaData, name: string): void {
+  for (const {
+    name: column,
+    converted_type: converted,
+    logical_type: logical,
+    precision,
+  } of schema) {
+    const isDecimal = converted === 'DECIMAL' || logical?.type === 'DECIMAL'
+    if (!isDecimal || (precision ?? 0) <= DECIMAL_DIGITS_MAX) continue
+    throw new InputError(
+      `${name}: column ${column}: a DECIMAL of ${precision} digits would be rounded; write it as a string`,
+    )
   }
-  const id = idOf(row[columns.id], `${place}, column ${columns.id}`)
-  const embedding = vectorFrom(row[columns.embedding], `${place}, column ${columns.embedding}`)
-  return { record: { id, embedding, metadata, ...(text === null ? {} : { text }) }, where }
-}
-
-function jsonOf(value: unknown, field: string): unknown {
-  if (typeof value !== 'string') return value
-  try {
-    return JSON.parse(value)
-  } catch (error) {
-    throw new InputError(`${field}: ${(error as Error).message}`, { cause: error })
-  }
-}
-
-/** A value of another column as JSON. Values that JSON cannot hold are refused. */
-function plainOf(value: unknown, field: string): JsonValue {
-  if (value === null || value === undefined) return null
-  if (typeof value === 'string' || typeof value === 'boolean') return value
-  if (typeof value === 'number' && Number.isFinite(value)) return value
-  if (typeof value === 'bigint') {
-    if (Number.isSafeInteger(Number(value))) return Number(value)
-    throw new InputError(`${field}: ${value} is too large for a number of JSON`)
-  }
-  if (value instanceof Date) return value.toISOString()
-  if (Array.isArray(value)) return value.map((item) => plainOf(item, field))
-  if (typeof value === 'object' && !ArrayBuffer.isView(value)) {
-    const entries = Object.entries(value).map(([key, item]) => [key, plainOf(item, field)])
-    return Object.fromEntries(entries) as JsonValue
-  }
-  throw new InputError(`${field}: a value that metadata cannot hold`)
 }
 
 function parquetWriter(sink: ByteSink): ReturnType<Format['openWriter']> {

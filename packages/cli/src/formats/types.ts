@@ -18,13 +18,26 @@ export interface PlacedRecord {
   readonly where: string
 }
 
+/** One value for each part of a record. */
+export type Columns<T> = Readonly<Record<Field | 'embedding', T>>
+
+/** The names of the parts, unless the caller gives others. */
+export const DEFAULT_COLUMNS: Columns<string> = {
+  id: 'id',
+  embedding: 'embedding',
+  metadata: 'metadata',
+  text: 'text',
+}
+
 /** Options of a reader. */
 export interface ReadOptions {
   /** Names of the columns, where the format has any. */
-  readonly columns: Readonly<Record<Field | 'embedding', string>>
-  /** One id per row, for formats that carry none; null: row numbers after the prefix. */
+  readonly columns: Columns<string>
+  /** One id per row, in place of the file's own. */
   readonly ids: AsyncIterator<string> | null
   readonly idPrefix: string
+  /** Ids made of each record's content; left out: the file's, or row numbers where it has none. */
+  readonly rowIds?: 'hash'
 }
 
 /** Options of a writer. */

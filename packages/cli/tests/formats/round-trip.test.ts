@@ -51,11 +51,9 @@ const nastyText = fc.oneof(
   anyText,
   fc.constantFrom('', '"', '""', 'a,b', '\r', '\n', 'x\r\ny', '\r\n', ' ', '=1+1', '\ufeffx'),
 )
-const metadata = fc.dictionary(
-  anyText.filter((key) => key !== '__proto__'),
-  fc.jsonValue(),
-  { maxKeys: 3 },
-)
+const metadata = fc.dictionary(fc.oneof(anyText, fc.constant('__proto__')), fc.jsonValue(), {
+  maxKeys: 3,
+})
 
 function recordsFor(format: Format): fc.Arbitrary<Whole[]> {
   const carriesAll = format.carries.length > 0
@@ -135,15 +133,14 @@ test.each([
   ],
   ['jsonl', '{"id":"a","embedding":[1]}\n{"id":\n', /line 2: .*JSON/],
   ['jsonl', '{"id":"a","embedding":[1e39]}\n', /line 1, field embedding: component 1/],
-  ['jsonl', '{"id":"a","embedding":[1],"colour":"red"}\n', /line 1: unknown field "colour"/],
   ['jsonl', '{"id":"","embedding":[1]}\n', /line 1, field id/],
   ['jsonl', Uint8Array.of(0x7b, 0xff, 0x0a), /not UTF-8 at line 1/],
-  ['csv', 'id,vector\na,[1]\n', /line 1: no column "embedding" among id, vector/],
-  ['csv', 'id,embedding\na,"[1]"\nb,"[1,"\n', /line 3, column embedding/],
+  ['csv', 'id,dense\na,[1]\n', /line 1: no column "embedding" among id, dense/],
+  ['csv', 'id,embedding\na,"[1]"\nb,"[1,"\n', /line 3, field embedding/],
   ['csv', 'id,embedding\na,"[1]",x\n', /line 2: 3 fields where the header has 2/],
   ['csv', 'id,embedding\na,"[1]\n', /line 2: a quoted field does not end/],
   ['csv', 'id,embedding\n"a"b,"[1]"\n', /line 2, column 4: expected a comma/],
-  ['npy', 'not a matrix', /is no .npy file/],
+  ['npy', 'not a matrix', /is not a .npy file/],
   ['fvecs', Uint8Array.of(2, 0, 0, 0, 0, 0, 0x80, 0x3f), /row 0: ends at byte 8/],
   ['fvecs', Uint8Array.of(255, 255, 255, 255), /row 0, byte 0: a vector of -1 components/],
   ['fvecs', Uint8Array.of(1, 0, 0, 0, 0, 0, 0xc0, 0x7f), /row 0, component 1: NaN/],

@@ -116,6 +116,8 @@ export class SealedShard implements AsyncDisposable {
   readonly #db: SQLiteVectorDB
   readonly #shard: ShardInfo
   readonly #opened: OpenedShard
+  /** The last update of each record under way, settled when it is over. */
+  readonly #updates = new Map<string, Promise<unknown>>()
   #sealer: Sealer
 
   constructor(db: SQLiteVectorDB, shard: ShardInfo, keys: ShardKeys, opened: OpenedShard) {
@@ -159,23 +161,19 @@ export class SealedShard implements AsyncDisposable {
   }
 
   /**
-   * Changes parts of a record, as {@link SQLiteVectorDB.update} does. @throws
-   * `STORE_RECORD_UNKNOWN`
+   * Changes parts of a record, as {@link SQLiteVectorDB.update} does. Concurrent calls on one record
+   * are applied one after the other, and none undoes another. @throws `STORE_RECORD_UNKNOWN`
    */
   async update(id: string, update: RecordUpdate): Promise<void> {
     objectGiven('update', update)
     rejectUnknownKeys('update', update, ['embedding', 'metadata', 'text', 'metadataMode'])
-    const present = await this.get(id)
-    if (present === null) throw unknown(this.shardId, id)
-    const { embedding, metadata, text, metadataMode = 'merge' } = update
+    nameGiven('id', id, SEALED_ID_BYTES_MAX)
+    const { metadataMode = 'merge' } = update
     oneOf('metadataMode', metadataMode, ['merge', 'replace'])
-    const kept: Metadata = metadataMode === 'merge' ? present.metadata : {}
-    const shownText = text === undefined ? present.text : text
-    await this.upsert({
-      id,
-      embedding: embedding ?? must(present.embedding, 'the vector of a record'),
-      metadata: metadata === undefined ? present.metadata : { ...kept, ...metadata },
-      ...(shownText === null ? {} : { text: shownText }),
+    await this.#inTurnOf(id, async () => {
+      // Another process, or a peer's write, may come between the read and the write.
+      let isWritten = false
+      while (!isWritten) isWritten = await this.#updateOnce(id, { ...update, metadataMode })
     })
   }
 
@@ -270,6 +268,50 @@ export class SealedShard implements AsyncDisposable {
   async #current(): Promise<OpenedShard> {
     await this.#opened.catchUp(this.#sealer)
     return this.#opened
+  }
+
+  /** One attempt; false when the record was written to since it was read. */
+  async #updateOnce(id: string, update: RecordUpdate): Promise<boolean> {
+    const token = this.#sealer.idToToken(id)
+    const before = this.#dotsOf(token)
+    const present = await this.get(id)
+    if (present === null) throw unknown(this.shardId, id)
+    const { embedding, metadata, text, metadataMode } = update
+    const kept: Metadata = metadataMode === 'merge' ? present.metadata : {}
+    const shownText = text === undefined ? present.text : text
+    const record: RecordInput = {
+      id,
+      embedding: embedding ?? must(present.embedding, 'the vector of a record'),
+      metadata: metadata === undefined ? present.metadata : { ...kept, ...metadata },
+      ...(shownText === null ? {} : { text: shownText }),
+    }
+    this.#check(record)
+    return this.#db.group(() => {
+      if (this.#dotsOf(token) !== before) return false
+      this.#write(record, 'upsert')
+      return true
+    })
+  }
+
+  /** The writes that the carrier's record is made of, as a text to compare. */
+  #dotsOf(token: string): string {
+    const { changes } = this.#db.replica.readRecords(this.shardId, [token], 1)
+    const siblings = changes[0]?.siblings ?? []
+    return siblings.map(({ dot }) => `${dot.actor} ${dot.counter}`).join()
+  }
+
+  /** Runs updates of one record one after the other. */
+  async #inTurnOf(id: string, fn: () => Promise<void>): Promise<void> {
+    const before = this.#updates.get(id) ?? Promise.resolve()
+    const mine = before.then(fn)
+    // A failure is for its own caller; the next update still has its turn.
+    const settled = mine.catch(() => undefined)
+    this.#updates.set(id, settled)
+    try {
+      await mine
+    } finally {
+      if (this.#updates.get(id) === settled) this.#updates.delete(id)
+    }
   }
 
   #check(record: RecordInput): void {

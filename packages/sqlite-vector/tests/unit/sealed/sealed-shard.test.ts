@@ -346,3 +346,37 @@ describe('files of keys', () => {
     expect(() => ShardKeys.read(path)).toThrow(/chmod 600/)
   })
 })
+
+describe('updates at the same time', () => {
+  test('20 updates of one record keep what all of them wrote', async () => {
+    const node = await openNode()
+    await using shard = await member(node, ShardKeys.create())
+    await shard.insert({ id: 'one', embedding: [1, 2, 3], metadata: { first: true } })
+
+    const updates = Array.from({ length: 20 }, (_, i) =>
+      shard.update('one', { metadata: { [`key ${i}`]: i } }),
+    )
+    const failed = shard.update('absent', { metadata: {} }).catch((error: unknown) => error)
+    await Promise.all(updates)
+
+    expect(await failed).toBeInstanceOf(SqliteVectorError)
+    expect(Object.keys((await shard.get('one'))?.metadata ?? {})).toHaveLength(21)
+  })
+
+  test('updates through two members on one file keep what both wrote', async () => {
+    const node = await openNode()
+    const keys = ShardKeys.create()
+    await using one = await member(node, keys)
+    await using two = await member(node, keys)
+    await one.insert({ id: 'one', embedding: [1, 2, 3] })
+
+    await Promise.all(
+      Array.from({ length: 10 }, (_, i) => [
+        one.update('one', { metadata: { [`a${i}`]: i } }),
+        two.update('one', { metadata: { [`b${i}`]: i } }),
+      ]).flat(),
+    )
+
+    expect(Object.keys((await two.get('one'))?.metadata ?? {})).toHaveLength(20)
+  })
+})

@@ -34,7 +34,7 @@ describe('refused filters', () => {
     ['an undefined operand', { a: undefined }, 'filter.a must be a JSON value, got undefined'],
     ['an undefined operand of $eq', { a: { $eq: undefined } }, 'filter.a.$eq must be a JSON value'],
     ['NaN', { a: Number.NaN }, 'filter.a must be a JSON value, got NaN'],
-    ['a date', { a: { $gt: new Date(0) } }, 'filter.a.$gt must be a JSON value, got an object'],
+    ['a date', { a: { $gt: new Date(0) } }, 'got a Date (use toISOString())'],
     [
       'a comparison with a boolean',
       { a: { $lt: true } },

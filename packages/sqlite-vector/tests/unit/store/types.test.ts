@@ -108,3 +108,15 @@ test('records, results and queries are typed by what they hold', async () => {
   // @ts-expect-error a Date is not JSON
   expect(() => db.insert('s', dated)).toThrow('metadata.at must be a JSON value')
 })
+
+test('a Date and a Promise are named, with the remedy', async () => {
+  using db = await createVectorDB({ path: ':memory:' })
+  db.createShard('s', { dimension: 1, metric: 'l2' })
+  const insert = (record: object): unknown => db.insert('s', { id: 'a', ...record } as never)
+
+  expect(() => insert({ embedding: Promise.resolve([1]) })).toThrow('a Promise (a missing await?)')
+  expect(() => insert({ embedding: [1], metadata: { at: new Date(0) } })).toThrow(
+    'metadata.at must be a JSON value, got a Date (use toISOString())',
+  )
+  expect(() => insert({ embedding: [1], text: Promise.resolve('x') })).toThrow('a missing await?')
+})
