@@ -268,7 +268,7 @@ test('a tokenizer is part of the shard, and one that is none is refused by name'
   expect(db.shards()[0]?.text).toBe('words:en')
 
   expect(() => db.createShard('s', PLAIN)).toThrow('text is "words:en", not "words"')
-  const made = (text: object): unknown => db.createShard('t', { ...PLAIN, text } as ShardOptions)
+  const made = (text: object): unknown => db.createShard('t', { ...PLAIN, text })
   expect(() => made({ tokenizer: 'bigram' })).toThrow('text.tokenizer must be one of')
   expect(() => made({ language: 'xx' })).toThrow('text.language must be one of')
   expect(() => made({ tokenizer: 'trigram', language: 'en' })).toThrow(
