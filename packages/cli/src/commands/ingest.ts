@@ -171,7 +171,7 @@ function textsFor(paths: readonly string[], options: PassageOptions): readonly s
 function readableOrNull(file: Parameters<typeof readSource>[0]): string | null {
   try {
     const read = readSource(file)
-    return 'text' in read ? read.text : null
+    return 'text' in read ? read.text() : null
   } catch {
     return null
   }

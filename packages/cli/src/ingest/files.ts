@@ -33,9 +33,9 @@ export interface FoundFiles {
   readonly unreadable: readonly { readonly source: string; readonly reason: string }[]
 }
 
-/** A file's text, or the reason why it has none. */
+/** A file's text, decoded when it is asked for, or the reason why it has none. */
 export type ReadFile =
-  | { readonly text: string; readonly hash: string }
+  | { readonly text: () => string; readonly hash: string }
   | { readonly skipped: 'binary' | 'too large' }
 
 const KINDS: readonly (readonly [FileKind, string])[] = [
@@ -124,10 +124,11 @@ export function readSource({ path }: SourceFile): ReadFile {
   if (lstatSync(path).size > INGEST_FILE_BYTES_MAX) return { skipped: 'too large' }
   const bytes = readFileSync(path)
   if (bytes.subarray(0, 8_192).includes(0)) return { skipped: 'binary' }
-  const text = bytes
-    .toString('utf8')
-    .toWellFormed()
-    .replaceAll('\0', '')
-    .replace(/^\uFEFF/, '')
+  const text = (): string =>
+    bytes
+      .toString('utf8')
+      .toWellFormed()
+      .replaceAll('\0', '')
+      .replace(/^\uFEFF/, '')
   return { text, hash: createHash('sha256').update(bytes).digest('hex').slice(0, 32) }
 }

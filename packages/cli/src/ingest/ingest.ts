@@ -128,7 +128,7 @@ function prepare(
       tally.unchanged += 1
       return null
     }
-    const passages = passagesOfFile(file.kind, read.text, options)
+    const passages = passagesOfFile(file.kind, read.text(), options)
     if (passages.length === 0 && before === undefined) {
       tally.unchanged += 1
       return null

@@ -28,8 +28,40 @@ export interface StoredSource {
   hash: string | null
 }
 
+/** Rows of one page of first passages. */
+const PAGE = 10_000
+
 /** The files of the shard by name; records of other origin are left out. */
 export function storedSources(db: SQLiteVectorDB, shardId: string): Map<string, StoredSource> {
+  return db.transaction(() => wholeSources(db, shardId) ?? scannedSources(db, shardId))
+}
+
+/**
+ * The files by their first passages alone, which is one row of many; null when the number of passages is not what
+ * they say, so that every row must be looked at.
+ */
+function wholeSources(db: SQLiteVectorDB, shardId: string): Map<string, StoredSource> | null {
+  const sources = new Map<string, StoredSource>()
+  let passages = 0
+  for (let offset = 0; ; offset += PAGE) {
+    const firsts = db.query(shardId).where({ part: 1 }).limit(PAGE).offset(offset).all()
+    for (const { id, metadata } of firsts) {
+      const { source, root, hash, parts } = metadata
+      if (typeof source !== 'string' || typeof root !== 'string') return null
+      if (typeof hash !== 'string' || typeof parts !== 'number') return null
+      if (id !== `${source}#1` || !Number.isInteger(parts) || parts < 1) return null
+      const ids = Array.from({ length: parts }, (_, index) => `${source}#${index + 1}`)
+      sources.set(source, { root, ids, hash })
+      passages += parts
+    }
+    if (firsts.length < PAGE) break
+  }
+  // Most shards of documents hold nothing else, and their count is kept.
+  const isWhole = db.count(shardId) === passages
+  return isWhole || db.count(shardId, { part: { $gte: 1 } }) === passages ? sources : null
+}
+
+function scannedSources(db: SQLiteVectorDB, shardId: string): Map<string, StoredSource> {
   const sources = new Map<string, StoredSource & { parts: number }>()
   let cursor: string | null = null
   do {

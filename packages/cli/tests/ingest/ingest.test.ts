@@ -87,6 +87,12 @@ test('a second run skips what is unchanged, takes over what changed, and removes
   })
   using db = await createVectorDB({ path: database })
   expect(db.count('notes')).toBe(20)
+  // A passage that is missing, such as one that a peer deleted, comes back with its file.
+  db.delete('notes', 'docs/harbour/gate-0.md#2')
+  expect(await ingested(['notes', docs, '-d', database])).toMatchObject({
+    ingested: 1,
+    embedded: 1,
+  })
   expect(db.get('notes', 'docs/harbour/gate-0.md#2')?.metadata).toMatchObject({
     source: 'docs/harbour/gate-0.md',
     heading: 'The harbour › More',
