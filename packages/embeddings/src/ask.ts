@@ -41,18 +41,16 @@ export function askShard(db: SQLiteVectorDB, request: AskRequest): readonly AskR
       vector === null || shardId === null
         ? []
         : db.search(shardId, vector, { k: depth, ...filtered })
+    // Words are weighed by the texts of a shard, so scores of two shards are not compared, only ranks.
     const shards = [shardId, waitingId].filter((shard) => shard !== null)
     const byText =
       question === null
         ? []
-        : shards
-            .flatMap((shard) => db.searchText(shard, question, { k: depth, ...filtered }))
-            // BM25 is over all texts of the file, so scores of two shards are on one scale.
-            .toSorted((a, b) => b.score - a.score || (a.id < b.id ? -1 : 1))
+        : shards.map((shard) => db.searchText(shard, question, { k: depth, ...filtered }))
     return fused(
       [
         { ranking: byVector, weight: ASK_WEIGHTS.vector },
-        { ranking: byText, weight: ASK_WEIGHTS.text },
+        ...byText.map((ranking) => ({ ranking, weight: ASK_WEIGHTS.text })),
       ],
       k,
     )
