@@ -184,7 +184,8 @@ export class ClusterService {
     if (known !== undefined && (known.key !== key || known.isRevoked)) {
       return refusal(`there is a node ${JSON.stringify(nodeId)} already`)
     }
-    // Before anything is signed: a token admits one key, also when either side is killed in between.
+    // Before anything is signed: a token admits one key, also when either side is killed in
+    // between.
     if (!trust.useInvite(peer.invite, clock.nowMs(), key))
       return refusal('the token was used or has expired')
     const certificatePem = this.#authority().issue(requestPem, { nodeId })

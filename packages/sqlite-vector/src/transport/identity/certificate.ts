@@ -74,7 +74,10 @@ export interface CertificateRequest {
   readonly serial: Uint8Array
 }
 
-/** Start of a certificate that is issued now for `days` days: well before, as clocks of peers differ. */
+/**
+ * Start of a certificate that is issued now for `days` days: well before, as clocks of peers
+ * differ.
+ */
 export function certificateStartMs(nowMs: number, days: number): number {
   return nowMs - Math.min(CERTIFICATE_BACKDATE_DAYS, Math.max(1, days)) * DAY_MS
 }

@@ -82,7 +82,10 @@ export interface Invite {
   /** Milliseconds since 1970. */
   readonly notAfterMs: number
   readonly isUsed: boolean
-  /** The key that it admitted, by its hash: that one may ask again, should the answer have been lost. */
+  /**
+   * The key that it admitted, by its hash: that one may ask again, should the answer have been
+   * lost.
+   */
   readonly usedBy?: string
 }
 
@@ -188,8 +191,9 @@ export class TrustList {
   }
 
   /**
-   * Uses an invitation up, durably, for the key with the hash `usedBy`; false when it is expired, unknown or
-   * used by another. The key that used it may do so again: the answer to it may have been lost.
+   * Uses an invitation up, durably, for the key with the hash `usedBy`; false when it is expired,
+   * unknown or used by another. The key that used it may do so again: the answer to it may have
+   * been lost.
    */
   useInvite(fingerprint: string, nowMs: number, usedBy?: string): boolean {
     this.refresh()
@@ -423,8 +427,8 @@ export function timeFault(certificate: X509Certificate, nowMs: number): string |
 }
 
 /**
- * Adds a list. What an older list of that authority revoked stays revoked, so one that lacks some of it (an
- * authority that was restored from a backup) does not take its place.
+ * Adds a list. What an older list of that authority revoked stays revoked, so one that lacks some
+ * of it (an authority that was restored from a backup) does not take its place.
  */
 function putRevocations(into: Map<string, Revocations>, list: Revocations): void {
   for (const [key, older] of into) {

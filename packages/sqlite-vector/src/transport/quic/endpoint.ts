@@ -394,7 +394,8 @@ export class QuicEndpoint implements ConnectionHost {
     const nowMs = this.options.clock.monotonicMs()
     const underWay = this.#handshakes.size
     if (originalId === null) {
-      // A spoofed address costs its owner no more than a round trip: it can prove that it is the owner.
+      // A spoofed address costs its owner no more than a round trip: it can prove that it is the
+      // owner.
       const isFew = underWay < HANDSHAKES_BEFORE_RETRY && this.#rate.take(from.host, nowMs)
       if (!isFew) this.#retry(header, from, socket)
       if (!isFew) return false

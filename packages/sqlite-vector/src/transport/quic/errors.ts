@@ -40,7 +40,10 @@ export interface EndFacts {
   readonly ownFingerprint: string
   readonly peerFingerprint: string | null
   readonly remoteAddress: string
-  /** What is wrong with the time of the peer's certificate, and of ours, by our clock; null when nothing is. */
+  /**
+   * What is wrong with the time of the peer's certificate, and of ours, by our clock; null when
+   * nothing is.
+   */
   readonly peerTimeFault: string | null
   readonly ownTimeFault: string | null
 }

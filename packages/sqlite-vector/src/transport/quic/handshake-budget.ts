@@ -1,9 +1,10 @@
 /**
  * Bytes that handshakes under way may have sent us: of one, of one address, and of all together.
  *
- * The engine keeps every fragment of a handshake until it is whole, at some 24 bytes of memory for a byte of
- * one-byte fragments. A handshake takes a few kilobytes, so what sends more is not one. Senders that proved
- * their address are counted apart from those that did not: a spoofed address costs its owner nothing.
+ * The engine keeps every fragment of a handshake until it is whole, at some 24 bytes of memory for
+ * a byte of one-byte fragments. A handshake takes a few kilobytes, so what sends more is not one.
+ * Senders that proved their address are counted apart from those that did not: a spoofed address
+ * costs its owner nothing.
  */
 import {
   HANDSHAKE_BYTES_MAX,

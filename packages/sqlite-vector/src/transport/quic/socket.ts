@@ -50,7 +50,10 @@ export class QuicSocket {
     return socket
   }
 
-  /** Why the system has no way to an IPv6 address, as on a machine without IPv6; null when it has one. */
+  /**
+   * Why the system has no way to an IPv6 address, as on a machine without IPv6; null when it has
+   * one.
+   */
   static async noRoute({ host, port }: HostPort): Promise<string | null> {
     if (!isIPv6(host)) return null
     const raw = createSocket('udp6')
