@@ -1,9 +1,10 @@
 /**
  * From the fields of a row to a record: one rule for all formats that name their fields.
  *
- * Nothing changes silently. A field that is not the id, the vector, the metadata or the text becomes a
- * key of the metadata, `__proto__` like any other. Integers beyond 2^53, which a number of JavaScript
- * would round, binary values, and texts that are not UTF-8 are refused with their place.
+ * Nothing changes silently. A field that is not the id, the vector, the metadata or the text
+ * becomes a key of the metadata, `__proto__` like any other. Integers beyond 2^53, which a number
+ * of JavaScript would round, binary values, and texts that are not UTF-8 are refused with their
+ * place.
  *
  * Where the usual names are missing, those of other vector stores are taken: `vector`, `values`,
  * `payload`, `document` and so on. A name that the caller gave is the only one.

@@ -2,8 +2,8 @@
  * JSON lines: one object a line with `id`, `embedding` (array of numbers), `metadata` (object),
  * `text` (string).
  *
- * Other fields become keys of the metadata. Carries everything. Numbers of a vector are written with as many digits as bring the same float32
- * back, minus zero included.
+ * Other fields become keys of the metadata. Carries everything. Numbers of a vector are written
+ * with as many digits as bring the same float32 back, minus zero included.
  */
 import { linesOf } from './bytes.ts'
 import { exactJson, recordOf } from './fields.ts'

@@ -45,8 +45,8 @@ export const parquetFormat: Format = {
     const { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } =
       await import('hyparquet')
     const { compressors } = await import('hyparquet-compressors')
-    // The library's own decoder swallows a byte order mark at the start of a text, and puts U+FFFD in
-    // place of bytes that are not UTF-8, as of a BLOB.
+    // The library's own decoder swallows a byte order mark at the start of a text, and puts U+FFFD
+    // in place of bytes that are not UTF-8, as of a BLOB.
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true })
     const parsers = {
       stringFromBytes: (bytes: Uint8Array) => decoder.decode(bytes),

@@ -161,8 +161,8 @@ export class SealedShard implements AsyncDisposable {
   }
 
   /**
-   * Changes parts of a record, as {@link SQLiteVectorDB.update} does. Concurrent calls on one record
-   * are applied one after the other, and none undoes another. @throws `STORE_RECORD_UNKNOWN`
+   * Changes parts of a record, as {@link SQLiteVectorDB.update} does. Concurrent calls on one
+   * record are applied one after the other, and none undoes another. @throws `STORE_RECORD_UNKNOWN`
    */
   async update(id: string, update: RecordUpdate): Promise<void> {
     objectGiven('update', update)

@@ -1,6 +1,7 @@
 /**
- * The types of filters: by paths of the metadata, so that a misspelt path, a value of another type or
- * an operator without its `$` is an error of the compiler. Types only; filter.ts checks at run time.
+ * The types of filters: by paths of the metadata, so that a misspelt path, a value of another type
+ * or an operator without its `$` is an error of the compiler. Types only; filter.ts checks at run
+ * time.
  *
  * Metadata of an unknown type takes any path, with any JSON value but an object of bare operators.
  */
@@ -28,8 +29,8 @@ export interface FilterOperators<T = JsonValue> {
 }
 
 /**
- * A filter: conditions by path, and combinations of filters. A plain value means `$eq`. `M` is the type
- * of the metadata.
+ * A filter: conditions by path, and combinations of filters. A plain value means `$eq`. `M` is the
+ * type of the metadata.
  */
 export type Filter<M extends object = Metadata> = {
   readonly $and?: readonly Filter<M>[]
@@ -42,7 +43,10 @@ type FilterFields<M extends object> = string extends keyof M
   ? { readonly [path: string]: AnyCondition | NestedFilter | readonly Filter[] | undefined }
   : { readonly [P in PathOf<M>]?: FieldCondition<ValueAt<M, P>> }
 
-/** The filter under `$not`. An index signature cannot tell it from a condition, so bare operators are mistakes here too. */
+/**
+ * The filter under `$not`. An index signature cannot tell it from a condition, so bare operators
+ * are mistakes here too.
+ */
 type NestedFilter = Filter & { readonly [operator in BareOperator]?: never }
 
 /** A condition on a value whose type is not known. */

@@ -111,7 +111,9 @@ function translatedEscape(token: string, isClass: boolean): string {
   return `\\x{${(token.codePointAt(1) ?? 0).toString(16)}}`
 }
 
-/** Syntax that the two engines read differently, or that has no linear algorithm; null when none. */
+/**
+ * Syntax that the two engines read differently, or that has no linear algorithm; null when none.
+ */
 function foreignSyntax(pattern: string): string | null {
   for (const { 0: token, index } of pattern.matchAll(TOKENS)) {
     if (/^\\[1-9k]/.test(token)) return 'must not have backreferences'

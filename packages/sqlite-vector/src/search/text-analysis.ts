@@ -1,10 +1,10 @@
 /**
- * How a shard's texts are cut into what is looked for: its tokenizer, the text of its index, and the
- * queries of FTS5. Pure.
+ * How a shard's texts are cut into what is looked for: its tokenizer, the text of its index, and
+ * the queries of FTS5. Pure.
  *
  * A query is words, "phrases" in double quotes and prefixes with a star at the end (`data*`).
- * Anything else is taken for words: no text makes a query that FTS5 refuses, as every token is quoted
- * and holds letters, digits and the signs `+`, `#`, `.` only.
+ * Anything else is taken for words: no text makes a query that FTS5 refuses, as every token is
+ * quoted and holds letters, digits and the signs `+`, `#`, `.` only.
  */
 import { QUERY_WORDS_MAX } from '../limits.ts'
 import { oneOf, objectGiven, rejectUnknownKeys } from '../options.ts'
@@ -13,14 +13,14 @@ import { folded, STEMMED_LANGUAGES, type StemmedLanguage, type Word, wordsOf } f
 /** The tokenizer of a shard's texts, fixed at creation. */
 export interface TextOptions {
   /**
-   * `'words'`: words in any script, with prefixes and phrases. `'trigram'`: any three characters and
-   * more within a text, as for German compounds, part numbers and code; no stems.
+   * `'words'`: words in any script, with prefixes and phrases. `'trigram'`: any three characters
+   * and more within a text, as for German compounds, part numbers and code; no stems.
    * @defaultValue `'words'`
    */
   readonly tokenizer?: 'words' | 'trigram'
   /**
-   * Words of one stem are one word: `ar da de en es fi fr hu it nl no pt ro ru sv tr`. With `'words'`
-   * only. @defaultValue no stemming
+   * Words of one stem are one word: `ar da de en es fi fr hu it nl no pt ro ru sv tr`. With
+   * `'words'` only. @defaultValue no stemming
    */
   readonly language?: StemmedLanguage
 }

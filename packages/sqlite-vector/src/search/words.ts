@@ -1,12 +1,12 @@
 /**
- * Words of a text, in any script, as the full-text index holds them and queries look for them. Pure,
- * and the same on every machine: no dictionary of the platform has a part in it, so replicas of a
- * shard answer alike whatever their release of ICU.
+ * Words of a text, in any script, as the full-text index holds them and queries look for them.
+ * Pure, and the same on every machine: no dictionary of the platform has a part in it, so replicas
+ * of a shard answer alike whatever their release of ICU.
  *
  * - Texts are normalised (NFKC), so that full width forms and ligatures are their plain letters;
  *   words lose case and accents, and ß, æ, œ, ø, ł, ё, ς are ss, ae, oe, o, l, е, σ.
- * - `getUserName` and `iPhone15` are also their parts; snake_case is its parts; `3.14` is also 3 and
- *   14; `C++` and `C#` are words of their own, and also C.
+ * - `getUserName` and `iPhone15` are also their parts; snake_case is its parts; `3.14` is also 3
+ *   and 14; `C++` and `C#` are words of their own, and also C.
  * - Scripts without spaces (Han, kana, Hangul, Thai, Lao, Khmer, Burmese) are pairs of neighbouring
  *   characters, and the last character alone.
  * - With a language, the stem of a word stands beside it.

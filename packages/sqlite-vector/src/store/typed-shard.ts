@@ -63,7 +63,9 @@ export class TypedShard<M extends object = Metadata> {
     this.shardId = shardId
   }
 
-  /** Adds a record. @throws `STORE_RECORD_EXISTS`, `STORE_DIMENSION_MISMATCH`, `STORE_SHARD_UNKNOWN` */
+  /**
+   * Adds a record. @throws `STORE_RECORD_EXISTS`, `STORE_DIMENSION_MISMATCH`, `STORE_SHARD_UNKNOWN`
+   */
   insert(record: RecordInput<M>): void {
     this.#db.insert(this.shardId, record)
   }
@@ -86,7 +88,9 @@ export class TypedShard<M extends object = Metadata> {
     return this.#db.update(this.shardId, which, update)
   }
 
-  /** Deletes a record, and returns true when there was one; or all that pass, and returns how many. */
+  /**
+   * Deletes a record, and returns true when there was one; or all that pass, and returns how many.
+   */
   delete(id: string): boolean
   delete(where: { readonly filter: Filter<M> }): number
   delete(which: string | { readonly filter: Filter<M> }): boolean | number {

@@ -2,9 +2,10 @@
  * The full-text index of each shard: an FTS5 table of its own, kept in the transaction that writes
  * the record, so that costs and BM25 weights belong to the shard.
  *
- * A table holds tokens and no texts (contentless): what a text is cut into is search/text-analysis.ts.
- * It is made with the first text of the shard. Not by triggers: they would cost every insert, also of
- * records without a text. Reference: https://www.sqlite.org/fts5.html, contentless-delete tables.
+ * A table holds tokens and no texts (contentless): what a text is cut into is
+ * search/text-analysis.ts. It is made with the first text of the shard. Not by triggers: they would
+ * cost every insert, also of records without a text. Reference: https://www.sqlite.org/fts5.html,
+ * contentless-delete tables.
  */
 import type { SqliteDatabase, SqliteStatement } from '#platform'
 
@@ -69,8 +70,8 @@ export class ShardTexts {
   }
 
   /**
-   * Looks at `limit` texts of the shard above `after`: the index must have each, with as many tokens
-   * as it is cut into now. Null when it has not.
+   * Looks at `limit` texts of the shard above `after`: the index must have each, with as many
+   * tokens as it is cut into now. Null when it has not.
    */
   checkPage(
     shard: TextShard,

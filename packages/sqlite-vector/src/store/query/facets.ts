@@ -11,8 +11,8 @@ import type { ShardRow } from '../feed/shards.ts'
 import type { Facet, FacetOptions } from './types.ts'
 
 /**
- * The values at `path`, the most frequent first, ties by value. Strings, numbers, booleans and null;
- * records without a value there, or with an array or object, are not counted.
+ * The values at `path`, the most frequent first, ties by value. Strings, numbers, booleans and
+ * null; records without a value there, or with an array or object, are not counted.
  */
 export function facetsOf(
   statements: SearchStatements,

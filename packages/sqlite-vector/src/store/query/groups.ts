@@ -1,8 +1,8 @@
 /**
  * Grouped results: the nearest record of each value at a path of the metadata.
  *
- * Exact for the order given: results come nearest first, so the first of a value is its nearest. More
- * are asked for until there are `k` groups, or no more results.
+ * Exact for the order given: results come nearest first, so the first of a value is its nearest.
+ * More are asked for until there are `k` groups, or no more results.
  */
 import { K_MAX } from '../../limits.ts'
 import { parsePath } from '../../search/filter.ts'

@@ -3,8 +3,9 @@
  * where few records pass, and along the index of ids where many do.
  *
  * SQLite keeps no statistics of our tables, and takes the index of ids for any ORDER BY on them: a
- * filter that a hundred of a million records pass would read a million. So the records that pass are
- * counted first, through the declared index, up to the number at which the order of ids is cheaper.
+ * filter that a hundred of a million records pass would read a million. So the records that pass
+ * are counted first, through the declared index, up to the number at which the order of ids is
+ * cheaper.
  */
 import type { SearchStatements } from '../search-index/statements.ts'
 import type { ShardRow } from '../feed/shards.ts'
@@ -74,7 +75,9 @@ export function pageStatement(
   return { sql, params: [...params, limit, offset] }
 }
 
-/** True when visiting the records that pass, by a declared index, is cheaper than visiting by id. */
+/**
+ * True when visiting the records that pass, by a declared index, is cheaper than visiting by id.
+ */
 function isSelective(
   statements: SearchStatements,
   shard: ShardRow,

@@ -1,6 +1,6 @@
 /**
- * Full-text search over the texts of one shard, by its own FTS5 table (file/texts.ts): costs and BM25
- * weights belong to the shard.
+ * Full-text search over the texts of one shard, by its own FTS5 table (file/texts.ts): costs and
+ * BM25 weights belong to the shard.
  *
  * Not here: keeping the table (feed/register.ts, local/bulk.ts) and reading a query
  * (search/text-analysis.ts). Reference: https://www.sqlite.org/fts5.html
@@ -19,8 +19,8 @@ export interface TextHit {
 }
 
 /**
- * The `k` records of the shard whose texts fit best, best first, ties by id. None when `text` has no
- * word.
+ * The `k` records of the shard whose texts fit best, best first, ties by id. None when `text` has
+ * no word.
  */
 export function searchText(
   statements: SearchStatements,

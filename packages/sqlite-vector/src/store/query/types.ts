@@ -98,7 +98,9 @@ export interface SearchPlan extends Pick<Plan, 'mode' | 'source' | 'reason'> {
    * order.
    */
   readonly visit: 'all' | 'gather' | 'mask'
-  /** The filter as SQL, the statement that runs, and SQLite's plan for it; null without a filter. */
+  /**
+   * The filter as SQL, the statement that runs, and SQLite's plan for it; null without a filter.
+   */
   readonly filter: {
     readonly sql: string
     readonly statement: string
@@ -182,8 +184,8 @@ export interface SearchOptions<M extends object = Metadata> extends SearchModeOp
   /** Results that are near the query and unlike one another. @defaultValue nearest first */
   readonly mmr?: MmrOptions
   /**
-   * A path of the metadata: only the nearest record of each value there, as the best passage of each
-   * document; records without a value are groups of their own. @defaultValue none
+   * A path of the metadata: only the nearest record of each value there, as the best passage of
+   * each document; records without a value are groups of their own. @defaultValue none
    */
   readonly groupBy?: string
 }
