@@ -25,6 +25,7 @@ const RULES: readonly code.Rule[] = [
   documents.exportsDocumented,
   optionRows,
   documents.links,
+  documents.mapped,
   documents.decisions,
   documents.decisionIndex,
 ]

@@ -173,6 +173,17 @@ const CASES: readonly Case[] = [
     good: { 'README.md': '`[x](#gone)`' },
   },
   {
+    rule: documents.mapped,
+    name: 'a page that the map does not link to',
+    bad: { 'docs/README.md': '', 'docs/how-to/a.md': '' },
+    says: 'does not link to how-to/a.md',
+    good: {
+      'docs/README.md': '[a](how-to/a.md)',
+      'docs/how-to/a.md': '',
+      'docs/decisions/0001-a.md': '',
+    },
+  },
+  {
     rule: documents.decisions,
     name: 'two decision records with one number',
     bad: { 'docs/decisions/0001-a.md': '', 'docs/decisions/0001-b.md': '' },

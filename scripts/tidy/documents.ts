@@ -91,6 +91,18 @@ export const links: Rule = (repository) =>
     }),
   )
 
+/** Every page of docs/ is linked from its map. */
+export const mapped: Rule = (repository) => {
+  const map = repository.files.get('docs/README.md') ?? ''
+  const linked = new Set([...map.matchAll(/\]\(([^)#\s]+)/g)].map(([, target = '']) => target))
+  return [...repository.files.keys()].flatMap((path) => {
+    const page = /^docs\/((?!decisions\/)[^/]+\/.+\.md)$/.exec(path)?.[1]
+    return page === undefined || linked.has(page)
+      ? []
+      : [`docs/README.md: does not link to ${page}`]
+  })
+}
+
 /** Decision records have numbers of their own and stay short enough to be read. */
 export const decisions: Rule = (repository) => {
   const records = recordsOf(repository)

@@ -65,7 +65,7 @@ export interface QuicTransportOptions {
   readonly maxIdleTimeoutMs?: number
   /**
    * A connection sends at least this often, in milliseconds, so that it outlives the idle timeout
-   * and NAT mappings. Integer, 0 (never) to 600 000. @defaultValue `3 000`: well below both sides'
+   * and NAT mappings. Integer, 0 (never) to 600 000. @defaultValue `1 000`: well below both sides'
    * idle timeout, and far below the 30 s after which the shortest-lived NATs forget a UDP mapping
    */
   readonly keepAliveMs?: number
@@ -85,8 +85,8 @@ export interface QuicTransportOptions {
   /** How fast to send. @defaultValue `'bbr'`, which keeps its rate on lossy paths */
   readonly congestionControl?: 'bbr' | 'cubic' | 'reno'
   /**
-   * Largest datagram sent, in bytes. Integer, 1 200 to 65 527. @defaultValue `null`: 1 350, and 8
-   * 192 to processes of the same machine
+   * Largest datagram sent, in bytes. Integer, 1 200 to 65 527. @defaultValue `null`: 1 350, and
+   * 16 384 to processes of the same machine
    */
   readonly datagramBytes?: number | null
   /**
