@@ -23,7 +23,7 @@ const TYPES = optionTypes(readRepository(join(import.meta.dirname, '..')))
 function statedOf(type: string): ReadonlyMap<string, unknown> {
   const fields = TYPES.find(({ name }) => name === type)?.fields ?? []
   return new Map(
-    fields.flatMap(({ name, fallback }) => {
+    fields.flatMap(({ name, fallback }): [string, unknown][] => {
       const literal = /^`([^`]+)`/.exec(fallback ?? '')?.[1]
       if (literal === undefined) return []
       if (/^[\d_, ]+$/.test(literal)) return [[name, Number(literal.replaceAll(/[_, ]/g, ''))]]
