@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /**
- * The executable. Imports the program, so that a runtime that cannot run it gets one sentence instead of a stack.
+ * The executable. Imports the program, so that a runtime that cannot run it gets one sentence
+ * instead of a stack.
  */
 
 /** Resolves when the program has been loaded, or its runtime refused. */

@@ -2,8 +2,9 @@
  * The audit log: one JSON line for each write over HTTP and each refused caller, in a file of its
  * own. Reads are not recorded, and neither are the contents of records.
  *
- * The file is opened again at a reload, so that it can be rotated by renaming. Each line is appended
- * before its answer counts as sent; a full disk is reported once and does not stop the node.
+ * The file is opened again at a reload, so that it can be rotated by renaming. Each line is
+ * appended before its answer counts as sent; a full disk is reported once and does not stop the
+ * node.
  */
 import { appendFileSync, closeSync, openSync } from 'node:fs'
 import type { Log } from './log.ts'

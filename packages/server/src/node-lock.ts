@@ -1,6 +1,6 @@
 /**
- * Keeps a second node off a database that one serves already. Other commands may open the file beside
- * a node; two nodes would answer for one identity.
+ * Keeps a second node off a database that one serves already. Other commands may open the file
+ * beside a node; two nodes would answer for one identity.
  *
  * The lock is a local socket named by the file's real path: the operating system releases it with
  * the process, however that ends. It answers with the number of the process that holds it.
@@ -35,7 +35,10 @@ export class NodeLock {
     this.#server = server
   }
 
-  /** Takes the lock of an existing database. @throws NodeError `NODE_ALREADY_RUNNING` naming the process */
+  /**
+   * Takes the lock of an existing database. @throws NodeError `NODE_ALREADY_RUNNING` naming the
+   * process
+   */
   static async take(database: string): Promise<NodeLock> {
     const path = socketPath(database)
     const server = await listening(path)

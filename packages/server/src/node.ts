@@ -397,7 +397,9 @@ function ensureShard(db: SQLiteVectorDB, shard: NodeConfig['shards'][number]): v
   if (conflictStrategy !== null) db.setConflictStrategy(shardId, conflictStrategy)
 }
 
-/** Shards with more records than this are warmed before the node is ready; smaller ones are scanned. */
+/**
+ * Shards with more records than this are warmed before the node is ready; smaller ones are scanned.
+ */
 const WARM_RECORDS_MIN = 10_000
 
 /** Time of the newer change of two files, in milliseconds. */
@@ -430,7 +432,9 @@ async function endWithin(
   return graceful
 }
 
-/** An address that is in use gives the same code as for sync; any other failure names the setting. */
+/**
+ * An address that is in use gives the same code as for sync; any other failure names the setting.
+ */
 function listenFailed(cause: unknown): never {
   if (!(cause instanceof Error)) throw cause
   if ('code' in cause && cause.code === 'EADDRINUSE') {

@@ -1,6 +1,6 @@
 /**
- * One line for one cause: the first occurrence is logged at once, further ones are counted and logged
- * together when the window has passed. A dead peer with 100 shards is one cause.
+ * One line for one cause: the first occurrence is logged at once, further ones are counted and
+ * logged together when the window has passed. A dead peer with 100 shards is one cause.
  */
 import type { LogLevel } from './config/types.ts'
 import type { Log } from './log.ts'

@@ -2,8 +2,8 @@
  * Runs a node until it is told to end; `sqlite-vector serve` calls this.
  *
  * The first SIGTERM or SIGINT ends it in order. A second one ends the process at once, like a kill;
- * acknowledged writes survive both. SIGHUP reads the configuration again. SIGUSR1, at which Node would
- * open a debugger, does nothing. A lost reader of stderr does not end the node.
+ * acknowledged writes survive both. SIGHUP reads the configuration again. SIGUSR1, at which Node
+ * would open a debugger, does nothing. A lost reader of stderr does not end the node.
  */
 import { type ConfigSources, type ResolvedConfig, resolveConfig } from './config/resolve.ts'
 import type { NodeConfig } from './config/types.ts'
@@ -17,7 +17,10 @@ export interface ServeOptions extends ConfigSources {
   readonly onReady?: (node: RunningNode) => void
   /** Ends the node when it aborts. @defaultValue SIGTERM and SIGINT do */
   readonly signal?: AbortSignal
-  /** Reads the configuration, at start and at each SIGHUP. @defaultValue {@link resolveConfig} of the sources */
+  /**
+   * Reads the configuration, at start and at each SIGHUP. @defaultValue {@link resolveConfig} of
+   * the sources
+   */
   readonly configure?: () => ResolvedConfig | Promise<ResolvedConfig>
 }
 

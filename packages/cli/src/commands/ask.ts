@@ -1,5 +1,6 @@
 /**
- * `sqlite-vector ask`: a question in words, answered by vector and by words from this node's own records.
+ * `sqlite-vector ask`: a question in words, answered by vector and by words from this node's own
+ * records.
  */
 import type { VectorInput } from '@agentic-flow/sqlite-vector'
 import type { Filter } from '@agentic-flow/sqlite-vector'

@@ -1,5 +1,6 @@
 /**
- * `sqlite-vector ingest`: documents of folders and files into a shard, and again whenever they change.
+ * `sqlite-vector ingest`: documents of folders and files into a shard, and again whenever they
+ * change.
  */
 import { watch } from 'node:fs/promises'
 import { createVectorDB, type SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
@@ -126,7 +127,9 @@ function summaryOf(report: IngestReport, durationMs: number): string {
   )
 }
 
-/** A service, or the offline embedder, which is fitted on these files when the shard has none yet. */
+/**
+ * A service, or the offline embedder, which is fitted on these files when the shard has none yet.
+ */
 async function embedderFor(
   call: Call,
   db: SQLiteVectorDB,

@@ -1,5 +1,6 @@
 /**
- * `sqlite-vector mcp`: the node as memory for an agent, by the Model Context Protocol over stdin and stdout.
+ * `sqlite-vector mcp`: the node as memory for an agent, by the Model Context Protocol over stdin
+ * and stdout.
  */
 import { existsSync } from 'node:fs'
 import { type Call, type Command, databaseOf, EXIT, UsageError } from '../command.ts'

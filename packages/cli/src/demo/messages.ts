@@ -21,7 +21,10 @@ export interface Calls {
     request: { shardId: string; address: string; expected: number | null }
     answer: SyncReport
   }
-  /** By vector and words, or by words alone: an embedder fitted before a text was written knows none of its words. */
+  /**
+   * By vector and words, or by words alone: an embedder fitted before a text was written knows none
+   * of its words.
+   */
   ask: {
     request: { shardId: string; question: string; k: number; ranking?: 'hybrid' | 'text' }
     answer: readonly Answer[]

@@ -179,7 +179,10 @@ async function ask(
   }))
 }
 
-/** Fits an embedder on the passages, or evenly chosen ones where they are many, and keeps it where B can sync it. */
+/**
+ * Fits an embedder on the passages, or evenly chosen ones where they are many, and keeps it where B
+ * can sync it.
+ */
 async function fitted(
   db: SQLiteVectorDB,
   shardId: string,

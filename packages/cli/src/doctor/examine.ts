@@ -1,9 +1,9 @@
 /**
- * One examination of a node by `doctor`, which changes nothing: it reads the files where they lie, and
- * opens a copy of the database in a private folder to look inside.
+ * One examination of a node by `doctor`, which changes nothing: it reads the files where they lie,
+ * and opens a copy of the database in a private folder to look inside.
  *
- * A copy of a file that is written meanwhile may be torn; it is copied again then. Where there is no
- * room for a copy, the contents are not looked at, and a finding says so.
+ * A copy of a file that is written meanwhile may be torn; it is copied again then. Where there is
+ * no room for a copy, the contents are not looked at, and a finding says so.
  */
 import {
   constants,
@@ -130,7 +130,9 @@ async function inside(
   }
 }
 
-/** Copies the database and checks the copy: to check the file itself would leave a log beside it. */
+/**
+ * Copies the database and checks the copy: to check the file itself would leave a log beside it.
+ */
 function copied(path: string, copy: string): Finding {
   copyDatabase(path, copy)
   const file = checks.checkFile(copy)

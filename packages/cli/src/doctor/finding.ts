@@ -1,5 +1,6 @@
 /**
- * A finding of `doctor`: subject, state, detail, remedy. Every finding that is not in order has one.
+ * A finding of `doctor`: subject, state, detail, remedy. Every finding that is not in order has
+ * one.
  */
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
 import { hintOf } from '../hints.ts'

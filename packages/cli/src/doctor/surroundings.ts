@@ -1,6 +1,6 @@
 /**
- * Checks of the files beside a database, the processes on it, and the machine under it. Everything is
- * read only; what cannot be read is a finding.
+ * Checks of the files beside a database, the processes on it, and the machine under it. Everything
+ * is read only; what cannot be read is a finding.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
@@ -22,7 +22,9 @@ export interface ShardWeight {
   readonly dimension: number
 }
 
-/** Checks that the node folder has a key and its certificate, and that its JSON files can be read. */
+/**
+ * Checks that the node folder has a key and its certificate, and that its JSON files can be read.
+ */
 export function checkNodeFolder(path: string, folder: string): readonly Finding[] {
   const found = lstatSync(folder, { throwIfNoEntry: false })
   if (found === undefined) {

@@ -1,9 +1,9 @@
 /**
- * The files that `ingest` reads: which there are below the given paths, what each is called in the shard, and its
- * text. Reads the file system; knows nothing of shards.
+ * The files that `ingest` reads: which there are below the given paths, what each is called in the
+ * shard, and its text. Reads the file system; knows nothing of shards.
  *
- * A file is called `ROOT/path`, where ROOT is the last name of the folder that was given, so that a folder ingested on
- * two machines gets the same ids. Links are not followed.
+ * A file is called `ROOT/path`, where ROOT is the last name of the folder that was given, so that a
+ * folder ingested on two machines gets the same ids. Links are not followed.
  */
 import { createHash } from 'node:crypto'
 import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
@@ -24,7 +24,7 @@ export interface SourceFile {
   readonly kind: FileKind
 }
 
-/** What lies below the given paths. */
+/** The files below the given paths. */
 export interface FoundFiles {
   readonly files: readonly SourceFile[]
   /** Names of the folders that were read whole: what they hold no more is to be removed. */

@@ -1,8 +1,9 @@
 /**
- * The readable text of an HTML page, with Markdown's marks for headings and lists, so that one splitter does for both.
+ * The readable text of an HTML page, with Markdown's marks for headings and lists, so that one
+ * splitter does for both.
  *
- * Not a parser of HTML: it drops what is not text (scripts, styles, templates, comments, tags) and decodes the
- * references that occur in prose. Malformed pages give text, never an error.
+ * Not a parser of HTML: it drops what is not text (scripts, styles, templates, comments, tags) and
+ * decodes the references that occur in prose. Malformed pages give text, never an error.
  */
 
 const DROPPED = /<(script|style|template|noscript|svg|head|title)\b[^>]*>[\s\S]*?<\/\1\s*>/gi

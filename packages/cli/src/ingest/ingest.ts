@@ -1,9 +1,9 @@
 /**
- * Ingestion of files into a shard: what changed is split, embedded and committed file by file; what is unchanged is
- * skipped; passages of deleted files are removed.
+ * Ingestion of files into a shard: what changed is split, embedded and committed file by file; what
+ * is unchanged is skipped; passages of deleted files are removed.
  *
- * Passages of a file are replaced in one transaction, so a file is in the shard whole or as it was before, whenever the
- * process ends. A passage whose text was there keeps its vector.
+ * Passages of a file are replaced in one transaction, so a file is in the shard whole or as it was
+ * before, whenever the process ends. A passage whose text was there keeps its vector.
  */
 import type { RecordInput, SQLiteVectorDB, VectorInput } from '@agentic-flow/sqlite-vector'
 import { SqliteVectorError } from '@agentic-flow/sqlite-vector/errors'
@@ -30,7 +30,7 @@ export interface IngestRequest {
   readonly onProgress: (done: number, total: number) => void
 }
 
-/** What a pass did. */
+/** The result of a pass. */
 export interface IngestReport {
   readonly files: number
   readonly unchanged: number
@@ -45,7 +45,10 @@ export interface IngestReport {
   readonly skipped: number
 }
 
-/** Texts that are gathered before they are sent: enough for all calls at a time, few enough for memory. */
+/**
+ * Texts that are gathered before they are sent: enough for all calls at a time, few enough for
+ * memory.
+ */
 const GROUP_TEXTS = 512
 
 interface Pending {
@@ -68,9 +71,10 @@ interface Tally {
 }
 
 /**
- * Brings the shard up to date with the files. Files committed before a failure or an abort stay; the next pass goes
- * on after them.
- * @throws SqliteVectorError `EMBEDDER_FAILED` when an embedder stays away for all attempts, `STORE_…`
+ * Brings the shard up to date with the files. Files committed before a failure or an abort stay;
+ * the next pass goes on after them.
+ * @throws SqliteVectorError `EMBEDDER_FAILED` when an embedder stays away for all attempts,
+ *   `STORE_…`
  */
 export async function ingest(request: IngestRequest): Promise<IngestReport> {
   const { db, shardId, found, signal, onProgress } = request
@@ -118,7 +122,7 @@ function prepare(
     const read = readSource(file)
     if ('skipped' in read) {
       tally.skipped += 1
-      // What is no text any more has no passages any more.
+      // A file that is not text any more has no passages any more.
       return before === undefined
         ? null
         : { file, hash: '', passages: [], before, known: new Map() }
@@ -167,7 +171,9 @@ export function embeddedText({ heading, text }: Passage): string {
   return heading === '' ? text : `${heading}\n${text}`
 }
 
-/** Embeds and commits; where the embedder refuses a text, only the file that holds it stays behind. */
+/**
+ * Embeds and commits; where the embedder refuses a text, only the file that holds it stays behind.
+ */
 async function commitGroup(
   request: IngestRequest,
   group: readonly Pending[],
@@ -205,7 +211,10 @@ async function commitGroup(
   }
 }
 
-/** A refusal may be of one text, and so may a record that the store does not take; all else is of the whole. */
+/**
+ * A refusal may be of one text, and so may a record that the store does not take; all else is of
+ * the whole.
+ */
 function isOfText(error: unknown): boolean {
   if (error instanceof TypeError || error instanceof RangeError) return true
   return error instanceof SqliteVectorError && error.code === 'EMBEDDER_REFUSED'
@@ -258,7 +267,10 @@ function refuseEmptied(found: FoundFiles, stored: ReadonlyMap<string, StoredSour
   }
 }
 
-/** Removes passages of files that are gone; how many files. A path that could not be read is not gone. */
+/**
+ * Removes passages of files that are gone; how many files. A path that could not be read is not
+ * gone.
+ */
 function removeDeleted(
   { db, shardId, found }: IngestRequest,
   stored: ReadonlyMap<string, StoredSource>,

@@ -1,8 +1,10 @@
 /**
- * Passages of a document: pieces of at most so many tokens, cut at headings first, then at sentences or lines, each
- * beginning with the end of the one before it. Pure; the same text gives the same passages.
+ * Passages of a document: pieces of at most so many tokens, cut at headings first, then at
+ * sentences or lines, each beginning with the end of the one before it. Pure; the same text gives
+ * the same passages.
  *
- * A token is a word or a mark, which is close enough to what models count to stay below their limits.
+ * A token is a word or a mark, which is close enough to what models count to stay below their
+ * limits.
  */
 import type { FileKind } from './files.ts'
 import { htmlToText } from './html.ts'
@@ -80,7 +82,10 @@ function withoutFrontMatter(text: string): string {
   return text.replace(/^---\n[\s\S]*?\n---\n/, '')
 }
 
-/** Sentences of paragraphs, lines of fences and lists; each ends with the white space that separates it. */
+/**
+ * Sentences of paragraphs, lines of fences and lists; each ends with the white space that separates
+ * it.
+ */
 function unitsOf(lines: readonly string[], isMarkdown: boolean): readonly string[] {
   const units: string[] = []
   let paragraph: string[] = []
@@ -127,7 +132,9 @@ interface Unit {
   readonly tokens: number
 }
 
-/** Fills passages unit by unit; the next one begins with as many last units as the overlap allows. */
+/**
+ * Fills passages unit by unit; the next one begins with as many last units as the overlap allows.
+ */
 function packed(units: readonly string[], { tokens, overlap }: PassageOptions): readonly string[] {
   const pieces: string[] = []
   let open: Unit[] = []

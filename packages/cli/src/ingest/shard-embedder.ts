@@ -1,6 +1,7 @@
 /**
- * The embedder of a shard: the service that `--embed` names, the offline one that the shard carries, or the service
- * that was used last, which is remembered beside the database in `FILE-node/embedders.json`. API keys are never kept.
+ * The embedder of a shard: the service that `--embed` names, the offline one that the shard
+ * carries, or the service that was used last, which is remembered beside the database in
+ * `FILE-node/embedders.json`. API keys are never kept.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -28,7 +29,9 @@ interface Remembered {
   readonly model: string
 }
 
-/** The service that the options name, or null when they name none. @throws UsageError, EmbedderError */
+/**
+ * The service that the options name, or null when they name none. @throws UsageError, EmbedderError
+ */
 export async function serviceOf(call: Call, modelOfShard: string | null): Promise<Embedder | null> {
   const url = call.text('embed')
   if (url === undefined || url === 'lsa') return null
@@ -47,7 +50,10 @@ function openService({ url, model }: Remembered): Promise<Embedder> {
   })
 }
 
-/** The embedder that a question to this shard needs, of `--embed` or its own; null where there is none. */
+/**
+ * The embedder that a question to this shard needs, of `--embed` or its own; null where there is
+ * none.
+ */
 export async function embedderOfCall(
   call: Call,
   node: NodeClient,
@@ -64,7 +70,9 @@ export async function embedderOfCall(
   return service
 }
 
-/** The embedder that the shard carries, or the service used last for it; null where there is none. */
+/**
+ * The embedder that the shard carries, or the service used last for it; null where there is none.
+ */
 export async function embedderOfShard(
   call: Call,
   node: NodeClient,
@@ -115,7 +123,10 @@ export function rememberService(database: string, shardId: string, service: Reme
   writeFileSync(fileOf(database), `${JSON.stringify(known, null, 2)}\n`)
 }
 
-/** The service that was used last for the shard, or null. @throws EmbedderError when it does not answer */
+/**
+ * The service that was used last for the shard, or null. @throws EmbedderError when it does not
+ * answer
+ */
 export async function rememberedService(
   database: string,
   shardId: string,

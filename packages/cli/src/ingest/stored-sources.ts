@@ -1,8 +1,9 @@
 /**
- * What a shard holds of each ingested file, read from the metadata of its passages.
+ * The passages that a shard holds of each ingested file, read from the metadata of its passages.
  *
- * The records are the only state of an ingestion: a file is whole when the shard has as many passages of one hash as
- * they say, so that a killed run, a restored backup and a peer's records are all understood.
+ * The records are the only state of an ingestion: a file is whole when the shard has as many
+ * passages of one hash as they say, so that a killed run, a restored backup and a peer's records
+ * are all understood.
  */
 import type { ListPage, SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
 
@@ -24,7 +25,10 @@ export interface PassageMetadata {
 export interface StoredSource {
   readonly root: string
   readonly ids: string[]
-  /** The hash when all its passages agree on it and are there; null for a file that is to be read again. */
+  /**
+   * The hash when all its passages agree on it and are there; null for a file that is to be read
+   * again.
+   */
   hash: string | null
 }
 

@@ -1,6 +1,6 @@
 /**
- * Batches on their way to a node, several at once. Their results count in the order of the input, so
- * that "the first N records are committed" is true whenever it is said.
+ * Batches on their way to a node, several at once. Their results count in the order of the input,
+ * so that "the first N records are committed" is true whenever it is said.
  *
  * A batch that repeats an id of one still under way waits for it: the later record must win.
  */
@@ -62,7 +62,7 @@ export class Lanes {
       this.#lanes.shift()
       throw error
     }
-    // What was committed after a failure is not part of the first records.
+    // Records committed after a failure are not part of the first records.
     if (!this.#hasFailed) this.#progress.done += first.progress.done
     this.#lanes.shift()
   }

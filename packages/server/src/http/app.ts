@@ -2,8 +2,8 @@
  * The HTTP server. Routes run behind one gate (gate.ts) that checks, in this order: origin, node
  * state, API key, rate, permission; then body size, media type and schema are checked here.
  *
- * Not here: the routes (routes/), their context (context.ts), sending (sending.ts). CORS is off: its
- * headers are never sent.
+ * Not here: the routes (routes/), their context (context.ts), sending (sending.ts). CORS is off:
+ * its headers are never sent.
  */
 import { randomUUID } from 'node:crypto'
 import type { Server } from 'node:http'
@@ -93,7 +93,10 @@ interface FastifyValidator {
   errors?: ErrorObject[] | null
 }
 
-/** Bodies are checked as they are; query strings are text, so their values are coerced to the schema's types. */
+/**
+ * Bodies are checked as they are; query strings are text, so their values are coerced to the
+ * schema's types.
+ */
 function useSchemas(app: FastifyInstance): void {
   const options = { strict: false, useDefaults: true, verbose: true }
   const exact = new Ajv(options)

@@ -1,9 +1,9 @@
 /**
  * Authentication and permission by API key; hashes are compared in constant time. Pure.
  *
- * A key may be limited to shards and to operations. Without keys, every caller that reaches loopback
- * and names it as Host may call. A web page that points a name of its own at 127.0.0.1 (DNS
- * rebinding) sends that name as Host and is rejected.
+ * A key may be limited to shards and to operations. Without keys, every caller that reaches
+ * loopback and names it as Host may call. A web page that points a name of its own at 127.0.0.1
+ * (DNS rebinding) sends that name as Host and is rejected.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { ApiKeyConfig } from '../config/types.ts'
@@ -27,7 +27,9 @@ export interface Operation {
   readonly shard: string | null
 }
 
-/** Operations of the whole node that a key limited to shards may use; their answers are filtered. */
+/**
+ * Operations of the whole node that a key limited to shards may use; their answers are filtered.
+ */
 const FILTERED: readonly string[] = ['listShards', 'mcp']
 
 /** Finds the caller's key; null without a valid one. */

@@ -30,7 +30,9 @@ declare module 'fastify' {
 /** Caller without a valid key, refused operation: what an operator wants to see. */
 const REFUSALS: readonly number[] = [401, 403, 507]
 
-/** The key is known before the request is counted; permission is decided before the body is read. */
+/**
+ * The key is known before the request is counted; permission is decided before the body is read.
+ */
 export function useGate(app: FastifyInstance, context: NodeContext): void {
   app.decorateRequest('apiKey', null)
   app.decorateRequest('problemCode', null)

@@ -1,9 +1,9 @@
 /**
- * `/mcp`: the node as memory for agents, by the Model Context Protocol over streamable HTTP. Off unless the setting
- * `mcp` says otherwise; the package that speaks the protocol is loaded then.
+ * `/mcp`: the node as memory for agents, by the Model Context Protocol over streamable HTTP. Off
+ * unless the setting `mcp` says otherwise; the package that speaks the protocol is loaded then.
  *
- * The gate has checked origin, host, key and rate. A key that may only read gets no tool that writes, and a key that is
- * limited to shards sees those alone.
+ * The gate has checked origin, host, key and rate. A key that may only read gets no tool that
+ * writes, and a key that is limited to shards sees those alone.
  */
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'

@@ -40,7 +40,9 @@ const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   TRANSPORT_HANDSHAKE_TIMEOUT: 504,
 }
 
-/** Hints of the library in the words of the API: a caller sends requests, and calls no functions. */
+/**
+ * Hints of the library in the words of the API: a caller sends requests, and calls no functions.
+ */
 const HINTS: Readonly<Partial<Record<ErrorCode, string>>> = {
   STORE_BUSY: 'Another process holds the write lock. Try again.',
   STORE_CORRUPT: 'The database is damaged: restore a snapshot, or sync a new node from a peer.',

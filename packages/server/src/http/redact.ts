@@ -1,6 +1,6 @@
 /**
- * Takes the machine's paths out of messages that leave the node: a caller learns the name of a file,
- * never the folders above it. Pure.
+ * Takes the machine's paths out of messages that leave the node: a caller learns the name of a
+ * file, never the folders above it. Pure.
  */
 import { basename } from 'node:path'
 

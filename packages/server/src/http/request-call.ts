@@ -39,7 +39,9 @@ export class RequestCall implements Call {
     this.#context = context
   }
 
-  /** Created on first use: most routes answer at once, and a signal costs more than a small query. */
+  /**
+   * Created on first use: most routes answer at once, and a signal costs more than a small query.
+   */
   get signal(): AbortSignal {
     if (this.#signal === null) {
       const gone = new AbortController()

@@ -23,7 +23,10 @@ export interface Call {
   readonly key: ApiKeyConfig | null
   readonly requestId: string
   header(name: string): string | undefined
-  /** Reserves room for an answer until it has left. @throws HttpError `HTTP_ANSWER_TOO_LARGE`, `HTTP_BUSY` */
+  /**
+   * Reserves room for an answer until it has left. @throws HttpError `HTTP_ANSWER_TOO_LARGE`,
+   * `HTTP_BUSY`
+   */
   reserve(size: AnswerSize): void
 }
 

@@ -1,6 +1,6 @@
 /**
- * Sends what a route returned: JSON whole or in parts, text, or an event stream; compressed where the
- * caller takes gzip.
+ * Sends what a route returned: JSON whole or in parts, text, or an event stream; compressed where
+ * the caller takes gzip.
  */
 import { pipeline, Readable } from 'node:stream'
 import { promisify } from 'node:util'

@@ -1,6 +1,6 @@
 /**
- * Routes that administer a node, for keys that may write everything: grants, trust, cluster, vacuum.
- * Each does what the command of the same name does.
+ * Routes that administer a node, for keys that may write everything: grants, trust, cluster,
+ * vacuum. Each does what the command of the same name does.
  */
 import type { Access } from '@agentic-flow/sqlite-vector/sync'
 import type { NodeContext } from '../context.ts'

@@ -192,7 +192,10 @@ function byText({ db, metrics }: NodeContext): readonly Route[] {
   ]
 }
 
-/** Estimates the answer before the search runs. @throws HttpError `HTTP_ANSWER_TOO_LARGE`, `HTTP_BUSY` */
+/**
+ * Estimates the answer before the search runs. @throws HttpError `HTTP_ANSWER_TOO_LARGE`,
+ * `HTTP_BUSY`
+ */
 function reserve(
   db: SQLiteVectorDB,
   call: Call,
