@@ -73,11 +73,11 @@ export function nearestByBits(
     const near = nearestOfSlots(arena, query, slots, k, distanceOf, compareIds)
     if (near === null || depth >= total) return near
     const keys = candidates.keys.subarray(0, depth)
-    const keyOf = new Map(Array.from(slots, (slot, i) => [slot, keys[i] ?? 0]))
-    const farthest = near.reduce(
-      (most, { record }) => Math.max(most, keyOf.get(arena.slotOf(record)) ?? 0),
-      0,
-    )
+    let farthest = 0
+    for (const { record } of near) {
+      const at = slots.indexOf(arena.slotOf(record))
+      farthest = Math.max(farthest, keys[at] ?? 0)
+    }
     if (isSettled(keys, farthest)) return near
     depth *= 2
     if (depth > limit) return null
@@ -105,14 +105,20 @@ export function scanBits(
 ): Candidates {
   const found = scanSmallest(arena, 'bits', query, selection, depth)
   // Keys are whole numbers up to 8,192, so key and slot sort as one number.
-  const packed = Float64Array.from(
-    found.slots,
-    (slot, i) => (found.keys[i] ?? 0) * 2 ** 32 + slot,
-  ).sort()
-  return {
-    slots: Uint32Array.from(packed, (value) => value % 2 ** 32),
-    keys: Float32Array.from(packed, (value) => Math.floor(value / 2 ** 32)),
+  const count = found.slots.length
+  const packed = new Float64Array(count)
+  for (let i = 0; i < count; i += 1) {
+    packed[i] = (found.keys[i] ?? 0) * 2 ** 32 + (found.slots[i] ?? 0)
   }
+  packed.sort()
+  const slots = new Uint32Array(count)
+  const keys = new Float32Array(count)
+  for (let i = 0; i < count; i += 1) {
+    const key = Math.floor((packed[i] ?? 0) / 2 ** 32)
+    keys[i] = key
+    slots[i] = (packed[i] ?? 0) - key * 2 ** 32
+  }
+  return { slots, keys }
 }
 
 function nearestOfSlots(

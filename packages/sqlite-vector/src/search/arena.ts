@@ -221,6 +221,32 @@ export class Arena {
     }
   }
 
+  /** A copy that holds the codes and bits alone; no row may be wild, and codes must be filled. */
+  withoutFloat32(): Arena {
+    const { dimension, metric, rows, count } = this
+    assert(this.#quantizer !== null && this.wildCount === 0, 'codes that stand for all rows')
+    const copy = new Arena({ dimension, metric, rows: { ...rows, float32: false } })
+    copy.quantize(this.#quantizer)
+    const adopted = copy.adopt(
+      Float64Array.from({ length: count }, (_, slot) => this.recordAt(slot)),
+    )
+    assert(adopted, 'records of an arena are rowids')
+    const [from, to] = [this.#codeRegions(), copy.#codeRegions()]
+    const slots = Math.min(this.layout.slotsPerBlock, copy.layout.slotsPerBlock)
+    for (const [i, [region, rowBytes]] of from.entries()) {
+      const target = to[i]?.[0] ?? 0
+      for (let slot = 0; slot < count; slot += slots) {
+        const start = this.address(region, slot, rowBytes)
+        const bytes = Math.min(slots, count - slot) * rowBytes
+        copy.#bytes.set(
+          this.#bytes.subarray(start, start + bytes),
+          copy.address(target, slot, rowBytes),
+        )
+      }
+    }
+    return copy
+  }
+
   /** The embedding in `slot` as a view; only where float32 rows are held. */
   float32At(slot: number): Float32Array {
     assert(this.rows.float32, 'float32 rows are held')

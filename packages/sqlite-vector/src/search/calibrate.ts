@@ -32,6 +32,9 @@ const CONFIDENCE = 1.645
 /** Numbers of neighbours that are not a small part of the rows are not measured. */
 const ROWS_PER_NEIGHBOUR = 16
 
+/** Scans are timed for one query in so many. */
+const TIMED_EVERY = 8
+
 /** Above the key of any row: a vector has at most 8,192 bits. Finite, since it is saved as JSON. */
 export const ANY_KEY = 65_536
 
@@ -133,7 +136,7 @@ export function* calibrate(
     const { record } = query
     if (record !== null && !arena.has(record)) continue
     const loaded = loadQuery(arena, query.vector)
-    timeScans(arena, loaded, source, query.vector, times)
+    if (used % TIMED_EVERY === 0) timeScans(arena, loaded, source, query.vector, times)
     if (arena.rows.bits) {
       for (const [k, replay] of replaysOf(arena, query, loaded, source))
         replays.get(k)?.push(replay)

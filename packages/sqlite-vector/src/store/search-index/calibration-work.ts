@@ -17,6 +17,10 @@ import type { SearchStatements } from './statements.ts'
 /** Rows from which queries are made. */
 const SAMPLE_ROWS = 1_024
 
+/** Queries of a large shard, whose scans take long, and the rows from which it counts as large. */
+const FEWER = { row: 96, perturbed: 24, mixed: 24, foreign: 16 }
+const FEWER_QUERIES_ROWS = 400_000
+
 /** Queries where the truth takes a pass over the table. */
 const FEW = { row: 48, perturbed: 16, mixed: 16, foreign: 16 }
 
@@ -79,7 +83,8 @@ function* measure(
   clock: Clock,
 ): Generator<void, Calibration> {
   const { arena } = index
-  const counts = arena.rows.int8 ? HELD_OUT : FEW
+  const many = arena.count > FEWER_QUERIES_ROWS ? FEWER : HELD_OUT
+  const counts = arena.rows.int8 ? many : FEW
   const rows = sampleRows(arena, statements, SAMPLE_ROWS, index.changedRecords)
   const spread = spreadOfRows(rows, arena.dimension)
   const queries = heldOutQueries(rows, spread, index.asked.kept, counts)

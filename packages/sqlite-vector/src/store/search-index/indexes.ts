@@ -27,10 +27,14 @@ import { IndexFiles } from './index-files.ts'
 import { checkedRecall } from './index-plan.ts'
 import type { SearchStatements } from './statements.ts'
 import { type IndexBasis, ShardIndex } from './shard-index.ts'
+import { withoutFloat32 } from './lesser-index.ts'
 import { findShardRow, type ShardRow } from '../feed/shards.ts'
 
 /** Components that a search reads into its index before it answers: about half a second. */
 const CATCH_UP_COMPONENTS_MAX = 48_000_000
+
+/** Components that a search reads for a build under way: about a tenth of a second. */
+const SEARCH_SHARE_COMPONENTS = 12_000_000
 
 /** Components read at once in the background: about twenty milliseconds. */
 const SLICE_COMPONENTS = 2_000_000
@@ -51,6 +55,8 @@ interface Entry {
   loaded: boolean
   /** The running background work; null when there is none. */
   work: Promise<void> | null
+  /** The index that the work fills; null when it fills none. */
+  building: ShardIndex | null
   /** Why there is no index; null when there is nothing to say. */
   unavailable: string | null
 }
@@ -97,6 +103,13 @@ export class SearchIndexes {
     const { index } = entry
     if (index === null || this.#large(shard, index.pending(shard))) {
       this.#start(shard.shard_id, entry)
+      // This search scans the table. What it adds to the time of that brings the index nearer, so
+      // that a build ends also where searches leave no time between them.
+      const { building } = entry
+      if (building?.validFor(basis, collectedThrough) === true) {
+        const rows = Math.ceil(SEARCH_SHARE_COMPONENTS / shard.dimension)
+        this.#catchUp(shard, entry, building, rows)
+      }
       return null
     }
     this.#uses += 1
@@ -151,7 +164,7 @@ export class SearchIndexes {
   #entry(shardId: string): Entry {
     let entry = this.#entries.get(shardId)
     if (entry === undefined) {
-      entry = { index: null, loaded: false, work: null, unavailable: null }
+      entry = { index: null, loaded: false, work: null, building: null, unavailable: null }
       this.#entries.set(shardId, entry)
     }
     return entry
@@ -185,12 +198,7 @@ export class SearchIndexes {
   ): ShardIndex | null {
     if (entry.loaded || entry.unavailable !== null || this.#files === null) return null
     entry.loaded = true
-    const rows = fittingRows(
-      shard.record_count,
-      shard.dimension,
-      shard.metric,
-      this.#memoryBytesMax,
-    )
+    const rows = this.#rowsFor(shard)
     if (rows === null) return null
     const loaded = this.#files.load(shard, ({ logId, cursor, dimension, metric, int8 }) => {
       if (logId !== basis.logId) return 'it follows the feed of another file'
@@ -228,12 +236,7 @@ export class SearchIndexes {
     before: ShardIndex | null,
   ): ShardIndex | null {
     const learnt = before?.unproven === true ? null : before
-    const rows = fittingRows(
-      shard.record_count,
-      shard.dimension,
-      shard.metric,
-      this.#memoryBytesMax,
-    )
+    const rows = this.#rowsFor(shard)
     if (rows === null) {
       entry.unavailable = `bits of ${shard.record_count} records exceed searchMemoryBytes`
       return null
@@ -252,17 +255,38 @@ export class SearchIndexes {
   }
 
   /**
-   * Gives up the least recently used indexes of other shards until these rows fit beside the rest.
+   * The kinds of row that are to be held for the shard: beside the codes of the others where that
+   * is enough for any, so that shards share the memory instead of taking turns in it.
+   */
+  #rowsFor({ shard_id, record_count, dimension, metric }: ShardRow): ArenaRows | null {
+    let others = 0
+    for (const [id, { index }] of this.#entries) {
+      if (id === shard_id || index === null) continue
+      const { arena } = index
+      const codes = { ...arena.rows, float32: false }
+      others += arena.count * memoryLayout(arena.dimension, arena.metric, codes).slotBytes
+    }
+    const shared = fittingRows(record_count, dimension, metric, this.#memoryBytesMax - others)
+    return shared ?? fittingRows(record_count, dimension, metric, this.#memoryBytesMax)
+  }
+
+  /**
+   * Takes float32 rows from the indexes of other shards, and then whole indexes, the least recently
+   * used first, until these rows fit beside the rest.
    */
   #makeRoom(shard: ShardRow, rows: ArenaRows): void {
     const bytes = shard.record_count * memoryLayout(shard.dimension, shard.metric, rows).slotBytes
     const others = [...this.#entries]
       .filter(([id, { index }]) => id !== shard.shard_id && index !== null)
       .toSorted(([, a], [, b]) => (a.index?.usedAt ?? 0) - (b.index?.usedAt ?? 0))
-    let held = others.reduce((sum, [, { index }]) => sum + (index?.arena.bytes ?? 0), 0)
+    const held = (): number => others.reduce((sum, [, { index }]) => sum + rowBytesOf(index), 0)
+    for (const [, entry] of others) {
+      if (held() + bytes <= this.#memoryBytesMax) return
+      if (entry.index !== null && entry.work === null) entry.index = withoutFloat32(entry.index)
+    }
     for (const [id, entry] of others) {
-      if (held + bytes <= this.#memoryBytesMax) return
-      held -= entry.index?.arena.bytes ?? 0
+      if (held() + bytes <= this.#memoryBytesMax) return
+      entry.index = null
       this.#entries.delete(id)
     }
   }
@@ -342,6 +366,7 @@ export class SearchIndexes {
       })
       .finally(() => {
         entry.work = null
+        entry.building = null
       })
   }
 
@@ -361,6 +386,7 @@ export class SearchIndexes {
         if (built === null || !built.validFor(basis, collectedThrough)) {
           built = this.#create(basis, shard, entry, outgrown ? null : before)
         }
+        entry.building = built
         if (built === null) return true
         const rows = Math.ceil(SLICE_COMPONENTS / shard.dimension)
         if (this.#catchUp(shard, entry, built, rows)) return built.cursor >= shard.head
@@ -368,10 +394,11 @@ export class SearchIndexes {
         return true
       })
     }
+    entry.building = null
     if (refused) return
-    if (built === null) entry.index = null
-    else if (await this.#calibrate(shardId, entry, built)) {
-      entry.index = built
+    // It answers from now on, exactly until it is calibrated.
+    entry.index = built
+    if (built !== null && (await this.#calibrate(shardId, entry, built))) {
       await this.#check(shardId, entry, built)
       await this.#keep(shardId, entry, built)
     }
@@ -425,4 +452,9 @@ function needsCodes(arena: Arena): boolean {
   if (arena.wildCount > 0) return false
   if (!arena.rows.float32) return arena.count > 0
   return arena.count * arena.dimension > EXACT_COMPONENTS_MAX
+}
+
+/** Bytes of the rows of an index, without the working space that every arena has. */
+function rowBytesOf(index: ShardIndex | null): number {
+  return index === null ? 0 : index.arena.count * index.arena.layout.slotBytes
 }
