@@ -354,6 +354,9 @@ export const FOREIGN_POLL_IDLE_MS = 50
 /** …and while one does. */
 export const FOREIGN_POLL_BUSY_MS = 10
 
+/** Wait before an auto-sync that cannot heal by itself is tried again, in milliseconds. */
+export const FAILED_RETRY_MS = 60_000
+
 /** First wait after a peer could not be reached, in milliseconds; it doubles with every failure. */
 export const RETRY_DELAY_MS = 200
 

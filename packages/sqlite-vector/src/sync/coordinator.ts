@@ -76,7 +76,7 @@ export interface PeerHealth {
 
 /** The whole of a check. */
 export interface Health {
-  /** True when every peer that is not set aside answered. */
+  /** True when there is a peer to ask and every one of them answered. */
   readonly healthy: boolean
   readonly peers: readonly PeerHealth[]
 }
@@ -158,7 +158,8 @@ export class ShardCoordinator {
     this.#topology = topology
     this.#clock = clock
     this.#queue = new TaskQueue(maxConcurrentSyncs)
-    this.#book = new PeerBook(db.replica, clock, () => this.#stats.totals)
+    const { replicaRetentionMs } = sync
+    this.#book = new PeerBook(db.replica, clock, () => this.#stats.totals, replicaRetentionMs)
     this.#stats.add(this.#book.totalsBefore)
     this.#stopMeeting = sync.onMember((member) => this.#met(member))
     for (const member of sync.getMembers()) this.#met(member)
@@ -352,9 +353,10 @@ export class ShardCoordinator {
 
   /** Contacts every peer that is not set aside, all at once, and notes who answered. */
   async healthCheck(): Promise<Health> {
-    const peers = this.#book.list().filter(({ status }) => status !== 'set-aside')
+    const peers = this.#book.list().filter(isKept)
     const checked = await Promise.all(peers.map((peer) => this.#check(peer)))
-    return { healthy: checked.every(({ reachable }) => reachable), peers: checked }
+    const healthy = checked.length > 0 && checked.every(({ reachable }) => reachable)
+    return { healthy, peers: checked }
   }
 
   /** The stored state: peers, cursors, vectors, conflicts, counts. Costs no network. */
@@ -405,8 +407,7 @@ export class ShardCoordinator {
   /** Every shard with every peer that has it. */
   *#tasks(): Generator<SyncTask> {
     const here = this.#db.replica.shards().map(({ shardId }) => shardId)
-    for (const { nodeId, shards, status, source, peer } of this.#book.list()) {
-      if (status === 'set-aside') continue
+    for (const { nodeId, shards, source, peer } of this.#book.list().filter(isKept)) {
       // An introduced node says itself which shards it has.
       const theirs = source === 'introduced' && peer !== null ? this.sync.sharedWith(peer) : shards
       for (const shardId of theirs ?? here) yield { shardId, peer: nodeId, priority: 0 }
@@ -530,4 +531,11 @@ export class ShardCoordinator {
       return { nodeId, address, reachable: false, rttMs: null, error }
     }
   }
+}
+
+/**
+ * A registered peer is dialled however long it was away; an introduced one is not, once set aside.
+ */
+function isKept({ source, status }: Pick<PeerState, 'source' | 'status'>): boolean {
+  return source === 'registered' || status !== 'set-aside'
 }

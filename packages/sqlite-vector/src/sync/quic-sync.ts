@@ -142,7 +142,8 @@ export class VectorSync {
       onShard: (shardId) => this.#applyStrategy(shardId),
       onMembers: (channel, connection, first) => this.#meet(channel, connection, first),
     })
-    this.#members = new MemberBook(store, clock, (error) => this.#hubFailed(error))
+    const onError = (error: unknown): void => this.#hubFailed(error)
+    this.#members = new MemberBook(store, clock, onError, config.replicaRetentionMs)
     this.#autoSyncs = new AutoSyncs({
       sessions: this.#sessions,
       hub: this.#hub,
@@ -165,6 +166,11 @@ export class VectorSync {
   /** SHA-256 of our certificate, 64 hexadecimal digits: what peers pin. */
   get fingerprint(): string {
     return this.#node?.identity.fingerprint ?? this.#givenTransport().identity.fingerprint
+  }
+
+  /** Time for which a silent peer holds tombstones back, in milliseconds. */
+  get replicaRetentionMs(): number {
+    return this.#config.replicaRetentionMs
   }
 
   /** Our certificate, for a peer's trust list. @throws TypeError when the transport was given */
@@ -509,6 +515,7 @@ export class VectorSync {
   async #openConnections(): Promise<Connections> {
     const transport = this.#config.transport ?? (await this.#createTransport())
     this.#membership = this.#introduce(transport)
+    transport.credentials?.onTrustChange(() => this.#autoSyncs.wake())
     const opened = new Connections(transport, this.#clock, {
       onChannel: (channel, connection) => this.#sessions.serve(channel, connection),
       onFault: (error) => this.#hubFailed(error),

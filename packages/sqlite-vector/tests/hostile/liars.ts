@@ -7,7 +7,7 @@
  */
 import { statSync } from 'node:fs'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
 import { SqliteVectorError } from '../../src/errors.ts'
 import { VERSION_VECTOR_ACTORS_MAX } from '../../src/limits.ts'
 import { Permissions } from '../../src/sync/index.ts'
@@ -24,7 +24,7 @@ export const OPEN_SHARD = 'open'
 /** The shard that the honest peer and the node write to meanwhile. */
 const HONEST_SHARD = 'honest'
 
-const FRAMES_PER_CHANNEL = 24
+const FRAMES_PER_CHANNEL = 64
 const CHANNELS_AT_ONCE = 8
 const RECORDS = 200
 
@@ -195,9 +195,7 @@ class Liar {
 
   async #put(channel: Channel, frame: ControlFrame | Uint8Array): Promise<void> {
     this.frames += 1
-    await channel.send(frame instanceof Uint8Array ? frame : encodeFrame(frame), {
-      signal: AbortSignal.timeout(10_000),
-    })
+    await channel.send(frame instanceof Uint8Array ? frame : encodeFrame(frame))
   }
 
   #frameOf(role: 'puller' | 'sender' | 'none'): ControlFrame | Uint8Array {
@@ -298,6 +296,8 @@ async function honestLatencies(
   const times: number[] = []
   for (let n = 0; n < count && !isOver(); n += 1) {
     const id = `h${count}-${n}`
+    // Each write waits for the disk: at most ten a second, or the run measures nothing else.
+    if (count === Infinity) await wait(100)
     from.db.insert(HONEST_SHARD, { id, embedding: [n + 1] })
     times.push(await until(() => to.db.get(HONEST_SHARD, id) !== null, 'an honest write', 60_000))
   }

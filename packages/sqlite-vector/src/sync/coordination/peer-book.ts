@@ -14,8 +14,8 @@ import { type ReplicaStore } from '../../store/replica/types.ts'
 
 /**
  * `online` and `offline`: as the newest contact showed, or as it was registered before the first.
- * `silent`: not heard of for a minute. `set-aside`: not heard of for `replicaRetentionMs`; nothing
- * is scheduled with it any more.
+ * `silent`: not heard of for a minute. `set-aside`: not heard of for `replicaRetentionMs`: it
+ * holds no tombstones back, and is dialled only where it was registered.
  */
 export type PeerStatus = 'online' | 'offline' | 'silent' | 'set-aside'
 

@@ -19,7 +19,7 @@ import {
   PEER_RECORD_SHARDS_MAX,
   PEER_RECORDS_PER_MINUTE_MAX,
 } from '../../limits.ts'
-import { parseAddress } from '../../transport/address.ts'
+import { isLoopback, parseAddress } from '../../transport/address.ts'
 import { statementSigner } from '../../transport/identity/signed-statement.ts'
 import type { Channel, Connection, Credentials, PeerAddress } from '../../transport/types.ts'
 import {
@@ -276,12 +276,12 @@ export class Membership {
     const names = store.shards().map(({ shardId }) => shardId)
     const isSilent = names.length > PEER_RECORD_SHARDS_MAX || this.#setup.hidesShards()
     const shards = isSilent ? null : names.map(shardTag).toSorted()
-    const place = address()
+    const place = this.#dialable(address())
     const content = JSON.stringify([place, shards, this.#status])
     if (this.#own !== null && content === this.#ownContent && !isDue) return this.#own
     const statement = {
       nodeId,
-      address: place !== null && isWildcard(place) ? null : place,
+      address: place,
       status: this.#status,
       sequence: book.nextSequence(),
       shards,
@@ -292,6 +292,16 @@ export class Membership {
     this.#own = { peer: fingerprint, bytes: encodeRecord(record), statement, trusted: true }
     this.#ownContent = content
     return this.#own
+  }
+
+  /** The address as peers may be told it: null for one that leads another machine to itself. */
+  #dialable(place: PeerAddress | null): PeerAddress | null {
+    if (place === null || isWildcard(place)) return null
+    if (!isLoopback(parseAddress(place).host)) return place
+    for (const { connection } of this.#links.values()) {
+      if (isElsewhere(parseAddress(connection.remoteAddress).host)) return null
+    }
+    return place
   }
 
   #passOn(peer: string, from: Connection | null): void {
@@ -416,4 +426,9 @@ function assertAddress(address: PeerAddress): void {
   } catch {
     throw violationError('a peer record whose address is none')
   }
+}
+
+/** True for an IP address that is not one of this machine's loopback. */
+function isElsewhere(host: string): boolean {
+  return /^[\d.]+$|:/.test(host) && host.includes('.') !== host.includes(':') && !isLoopback(host)
 }

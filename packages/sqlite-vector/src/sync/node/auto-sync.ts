@@ -1,16 +1,16 @@
 /**
- * Keeps one shard in sync with one peer: live both ways, again and again, until it is stopped or
- * cannot heal.
+ * Keeps one shard in sync with one peer: live both ways, again and again, until it is stopped.
  *
  * One live session per direction and pair of nodes: where the peer keeps the shard in sync
  * with us too, its session serves. Not here: what sessions do, and connections.
  *
- * Invariants: at most one attempt at a time; an error that cannot heal is shown and never tried
- * again; everything has ended when `stop` resolves.
+ * Invariants: at most one attempt at a time; after an error that cannot heal by itself it is shown
+ * as failed, and tries again when trust changes, when it is started again, or after
+ * FAILED_RETRY_MS; everything has ended when `stop` resolves.
  */
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
-import { RETRY_DELAY_MS, RETRY_DELAY_MS_MAX } from '../../limits.ts'
+import { FAILED_RETRY_MS, RETRY_DELAY_MS, RETRY_DELAY_MS_MAX } from '../../limits.ts'
 import { whileWaiting } from '../../transport/abortable.ts'
 import type { Connection } from '../../transport/types.ts'
 import { allows } from '../access/rules.ts'
@@ -82,6 +82,8 @@ export class AutoSync {
   #liveSinceMs: number | null = null
   /** Called once the pull has made the shard, when a push waits for that. */
   #whenMade: (() => void) | null = null
+  /** Ends the wait of a failed auto-sync; null while there is none. */
+  #waking: (() => void) | null = null
 
   constructor(setup: AutoSyncSetup) {
     this.#setup = setup
@@ -124,12 +126,9 @@ export class AutoSync {
         this.#lastError = error
         const willRetry = canHeal(error)
         this.#setup.onError(error, willRetry)
-        if (!willRetry) {
-          this.#become('failed')
-          return
-        }
-        this.#become('waiting')
-        await this.#pause(signal)
+        this.#become(willRetry ? 'waiting' : 'failed')
+        if (willRetry) await this.#pause(signal)
+        else await this.#awaitChange(signal)
       } finally {
         if (this.#liveSinceMs !== null && clock.monotonicMs() - this.#liveSinceMs > PROVEN_MS) {
           this.#backoff.succeeded()
@@ -140,6 +139,30 @@ export class AutoSync {
       }
     }
     this.#become('stopped')
+  }
+
+  /**
+   * Something that trust, a clock or a setting may heal has changed: a failed auto-sync begins
+   * again.
+   */
+  wake(): void {
+    this.#waking?.()
+  }
+
+  /** Waits for {@link wake}, or for FAILED_RETRY_MS: a change may have been made elsewhere. */
+  async #awaitChange(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#setup
+    const changed = Promise.withResolvers<void>()
+    const cancel = clock.schedule(FAILED_RETRY_MS, changed.resolve)
+    this.#waking = changed.resolve
+    try {
+      await whileWaiting(changed.promise, signal)
+    } catch (error) {
+      if (!signal.aborted) throw error
+    } finally {
+      this.#waking = null
+      cancel()
+    }
   }
 
   /** A failed dial has its own wait, which is the gate's; anything else waits here. */

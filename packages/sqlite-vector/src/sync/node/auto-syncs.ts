@@ -39,8 +39,9 @@ export class AutoSyncs {
   start(shardId: string, address: PeerAddress): void {
     parseAddress(address)
     const key = keyOf(shardId, address)
-    const status = this.#syncs.get(key)?.state.status
-    if (status !== undefined && status !== 'failed' && status !== 'stopped') return
+    const known = this.#syncs.get(key)
+    if (known?.state.status === 'failed') known.wake()
+    if (known !== undefined && known.state.status !== 'stopped') return
     const { emit } = this.#setup
     const sync = new AutoSync({
       ...this.#setup,
@@ -50,6 +51,11 @@ export class AutoSyncs {
       onError: (error, willRetry) => emit({ type: 'error', shardId, address, error, willRetry }),
     })
     this.#syncs.set(key, sync)
+  }
+
+  /** Trust or grants have changed: those that failed begin again. */
+  wake(): void {
+    for (const sync of this.#syncs.values()) sync.wake()
   }
 
   /** True when there was one. */

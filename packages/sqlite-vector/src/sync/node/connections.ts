@@ -9,6 +9,7 @@ import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
 import type { Channel, Connection, PeerAddress, Transport } from '../../transport/types.ts'
 import { decodeFrame, encodeFrame } from '../wire/control-frames.ts'
+import { SharedTask } from './shared-task.ts'
 
 /**
  * A connection unused for longer is asked for a sign of life before it is used again, in
@@ -46,7 +47,7 @@ export class Connections {
   readonly #transport: Transport
   readonly #clock: Clock
   readonly #handlers: ConnectionHandlers
-  readonly #dialled = new Map<PeerAddress, Promise<Pooled>>()
+  readonly #dialled = new Map<PeerAddress, SharedTask<Pooled>>()
   readonly #open = new Map<Connection, OpenConnection>()
   readonly #tasks = new Set<Promise<void>>()
   readonly #ended = { bytesSent: 0, bytesReceived: 0 }
@@ -92,16 +93,17 @@ export class Connections {
   async get(address: PeerAddress, signal: AbortSignal, early = false): Promise<Connection> {
     const waiting = this.#dialled.get(address)
     if (waiting !== undefined) {
-      const pooled = await waiting
+      const pooled = await waiting.wait(signal)
       if (await this.#isAlive(pooled, signal)) return pooled.connection
       if (this.#dialled.get(address) === waiting) this.#dialled.delete(address)
       await pooled.connection.close('the peer gave no sign of life')
       return this.get(address, signal, early)
     }
-    const dialling = this.#dial(address, signal, early)
+    // Callers share a dial: one that gives up ends its own wait, the last one the dial.
+    const dialling = new SharedTask((shared) => this.#dial(address, shared, early))
     this.#dialled.set(address, dialling)
     try {
-      return (await dialling).connection
+      return (await dialling.wait(signal)).connection
     } catch (error) {
       if (this.#dialled.get(address) === dialling) this.#dialled.delete(address)
       throw error
@@ -172,7 +174,10 @@ export class Connections {
   }
 
   async #forget(address: PeerAddress, connection: Connection): Promise<void> {
-    const pooled = await this.#dialled.get(address)?.catch(() => null)
+    const pooled = await this.#dialled
+      .get(address)
+      ?.wait(undefined)
+      .catch(() => null)
     if (pooled?.connection === connection) this.#dialled.delete(address)
   }
 

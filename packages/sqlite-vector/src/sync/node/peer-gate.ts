@@ -11,6 +11,7 @@ import { SqliteVectorError } from '../../errors.ts'
 import { RETRY_BUDGET, RETRY_DELAY_MS, RETRY_DELAY_MS_MAX, RETRY_REFILL_MS } from '../../limits.ts'
 import { abortable } from '../../transport/abortable.ts'
 import type { Connection, PeerAddress } from '../../transport/types.ts'
+import { SharedTask } from './shared-task.ts'
 import { Backoff, RetryBudget } from '../../clock/backoff.ts'
 
 /** Opens or reuses a connection. */
@@ -24,7 +25,7 @@ export class PeerGate {
   readonly #backoff = new Backoff({ firstMs: RETRY_DELAY_MS, lastMs: RETRY_DELAY_MS_MAX })
   readonly #budget: RetryBudget
   #openAtMs = 0
-  #dialling: Promise<Connection> | null = null
+  #dialling: SharedTask<Connection> | null = null
   /** The failure of the newest attempt; null after one that succeeded. */
   lastError: Error | null = null
 
@@ -48,10 +49,11 @@ export class PeerGate {
   /** A connection, once one may be tried for. @throws what hindered it */
   async pass(signal: AbortSignal): Promise<Connection> {
     while (this.waitMs > 0) await sleep(this.#clock, this.waitMs, signal)
-    this.#dialling ??= this.#dial(signal).finally(() => {
-      this.#dialling = null
-    })
-    return this.#dialling
+    // A caller that gives up ends its own wait; the dial ends with the last of them.
+    if (this.#dialling === null || this.#dialling.ended) {
+      this.#dialling = new SharedTask((dialling) => this.#dial(dialling))
+    }
+    return this.#dialling.wait(signal)
   }
 
   async #dial(signal: AbortSignal): Promise<Connection> {

@@ -188,6 +188,30 @@ describe('peers', () => {
     expect(a.coordinator.getPeers()[0]?.status).toBe('offline')
   })
 
+  test('a node with no peer to ask is not healthy', async () => {
+    await using cluster = new Cluster()
+    const a = await cluster.add()
+
+    expect(await a.coordinator.healthCheck()).toEqual({ healthy: false, peers: [] })
+  })
+
+  test('a registered peer that was away longer than the retention is still dialled', async () => {
+    await using cluster = new Cluster()
+    const [a, b] = [await cluster.add({ replicaRetentionMs: 1 }), await cluster.add()]
+    fill(a, 1)
+    know(a, b)
+    await a.coordinator.syncAll()
+    await b.coordinator.close()
+    await a.coordinator.healthCheck()
+    const isSetAside = (): boolean => a.coordinator.getPeers()[0]?.status === 'set-aside'
+    await until(isSetAside, 'longer than the retention')
+
+    const [synced, health] = [await a.coordinator.syncAll(), await a.coordinator.healthCheck()]
+
+    expect(synced).toHaveLength(1)
+    expect(health).toMatchObject({ healthy: false, peers: [{ nodeId: 'n1', reachable: false }] })
+  })
+
   test('what was registered and counted outlives a restart, and costs no network', async () => {
     await using cluster = new Cluster()
     const [a, b] = [await cluster.add(), await cluster.add()]

@@ -101,3 +101,32 @@ test('a wait that is given up is no failure of the peer', async () => {
   await expect(passing).rejects.toMatchObject({ code: 'TRANSPORT_ABORTED' })
   expect(gate.failures).toBe(1)
 })
+
+test('a caller that gives up ends its own wait, and fails none of the others', async () => {
+  const impatient = new AbortController()
+  const [first, second] = [gate.pass(impatient.signal), gate.pass(signal)]
+  await nextTurn()
+
+  impatient.abort(new SqliteVectorError('TRANSPORT_ABORTED', 'enough'))
+  await expect(first).rejects.toThrow('ended by its signal')
+  const made = await connection()
+  dials[0]?.resolve(made)
+
+  expect(await second).toBe(made)
+  expect(dials).toHaveLength(1)
+})
+
+test('a dial for which no caller waits any more is not waited for by the next one', async () => {
+  const impatient = new AbortController()
+  const first = gate.pass(impatient.signal)
+  await nextTurn()
+  impatient.abort(new SqliteVectorError('TRANSPORT_ABORTED', 'enough'))
+  await expect(first).rejects.toThrow('ended by its signal')
+
+  const second = gate.pass(signal)
+  await nextTurn()
+  const made = await connection()
+  dials[1]?.resolve(made)
+
+  expect(await second).toBe(made)
+})
