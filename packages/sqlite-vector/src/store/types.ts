@@ -11,7 +11,7 @@ import type { TextOptions } from '../search/text-analysis.ts'
 
 export type { TextOptions } from '../search/text-analysis.ts'
 export type { StemmedLanguage } from '../search/words.ts'
-import type { ConflictStrategyName, Dot } from '../model/types.ts'
+import type { ActorId, ConflictStrategyName, Dot } from '../model/types.ts'
 import {
   type JsonValue,
   type Metadata,
@@ -298,6 +298,17 @@ export type StoreEvent =
       readonly shardId: string
       readonly peer: string
       readonly skewMs: number
+    }
+  /**
+   * A peer brought a write of `actor` that is here under the same name with another stamp: one of the
+   * two is forged, or comes from a copy of a file. The one that was here stays.
+   */
+  | {
+      readonly type: 'write-contradicted'
+      readonly shardId: string
+      readonly peer: string
+      readonly id: string
+      readonly actor: ActorId
     }
   /** A comparison dropped records that the peer says it deleted and forgot; they left no tombstones. */
   | {

@@ -205,6 +205,7 @@ function applyChange(
     }
   }
   const before = findRecord(core, shard, change.id)
+  if (before !== null) tellOfContradiction(transaction, shard, before.state, change, peer)
   const after = mergeKnown(before?.state ?? null, change, known)
   if (after === null || (before !== null && after === before.state)) {
     tally.redundant += 1
@@ -235,6 +236,28 @@ function applyChange(
   tally.applied += 1
   if (isConflict(whole.siblings) && before?.operation !== OPERATION.conflict) tally.conflicts += 1
   releaseCovered(transaction, shard, { id: change.id, ...whole })
+}
+
+/**
+ * Tells when a peer brings a write that is here under the same name and was made at another time: one of the two is
+ * forged, or comes from a copy of a file. The one that is here stays.
+ */
+function tellOfContradiction(
+  transaction: WriteTransaction,
+  shard: OpenShard,
+  { siblings }: RecordState,
+  change: Change,
+  peer: string,
+): void {
+  for (const { dot, stamp } of change.siblings) {
+    const held = siblings.find((sibling) => sameDot(sibling.dot, dot))
+    if (held === undefined) continue
+    if (held.stamp.ms === stamp.ms && held.stamp.logical === stamp.logical) continue
+    const { shardId } = shard
+    const { id } = change
+    const { actor } = dot
+    transaction.events.push({ type: 'write-contradicted', shardId, peer, id, actor })
+  }
 }
 
 const TOO_MANY_SIBLINGS = `more than ${SIBLINGS_MAX} siblings`
