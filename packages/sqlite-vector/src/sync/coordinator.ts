@@ -38,7 +38,12 @@ import { Backoff } from '../clock/backoff.ts'
 import type { Member } from './members/member-book.ts'
 import { PeerBook, type PeerInput, type PeerState } from './coordination/peer-book.ts'
 import { chance } from './node/peer-gate.ts'
-import { type CoordinatorStats, Statistics } from './coordination/statistics.ts'
+import {
+  type CoordinatorStats,
+  Statistics,
+  type SyncTotals,
+  withWork,
+} from './coordination/statistics.ts'
 import { type SyncTask, TaskQueue } from './coordination/task-queue.ts'
 import type { SyncableDatabase, SyncResult, SyncSession, VectorSyncConfig } from './types.ts'
 import { peersToDial, type Topology } from './coordination/topology.ts'
@@ -159,7 +164,8 @@ export class ShardCoordinator {
     this.#clock = clock
     this.#queue = new TaskQueue(maxConcurrentSyncs)
     const { replicaRetentionMs } = sync
-    this.#book = new PeerBook(db.replica, clock, () => this.#stats.totals, replicaRetentionMs)
+    const totals = (): SyncTotals => withWork(this.#stats.totals, sync.liveWork)
+    this.#book = new PeerBook(db.replica, clock, totals, replicaRetentionMs)
     this.#stats.add(this.#book.totalsBefore)
     this.#stopMeeting = sync.onMember((member) => this.#met(member))
     for (const member of sync.getMembers()) this.#met(member)
@@ -332,7 +338,7 @@ export class ShardCoordinator {
 
   /** Sums since the file was first coordinated, and durations since this coordinator was made. */
   getStats(): CoordinatorStats {
-    return this.#stats.report()
+    return this.#stats.report(this.sync.liveWork)
   }
 
   getPendingTasksCount(): number {

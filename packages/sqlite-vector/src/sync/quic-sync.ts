@@ -35,7 +35,7 @@ import { LiveHub } from './live/live-hub.ts'
 import { type LocalNode, openClusterService, openNode, openPermissions } from './node/local-node.ts'
 import { type Member, MemberBook } from './members/member-book.ts'
 import { Membership } from './members/membership.ts'
-import { type BothWays, NodeSessions } from './node/sessions.ts'
+import { type BothWays, type LiveWork, NodeSessions } from './node/sessions.ts'
 import type { Permissions } from './access/permissions.ts'
 import { syncTally } from './node/sync-tally.ts'
 import { SharedTask } from './node/shared-task.ts'
@@ -166,6 +166,11 @@ export class VectorSync {
   /** SHA-256 of our certificate, 64 hexadecimal digits: what peers pin. */
   get fingerprint(): string {
     return this.#node?.identity.fingerprint ?? this.#givenTransport().identity.fingerprint
+  }
+
+  /** Records that live sessions moved since the start; `sync()` counts its own in its result. */
+  get liveWork(): LiveWork {
+    return this.#sessions.liveWork
   }
 
   /** Time for which a silent peer holds tombstones back, in milliseconds. */

@@ -316,8 +316,17 @@ export interface VerifyOptions extends SyncOptions {
   readonly payloads?: boolean
 }
 
+/**
+ * `live`: changes go over as they are made. `catching-up`: a session transfers what is missing.
+ * `refused`: the newest session ended for want of permission. `closed`: no session now. `silent`: none,
+ * and no contact for a minute.
+ */
+export type PeerSessionStatus = 'live' | 'catching-up' | 'refused' | 'closed' | 'silent'
+
 /** The known state of a peer's copy of a shard. */
 export interface PeerSession extends PeerCursor {
+  /** The status of the peer's sessions on the shard, now. */
+  readonly status: PeerSessionStatus
   /**
    * How far stamps of what it sent last were ahead of our clock at most, in milliseconds, own or
    * passed on; 0 when none was, null when nothing came since the start. Beyond the drift bound

@@ -63,15 +63,23 @@ export class Statistics {
     return { ...this.#totals }
   }
 
-  report(): CoordinatorStats {
+  /** `live`: work of sessions that no task began. */
+  report(live: Partial<SyncTotals> = {}): CoordinatorStats {
     const sorted = this.#durations.toSorted((a, b) => a - b)
     return {
-      ...this.#totals,
+      ...withWork(this.#totals, live),
       durationMsP50: quantile(sorted, 0.5),
       durationMsP99: quantile(sorted, 0.99),
       durationCount: sorted.length,
     }
   }
+}
+
+/** The sums of both. */
+export function withWork(totals: SyncTotals, work: Partial<SyncTotals>): SyncTotals {
+  const sums = { ...totals } as Counts
+  for (const key of Object.keys(work) as (keyof SyncTotals)[]) sums[key] += work[key] ?? 0
+  return sums
 }
 
 /** Nearest rank: the smallest value that at least `part` of the values do not exceed. */

@@ -6,7 +6,7 @@
  */
 import type { Clock } from '../../clock/types.ts'
 import { SqliteVectorError } from '../../errors.ts'
-import { CLOCK_DRIFT_MS_MAX, SESSIONS_PER_SHARD_MAX } from '../../limits.ts'
+import { CLOCK_DRIFT_MS_MAX, PEER_SILENT_MS, SESSIONS_PER_SHARD_MAX } from '../../limits.ts'
 import { isLoopback, parseAddress } from '../../transport/address.ts'
 import type { Channel, Connection } from '../../transport/types.ts'
 import type { Compression } from '../wire/compression.ts'
@@ -26,11 +26,11 @@ import type { Access } from '../access/rules.ts'
 import { CompareBudget } from '../access/compare-budget.ts'
 import { type AccessRule, guardedStore, requireAccess } from '../access/guarded-store.ts'
 import type { LiveHub } from '../live/live-hub.ts'
-import type { PeerSession, SyncDirection, SyncEvent } from '../types.ts'
+import type { PeerSession, PeerSessionStatus, SyncDirection, SyncEvent } from '../types.ts'
 import { PeerProcesses } from './peer-processes.ts'
 import { changesCommitted, type RunResult, runSession } from './session-runner.ts'
 import { UnsentBytes } from './unsent-bytes.ts'
-import { type ReplicaStore } from '../../store/replica/types.ts'
+import { type PeerCursor, type ReplicaStore } from '../../store/replica/types.ts'
 import { type Running } from '../session/types.ts'
 
 /** The parts that all sessions of a node share. */
@@ -73,6 +73,8 @@ export class NodeSessions {
   /** Peers and shards that are being asked for what they hold under our names. */
   readonly #asking = new Set<string>()
   readonly #peers = new Map<string, PeerUse>()
+  readonly #refused = new Set<string>()
+  readonly #liveWork = { applied: 0, sent: 0, conflicts: 0, quarantined: 0 }
   #active = 0
 
   constructor(setup: NodeSetup) {
@@ -86,7 +88,50 @@ export class NodeSessions {
   /** The known state of peers' copies and of their clocks. */
   peers(): readonly PeerSession[] {
     const cursors = this.#setup.store.peerCursors()
-    return cursors.map((cursor) => ({ ...cursor, skewMs: this.#skews.get(cursor.peer) ?? null }))
+    return cursors.map((cursor) => ({
+      ...cursor,
+      status: this.#statusOf(cursor),
+      skewMs: this.#skews.get(cursor.peer) ?? null,
+    }))
+  }
+
+  /** Records that live sessions have moved since the start: no caller is given a result of these. */
+  get liveWork(): LiveWork {
+    return { ...this.#liveWork }
+  }
+
+  /** The peer's status for the shard, from the sessions themselves. */
+  #statusOf({ peer, shardId, lastContactMs }: PeerCursor): PeerSessionStatus {
+    const { hub, clock } = this.#setup
+    const live = [hub.find(shardId, peer, 'puller'), hub.find(shardId, peer, 'sender')]
+    if (live.some((running) => running?.session.complete === true)) return 'live'
+    const places = this.#peers.get(peer)?.places
+    const isUnderWay = (role: Session['role']): boolean =>
+      (places?.get(placeOf(role, shardId)) ?? 0) > 0
+    if (isUnderWay('puller') || isUnderWay('sender')) return 'catching-up'
+    if (this.#refused.has(placeOf('puller', `${peer}:${shardId}`))) return 'refused'
+    return clock.nowMs() - lastContactMs >= PEER_SILENT_MS ? 'silent' : 'closed'
+  }
+
+  /** Remembers a refusal until a session of the two ends in order. */
+  #noteEnd({ peer, error }: Session, shardId: string): void {
+    const key = placeOf('puller', `${peer}:${shardId}`)
+    const code = error instanceof SqliteVectorError ? error.code : null
+    if (code === 'SYNC_FORBIDDEN') this.#refused.add(key)
+    else if (code === null) this.#refused.delete(key)
+    if (this.#refused.size > REFUSALS_MAX) this.#refused.clear()
+  }
+
+  /** Counts the work of a live session step by step. */
+  #countLive(now: Session, before: LiveWork): LiveWork {
+    const isLive = now.role === 'puller' ? now.live : now.subscription?.live === true
+    const after = workOf(now)
+    if (!isLive) return after
+    this.#liveWork.applied += after.applied - before.applied
+    this.#liveWork.sent += after.sent - before.sent
+    this.#liveWork.conflicts += after.conflicts - before.conflicts
+    this.#liveWork.quarantined += after.quarantined - before.quarantined
+    return after
   }
 
   get active(): number {
@@ -320,13 +365,12 @@ export class NodeSessions {
     if (this.#asking.has(key)) return
     this.#asking.add(key)
     this.#setup.emit({ type: 'doubt', shardId, peer })
-    const ended = this.pull(connection, shardId, this.#setup.signal).then(
-      () => null,
-      (error: unknown) => {
-        // The session has told of its end; a fault of ours must be seen.
-        if (!(error instanceof SqliteVectorError)) throw error
-      },
-    )
+    const ended = this.pull(connection, shardId, this.#setup.signal).catch((error: unknown) => {
+      const fault = faultOf(error)
+      // The session has told of its end; a fault of ours must be seen, too.
+      if (fault === error) return
+      this.#setup.emit({ type: 'error', shardId, address: null, error: fault, willRetry: false })
+    })
     void ended.finally(() => this.#asking.delete(key))
   }
 
@@ -342,6 +386,7 @@ export class NodeSessions {
     this.#active += 1
     peer.sessions += 1
     let place: string | null = null
+    let work = NO_WORK
     try {
       const onProgress = (now: Session, changes: number): void => {
         const shardId = shardIdOf(now)
@@ -352,6 +397,7 @@ export class NodeSessions {
       const stepped = (running: Running): void => {
         const now = running.session
         if (place === null) place = this.#takePlace(peer, running)
+        work = this.#countLive(now, work)
         if (now.role === 'puller' && now.tally !== tally) {
           this.#tellOfApplied(now, tally)
           tally = now.tally
@@ -379,7 +425,10 @@ export class NodeSessions {
       const ended: Session = result.session
       this.#tellOfFault(ended)
       const shardId = shardIdOf(ended)
-      if (shardId !== null) onShard(shardId)
+      if (shardId !== null) {
+        onShard(shardId)
+        this.#noteEnd(ended, shardId)
+      }
       if (ended.role === 'puller') emitFindings(ended, emit)
       emit({
         type: 'session-ended',
@@ -409,7 +458,7 @@ export class NodeSessions {
     const { session } = running
     const shardId = shardIdOf(session)
     if (shardId === null || session.phase === 'closed') return null
-    const place = JSON.stringify([session.role, shardId])
+    const place = placeOf(session.role, shardId)
     const count = (places.get(place) ?? 0) + 1
     places.set(place, count)
     if (count > SESSIONS_PER_SHARD_MAX) {
@@ -424,6 +473,29 @@ export class NodeSessions {
     if (place !== null) use.places.set(place, (use.places.get(place) ?? 1) - 1)
     if (use.sessions === 0) this.#peers.delete(fingerprint)
   }
+}
+
+/** Records that live sessions moved. */
+export interface LiveWork {
+  readonly applied: number
+  readonly sent: number
+  readonly conflicts: number
+  readonly quarantined: number
+}
+
+const NO_WORK: LiveWork = { applied: 0, sent: 0, conflicts: 0, quarantined: 0 }
+
+/** Pairs of peer and shard whose newest session was refused, as remembered for their status. */
+const REFUSALS_MAX = 4_096
+
+function workOf(session: Session): LiveWork {
+  if (session.role === 'sender') return { ...NO_WORK, sent: session.tally.acked }
+  const { applied, conflicts, quarantined } = session.tally
+  return { applied, sent: 0, conflicts, quarantined }
+}
+
+function placeOf(role: Session['role'], shardId: string): string {
+  return JSON.stringify([role, shardId])
 }
 
 /** The shared use of resources by one peer's sessions. */
