@@ -105,6 +105,7 @@ export function applyDelta(
     index += 1
   }
   shard.uncoveredVector = joinVectors(shard.uncoveredVector, uncovered)
+  assertActors(shard, shard.uncoveredVector)
   if (tally.skewMsMax > CLOCK_DRIFT_MS_MAX) {
     transaction.events.push({
       type: 'clock-skew',
@@ -154,16 +155,12 @@ export function joinVector(
   // We lack deletes that the sender forgot: a replica that lacks them must compare with us as well.
   const floor = dominates(ownVector(shard, transaction.actor), gcFloor) ? null : gcFloor
   if (floor !== null && !dominates(floorOf(transaction.core, shard), floor)) {
+    assertActors(shard, joinVectors(floorOf(transaction.core, shard), floor))
     raiseFloor(transaction, shard, floor, 0)
   }
   const bounded = boundByQuarantine(transaction, shard, theirs, gcFloor)
   const joined = joinVectors(ownVector(shard, transaction.actor), bounded)
-  if (joined.size > VERSION_VECTOR_ACTORS_MAX) {
-    throw new SqliteVectorError(
-      'STORE_CHANGE_INVALID',
-      `shard ${shown(shardId)} would know ${joined.size} actors, more than ${VERSION_VECTOR_ACTORS_MAX}`,
-    )
-  }
+  assertActors(shard, joined)
   shard.versionVector = joined
   shard.ownCounter = joined.get(transaction.actor) ?? 0
   // A vector vouched for ahead of the cursor came with a batch that moved it; it is a part of what
@@ -217,7 +214,7 @@ function applyChange(
     tally.redundant += 1
     return
   }
-  const reason = fault ?? (after.siblings.length > SIBLINGS_MAX ? TOO_MANY_SIBLINGS : null)
+  const reason = fault ?? mergeFault(after)
   const whole = reason === null ? withEmbeddings(transaction, before, after) : null
   if (whole === null && reason === null && lacking !== null) {
     lacking.push(change.id)
@@ -260,7 +257,23 @@ function tellOfContradiction(
   }
 }
 
-const TOO_MANY_SIBLINGS = `more than ${SIBLINGS_MAX} siblings`
+/** Why the merged state of a record cannot be kept, as it could not be sent on; null when it can. */
+function mergeFault({ siblings, context }: RecordState): string | null {
+  if (siblings.length > SIBLINGS_MAX) return `more than ${SIBLINGS_MAX} siblings`
+  // Dots are in the context; one that is not adds an actor when the two are joined.
+  const actors = (context?.size ?? 0) + siblings.length
+  if (actors <= VERSION_VECTOR_ACTORS_MAX) return null
+  return `its context would name ${actors} actors, more than ${VERSION_VECTOR_ACTORS_MAX}`
+}
+
+/** @throws SqliteVectorError `STORE_CHANGE_INVALID` for a vector that could not be sent on */
+function assertActors({ shardId }: OpenShard, vector: VersionVector): void {
+  if (vector.size <= VERSION_VECTOR_ACTORS_MAX) return
+  throw new SqliteVectorError(
+    'STORE_CHANGE_INVALID',
+    `shard ${shown(shardId)} would know ${vector.size} actors, more than ${VERSION_VECTOR_ACTORS_MAX}`,
+  )
+}
 
 function isPlainNews(known: VersionVector, change: Change): boolean {
   const [sibling] = change.siblings
