@@ -318,8 +318,8 @@ export interface VerifyOptions extends SyncOptions {
 
 /**
  * `live`: changes go over as they are made. `catching-up`: a session transfers what is missing.
- * `refused`: the newest session ended for want of permission. `closed`: no session now. `silent`: none,
- * and no contact for a minute.
+ * `refused`: the newest session ended for want of permission. `closed`: no session now. `silent`:
+ * none, and no contact for a minute.
  */
 export type PeerSessionStatus = 'live' | 'catching-up' | 'refused' | 'closed' | 'silent'
 

@@ -95,7 +95,9 @@ export class NodeSessions {
     }))
   }
 
-  /** Records that live sessions have moved since the start: no caller is given a result of these. */
+  /**
+   * Records that live sessions have moved since the start: no caller is given a result of these.
+   */
   get liveWork(): LiveWork {
     return { ...this.#liveWork }
   }
