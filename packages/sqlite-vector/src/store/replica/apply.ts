@@ -236,8 +236,8 @@ function applyChange(
 }
 
 /**
- * Tells when a peer brings a write that is here under the same name and was made at another time: one of the two is
- * forged, or comes from a copy of a file. The one that is here stays.
+ * Tells when a peer brings a write that is here under the same name and was made at another time:
+ * one of the two is forged, or comes from a copy of a file. The one that is here stays.
  */
 function tellOfContradiction(
   transaction: WriteTransaction,
@@ -257,7 +257,9 @@ function tellOfContradiction(
   }
 }
 
-/** Why the merged state of a record cannot be kept, as it could not be sent on; null when it can. */
+/**
+ * Why the merged state of a record cannot be kept, as it could not be sent on; null when it can.
+ */
 function mergeFault({ siblings, context }: RecordState): string | null {
   if (siblings.length > SIBLINGS_MAX) return `more than ${SIBLINGS_MAX} siblings`
   // Dots are in the context; one that is not adds an actor when the two are joined.

@@ -1,10 +1,11 @@
 /**
- * Bounds on what a comparison behind a peer's floor may drop: that rests on the peer's word that it deleted the records and
- * forgot the deletes, and leaves no tombstone.
+ * Bounds on what a comparison behind a peer's floor may drop: that rests on the peer's word that it
+ * deleted the records and forgot the deletes, and leaves no tombstone.
  *
- * Per shard and peer, within DROPS_WINDOW_MS, at most DROPS_UNCONFIRMED_MIN records or DROPS_UNCONFIRMED_SHARE of the
- * shard, whichever is more. Beyond that nothing is dropped until somebody confirms it here. Each drop is told by an event
- * with the ids. Not here: what is dropped (compare.ts). Counts are kept in memory; a confirmation is kept in the file.
+ * Per shard and peer, within DROPS_WINDOW_MS, at most DROPS_UNCONFIRMED_MIN records or
+ * DROPS_UNCONFIRMED_SHARE of the shard, whichever is more. Beyond that nothing is dropped until
+ * somebody confirms it here. Each drop is told by an event with the ids. Not here: what is dropped
+ * (compare.ts). Counts are kept in memory; a confirmation is kept in the file.
  */
 import { SqliteVectorError } from '../../errors.ts'
 import { DROPS_UNCONFIRMED_MIN, DROPS_UNCONFIRMED_SHARE, DROPS_WINDOW_MS } from '../../limits.ts'
@@ -22,7 +23,8 @@ interface Dropped {
 const ledgers = new WeakMap<OpenFile, Map<string, Dropped>>()
 
 /**
- * Counts records that a comparison with `peer` would drop, and tells of them once the transaction stands.
+ * Counts records that a comparison with `peer` would drop, and tells of them once the transaction
+ * stands.
  * @throws SqliteVectorError `SYNC_DELETIONS_REFUSED`: nothing of the transaction may stand then
  */
 export function noteDrops(

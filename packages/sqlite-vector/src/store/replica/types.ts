@@ -283,8 +283,9 @@ export interface RowComparison {
     floor: VersionVector,
   ): RepairResult
   /**
-   * Confirms for a day that records which `peer` says it deleted and forgot are to be dropped, however many: beyond a tenth
-   * of a shard, {@link RowComparison.repairRecords} throws `SYNC_DELETIONS_REFUSED` until then.
+   * Confirms for a day that records which `peer` says it deleted and forgot are to be dropped,
+   * however many: beyond a tenth of a shard, {@link RowComparison.repairRecords} throws
+   * `SYNC_DELETIONS_REFUSED` until then.
    */
   confirmDrops(shardId: string, peer: string): void
   /** Counts the shard again from its rows and corrects the stored figures. */
