@@ -77,7 +77,7 @@ export class Statistics {
 
 /** The sums of both. */
 export function withWork(totals: SyncTotals, work: Partial<SyncTotals>): SyncTotals {
-  const sums = { ...totals } as Counts
+  const sums: Counts = { ...totals }
   for (const key of Object.keys(work) as (keyof SyncTotals)[]) sums[key] += work[key] ?? 0
   return sums
 }
