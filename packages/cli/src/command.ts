@@ -6,7 +6,7 @@
  * node, and print. A wrong call is a {@link UsageError} (exit code 2); any other error is a failure
  * (exit code 1).
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import type { Reporter } from './terminal.ts'
 
 /** Exit codes, as documented in docs/reference/cli.md. */
@@ -168,9 +168,9 @@ export function databaseOf(call: Call): string {
   return call.text('database') ?? 'sqlite-vector.db'
 }
 
-/** Folder of a database's keys and trust list. */
+/** Folder of a database's keys and trust list: beside the file itself, however it was reached. */
 export function nodeFolder(database: string): string {
-  return `${database}-node`
+  return `${existsSync(database) ? realpathSync(database) : database}-node`
 }
 
 /** Reads a text file; `-` reads stdin. @throws UsageError */

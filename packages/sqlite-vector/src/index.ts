@@ -5,6 +5,7 @@ export { SqliteVectorError, ERRORS, isErrorCode, type ErrorCode } from './errors
 export { createVectorDB, SQLiteVectorDB, type VectorDBEnvironment } from './store/vector-db.ts'
 export { TypedShard } from './store/typed-shard.ts'
 export { checkIntegrity } from './store/file/integrity.ts'
+export { databasePath } from './store/file/inspect.ts'
 export type * from './model/records.ts'
 export type * from './store/types.ts'
 export type * from './store/feed/types.ts'

@@ -136,6 +136,9 @@ export const COMPARE_NEED_MAX = 4_096
 /** Damaged records that a comparison of payloads names; how many there are it says of all. */
 export const DAMAGED_NAMED_MAX = 1_000
 
+/** Milliseconds between two looks at whether an open file is still in its folder. */
+export const PRESENCE_CHECK_MS = 200
+
 /** Damaged records that one call of sync sets aside before it fails: each has the shard counted again. */
 export const DAMAGED_PER_CALL_MAX = 16
 

@@ -107,6 +107,10 @@ export interface PlatformFiles {
   /** Facts about the file, following symbolic links; null where there is none. */
   facts(path: string): FileFacts | null
   factsOfOpen(file: number): FileFacts
+  /** The path without symbolic links and relative parts; the last part need not exist. */
+  realPath(path: string): string
+  /** True when the file, or the folder where it would be, lies on a file system mounted read-only. */
+  isReadOnly(path: string): boolean
   readText(path: string): string
   /** Opens a file: to read, to write from its start, or to write a file that must not exist yet. */
   open(path: string, how: 'read' | 'write' | 'create', mode?: number): number
@@ -117,6 +121,8 @@ export interface PlatformFiles {
   flush(file: number): void
   close(file: number): void
   chmod(path: string, mode: number): void
+  /** Gives a file to the owner of another, where this process may; silent where it may not. */
+  giveTo(path: string, owner: { readonly uid: number; readonly gid: number }): void
   rename(from: string, to: string): void
   /** Links `to` to the file `from`. Throws EEXIST where `to` exists. */
   link(from: string, to: string): void
@@ -178,7 +184,12 @@ export interface SqliteDatabase extends Disposable {
 export interface PlatformSqlite {
   open(
     path: string,
-    options?: { readonly readOnly?: boolean; readonly busyTimeoutMs?: number },
+    options?: {
+      readonly readOnly?: boolean
+      /** Reads without locks, log or shared memory: no process may write meanwhile. */
+      readonly immutable?: boolean
+      readonly busyTimeoutMs?: number
+    },
   ): SqliteDatabase
   /** SQLite's online backup into the file `path`, `pagesPerTurn` pages between two turns of the event loop. */
   backup(

@@ -50,7 +50,15 @@ const BUSY_TIMEOUT_MS_MAX = 60_000
 /** Float32, int8 and bits of about 270,000 vectors of 384, or int8 and bits of a million. */
 const SEARCH_MEMORY_BYTES_DEFAULT = 536_870_912
 
-const DB_KEYS = ['path', 'durability', 'busyTimeoutMs', 'searchMemoryBytes', 'saveIndex', 'onEvent']
+const DB_KEYS = [
+  'path',
+  'durability',
+  'busyTimeoutMs',
+  'searchMemoryBytes',
+  'saveIndex',
+  'readOnly',
+  'onEvent',
+]
 
 const METRICS = ['cosine', 'l2', 'dot'] as const
 
@@ -60,20 +68,31 @@ export function resolveVectorDBOptions(given: VectorDBOptions): ResolvedVectorDB
   rejectUnknownKeys('createVectorDB', given, DB_KEYS)
   const { path, durability = 'full', busyTimeoutMs = 5_000, onEvent = ignore } = given
   const { searchMemoryBytes = SEARCH_MEMORY_BYTES_DEFAULT, saveIndex = true } = given
+  const { readOnly = false } = given
   if (typeof path !== 'string') throw new TypeError(`path must be a string, got ${shown(path)}`)
   if (path === '') throw new RangeError('path must not be empty')
   if (path.includes('\0')) throw new RangeError(`path must not contain NUL, got ${shown(path)}`)
+  if (/^file:/i.test(path)) {
+    throw new RangeError(
+      `path must be a file name, not a URI, got ${shown(path)}; pass ${shown(path.slice(5))}`,
+    )
+  }
   oneOf('durability', durability, ['full', 'normal'])
   integerIn('busyTimeoutMs', busyTimeoutMs, 0, BUSY_TIMEOUT_MS_MAX)
   integerIn('searchMemoryBytes', searchMemoryBytes, 0, Number.MAX_SAFE_INTEGER)
   booleanGiven('saveIndex', saveIndex)
+  booleanGiven('readOnly', readOnly)
+  if (readOnly && path === ':memory:') {
+    throw new RangeError('readOnly needs a file, got the path ":memory:"')
+  }
   functionGiven('onEvent', onEvent)
   return Object.freeze({
     path,
     durability,
     busyTimeoutMs,
     searchMemoryBytes,
-    saveIndex,
+    saveIndex: saveIndex && !readOnly,
+    readOnly,
     onEvent,
   })
 }

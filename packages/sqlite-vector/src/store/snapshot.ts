@@ -17,12 +17,16 @@ import { confirmOwnWrites } from './replica/own-writes.ts'
 import type { OpenFile } from './file/transaction.ts'
 import { APPLICATION_ID } from './file/schema.ts'
 import { loadShard, type ShardRow } from './feed/shards.ts'
-import { withSqliteErrors } from './file/sqlite.ts'
+import { fileFailure, withFileErrors } from './file/failures.ts'
+import { openReadOnly, sqliteFailure, withSqliteErrors } from './file/sqlite.ts'
 
 /** Pages copied between two turns of the event loop. */
 const PAGES_PER_TURN = 256
 
 const TOKEN_BYTES = 16
+
+/** Mode of a copy whose source is not a file. */
+const PRIVATE_MODE = 0o600
 
 /**
  * Copies the file to `path`. Resolves with the bytes of the copy.
@@ -38,31 +42,49 @@ export async function snapshot(
   signal?.throwIfAborted()
   if (files.exists(path)) throw new SqliteVectorError('STORE_IO', `${path} exists`)
   // The opened copy passes our writes on: they are not ours alone any more.
-  core.write((transaction) => {
-    for (const row of core.sql.listShards.all() as unknown as ShardRow[]) {
-      confirmOwnWrites(transaction, loadShard(transaction, row.shard_id))
-    }
-  })
-  const partial = `${path}.${bytesToHex(random.bytes(4))}.partial`
+  if (!core.readOnly) noteCopied(core)
+  const source =
+    core.path === ':memory:' ? null : withFileErrors(core.path, () => files.facts(core.path))
+  const partial = `${path}.${bytesToHex(random.bytes(16))}.partial`
   try {
+    reserve(partial, (source?.mode ?? PRIVATE_MODE) & 0o777)
     if (core.path === ':memory:') core.db.prepare('VACUUM INTO ?').run(partial)
-    else await copyPages(core.path, partial, signal)
+    else await copyPages(core, partial, signal)
     signal?.throwIfAborted()
     const bytes = withSqliteErrors(partial, () => finish(partial))
+    if (source !== null) files.giveTo(partial, source)
     files.rename(partial, path)
     return bytes
+  } catch (error) {
+    throw fileFailure(path, sqliteFailure(partial, error))
   } finally {
     for (const suffix of ['', '-wal', '-shm', '-journal']) files.remove(partial + suffix)
   }
 }
 
+function noteCopied(core: OpenFile): void {
+  core.write((transaction) => {
+    for (const row of core.sql.listShards.all() as unknown as ShardRow[]) {
+      confirmOwnWrites(transaction, loadShard(transaction, row.shard_id))
+    }
+  })
+}
+
+/** Makes the file that the copy fills: a new one, so that no link of that name is followed. */
+function reserve(partial: string, mode: number): void {
+  const file = files.open(partial, 'create', mode)
+  files.close(file)
+  // The umask can only have taken permissions away.
+  files.chmod(partial, mode)
+}
+
 /** Copies the file as it is now, however long that takes. */
 async function copyPages(
-  path: string,
+  { path }: OpenFile,
   partial: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  using source = sqlite.open(path, { readOnly: true })
+  using source = openReadOnly({ path, durability: 'full', busyTimeoutMs: 0 })
   source.exec('BEGIN')
   // A transaction begins with its first read.
   source.prepare('SELECT log_id FROM database_metadata').get()

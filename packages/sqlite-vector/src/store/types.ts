@@ -137,6 +137,12 @@ export interface VectorDBOptions {
    * first search after an open does not read every row. @defaultValue `true`
    */
   readonly saveIndex?: boolean
+  /**
+   * Opens a file that exists, and refuses every write with `STORE_READ_ONLY`. Reads, searches,
+   * statistics and snapshots work. A file on a read-only file system is opened so by itself.
+   * @defaultValue `false`
+   */
+  readonly readOnly?: boolean
   /** Hears of what the store did or met without being asked. @defaultValue none */
   readonly onEvent?: (event: StoreEvent) => void
 }
@@ -150,6 +156,7 @@ export interface StoreStats {
   readonly freeBytes: number
   readonly sqliteVersion: string
   readonly durability: 'full' | 'normal'
+  readonly readOnly: boolean
   readonly identity: ReplicaIdentity
   readonly shards: readonly ShardState[]
 }
@@ -317,6 +324,8 @@ export type StoreEvent =
       readonly peer: string
       readonly ids: readonly string[]
     }
+  /** The file cannot be written, and was opened for reading only. */
+  | { readonly type: 'opened-read-only'; readonly path: string; readonly reason: string }
   /** A record of the file was damaged. Its rows were set aside; a peer gives it back. */
   | {
       readonly type: 'record-damaged'

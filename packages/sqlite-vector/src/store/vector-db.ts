@@ -7,17 +7,18 @@
  *
  * Every method is synchronous and safe to `await`; `insertBatch` and `group` are promises.
  */
-import { random as systemRandom } from '#platform'
+import { files, random as systemRandom } from '#platform'
 
 import xxhash from 'xxhash-wasm'
 
 import { systemClock } from '../clock/system-clock.ts'
 import type { Clock } from '../clock/types.ts'
+import { SqliteVectorError } from '../errors.ts'
 import { COMPARE_SLICE_ROWS, ID_BYTES_MAX } from '../limits.ts'
 import { nameGiven, objectGiven, oneOf, rejectUnknownKeys, shown } from '../options.ts'
 import { insertBatch } from './local/batch.ts'
 import { vacuum } from './replica/tombstones.ts'
-import { OpenFile, type WriteTransaction } from './file/transaction.ts'
+import { type Hash64, OpenFile, type WriteTransaction } from './file/transaction.ts'
 import {
   conflictSiblings,
   listConflicts,
@@ -53,7 +54,9 @@ import {
   retryShard,
 } from './replica/quarantine-retry.ts'
 import { snapshot } from './snapshot.ts'
-import { migrate } from './file/schema.ts'
+import { checkSchema, migrate } from './file/schema.ts'
+import { databasePath, inspectFile } from './file/inspect.ts'
+import { withFileErrors } from './file/failures.ts'
 import type {
   Embedder,
   Facet,
@@ -132,15 +135,38 @@ export async function createVectorDB(
   options: VectorDBOptions,
   environment: Partial<VectorDBEnvironment> = {},
 ): Promise<SQLiteVectorDB> {
-  const resolved = resolveVectorDBOptions(options)
+  const resolved = located(resolveVectorDBOptions(options))
+  const { path, readOnly, onEvent } = resolved
   const hasher = await xxhash()
+  const hash64 = (bytes: Uint8Array): bigint => hasher.h64Raw(bytes, 0n)
+  try {
+    return openDatabase(resolved, environment, hash64)
+  } catch (error) {
+    // A file on a full disk can still be read, and copied elsewhere.
+    const isFull = error instanceof SqliteVectorError && error.code === 'STORE_FULL'
+    if (!isFull || readOnly || (files.facts(path)?.bytes ?? 0) === 0) throw error
+    onEvent({ type: 'opened-read-only', path, reason: 'the disk is full' })
+    return openDatabase({ ...resolved, readOnly: true, saveIndex: false }, environment, hash64)
+  }
+}
+
+function openDatabase(
+  resolved: ResolvedVectorDBOptions,
+  environment: Partial<VectorDBEnvironment>,
+  hash64: Hash64,
+): SQLiteVectorDB {
   const surroundings = { ...realEnvironment(), ...environment }
   const { clock, machine, randomBytes: random, sliceRows } = surroundings
-  const { path } = resolved
+  const { path, readOnly } = resolved
+  withFileErrors(path, () => inspectFile(path))
   const hadLog = hasLog(path)
   const db = openSqlite(resolved)
   try {
     withSqliteErrors(path, () => {
+      if (readOnly) {
+        checkSchema(db, path)
+        return
+      }
       db.exec('BEGIN IMMEDIATE')
       migrate(db, path)
       createIdentity({ db, clock, randomBytes: random })
@@ -151,16 +177,17 @@ export async function createVectorDB(
       db,
       path,
       clock,
-      hash64: (bytes: Uint8Array) => hasher.h64Raw(bytes, 0n),
+      hash64,
       randomBytes: random,
       onEvent: resolved.onEvent,
       flushShard,
       hooks,
+      readOnly,
       sliceRows,
     }
     const core = withSqliteErrors(path, () => new OpenFile(parts))
-    const session = openSession(core, machine, hadLog)
-    retryAfterUpgrade(core)
+    const session = readOnly ? null : openSession(core, machine, hadLog)
+    if (!readOnly) retryAfterUpgrade(core)
     return new SQLiteVectorDB(core, hooks, resolved, session)
   } catch (error) {
     db.close()
@@ -176,14 +203,15 @@ export class SQLiteVectorDB {
   readonly #finder: Finder
   readonly #group: GroupCommit
   readonly #options: ResolvedVectorDBOptions
-  readonly #session: Uint8Array
+  /** Null where the file cannot note that it is open. */
+  readonly #session: Uint8Array | null
 
   /** @internal */
   constructor(
     core: OpenFile,
     hooks: CommitHooks,
     options: ResolvedVectorDBOptions,
-    session: Uint8Array,
+    session: Uint8Array | null,
   ) {
     this.#core = core
     this.#finder = new Finder(core, options)
@@ -195,6 +223,15 @@ export class SQLiteVectorDB {
 
   get path(): string {
     return this.#core.path
+  }
+
+  /**
+   * Throws the error that a write would meet now, without writing.
+   * @throws SqliteVectorError `STORE_READ_ONLY`, `STORE_IO` when the file is gone, `STORE_CLOSED`
+   */
+  checkWritable(): void {
+    this.#core.assertOpen()
+    this.#core.assertWritable()
   }
 
   /** Creates the shard, or checks that the one there is the same. @throws `STORE_SHARD_MISMATCH` */
@@ -567,6 +604,7 @@ export class SQLiteVectorDB {
         freeBytes: pragma('freelist_count') * pageBytes,
         sqliteVersion: String(db.prepare('SELECT sqlite_version() AS v').get()?.['v']),
         durability: this.#options.durability,
+        readOnly: this.#core.readOnly,
         identity,
         shards: shards.map(({ shardId }) =>
           rowToShardState(shardRow(this.#core, shardId), identity.logId),
@@ -581,7 +619,7 @@ export class SQLiteVectorDB {
     this.#group.flush()
     this.#finder.close()
     try {
-      closeSession(this.#core, this.#session)
+      if (this.#session !== null) closeSession(this.#core, this.#session)
     } finally {
       this.#core.close()
     }
@@ -629,6 +667,16 @@ function prepareUpdate(shard: ShardInfo, update: RecordUpdate): PreparedUpdate {
     metadataMode,
     text: text === undefined || text === null ? text : prepareText(text, 'update.text'),
   }
+}
+
+/** The options with the file's real name; read-only where the file system is. */
+function located(options: ResolvedVectorDBOptions): ResolvedVectorDBOptions {
+  const path = withFileErrors(options.path, () => databasePath(options.path))
+  if (options.readOnly || path === ':memory:' || !files.isReadOnly(path)) {
+    return { ...options, path }
+  }
+  options.onEvent({ type: 'opened-read-only', path, reason: 'the file system is read-only' })
+  return { ...options, path, readOnly: true, saveIndex: false }
 }
 
 function realEnvironment(): VectorDBEnvironment {

@@ -81,6 +81,7 @@ function ready({ state, config, db, coordinator, warming }: NodeContext): unknow
   const checks = {
     store: checked(() => {
       db.shards()
+      db.checkWritable()
       return true
     }),
     ...(warming.size === 0 ? {} : { index: `warming ${[...warming].slice(0, 5).join(', ')}` }),

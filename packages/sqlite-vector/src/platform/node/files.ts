@@ -3,9 +3,12 @@
  * {@link files.openFlushable}.
  */
 import {
+  accessSync,
   type BigIntStats,
   chmodSync,
+  chownSync,
   closeSync,
+  constants,
   existsSync,
   fstatSync,
   fsyncSync,
@@ -15,6 +18,7 @@ import {
   readdirSync,
   readFileSync,
   readSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -35,6 +39,24 @@ export const files: PlatformFiles = Object.freeze({
     return stats === undefined ? null : factsOf(stats)
   },
   factsOfOpen: (file: number) => factsOf(fstatSync(file, { bigint: true })),
+  realPath(path: string) {
+    try {
+      return realpathSync(path)
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error
+      const absolute = resolve(path)
+      const folder = dirname(absolute)
+      return folder === absolute ? absolute : join(files.realPath(folder), basename(absolute))
+    }
+  },
+  isReadOnly(path: string) {
+    try {
+      accessSync(existsSync(path) ? path : dirname(path), constants.W_OK)
+      return false
+    } catch (error) {
+      return codeOf(error) === 'EROFS'
+    }
+  },
   readText: (path: string) => readFileSync(path, 'utf8'),
   open: (path: string, how: keyof typeof FLAGS, mode?: number) => openSync(path, FLAGS[how], mode),
   read: (file: number, into: Uint8Array) => readSync(file, into, 0, into.length, null),
@@ -44,6 +66,10 @@ export const files: PlatformFiles = Object.freeze({
   flush: (file: number) => fsyncSync(file),
   close: (file: number) => closeSync(file),
   chmod: (path: string, mode: number) => chmodSync(path, mode),
+  giveTo(path: string, { uid, gid }: { readonly uid: number; readonly gid: number }) {
+    // Only root gives files away; a file of another user's process is its own.
+    if (process.getuid?.() === 0) chownSync(path, uid, gid)
+  },
   rename: (from: string, to: string) => renameSync(from, to),
   link: (from: string, to: string) => linkSync(from, to),
   remove: (path: string) => rmSync(path, { force: true, recursive: true }),
@@ -62,6 +88,10 @@ export const paths: PlatformPaths = Object.freeze({
   dirname: (path: string) => dirname(path),
   basename: (path: string) => basename(path),
 })
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : null
+}
 
 function factsOf(stats: BigIntStats): FileFacts {
   return {

@@ -5,6 +5,7 @@
  * of our code runs, with a message that names neither the cause nor the remedy.
  */
 import type { DatabaseSync } from 'node:sqlite'
+import { pathToFileURL } from 'node:url'
 
 import type { PlatformSqlite, SqliteDatabase } from '../types.ts'
 
@@ -19,8 +20,16 @@ const module: NodeSqlite = loadSqlite()
 export const sqlite: PlatformSqlite = Object.freeze({
   open: (
     path: string,
-    { readOnly = false, busyTimeoutMs = 0 }: { readOnly?: boolean; busyTimeoutMs?: number } = {},
-  ): SqliteDatabase => new module.DatabaseSync(path, { readOnly, timeout: busyTimeoutMs }),
+    {
+      readOnly = false,
+      immutable = false,
+      busyTimeoutMs = 0,
+    }: { readOnly?: boolean; immutable?: boolean; busyTimeoutMs?: number } = {},
+  ): SqliteDatabase =>
+    new module.DatabaseSync(immutable ? new URL(`${pathToFileURL(path).href}?immutable=1`) : path, {
+      readOnly: readOnly || immutable,
+      timeout: busyTimeoutMs,
+    }),
   async backup(
     source: SqliteDatabase,
     path: string,

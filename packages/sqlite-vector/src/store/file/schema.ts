@@ -168,6 +168,21 @@ export function migrate(db: SqliteDatabase, path: string): void {
   db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`)
 }
 
+/**
+ * Checks a file that cannot be changed: it must have the tables of this release.
+ * @throws SqliteVectorError `STORE_SCHEMA_TOO_NEW`, `STORE_READ_ONLY` for an older file
+ */
+export function checkSchema(db: SqliteDatabase, path: string): void {
+  const version = pragma(db, 'user_version')
+  assertOurs(db, path, version)
+  if (version === SCHEMA_VERSION) return
+  const isNewer = version > SCHEMA_VERSION
+  throw new SqliteVectorError(
+    isNewer ? 'STORE_SCHEMA_TOO_NEW' : 'STORE_READ_ONLY',
+    `${path} has schema ${version}; this release ${isNewer ? 'knows' : 'must first bring it to'} ${SCHEMA_VERSION}`,
+  )
+}
+
 function assertOurs(db: SqliteDatabase, path: string, version: number): void {
   const applicationId = pragma(db, 'application_id')
   if (applicationId === APPLICATION_ID) return

@@ -21,10 +21,15 @@ export interface SqliteSettings {
   readonly path: string
   readonly durability: Durability
   readonly busyTimeoutMs: number
+  /** Opens a file that exists and refuses every write. */
+  readonly readOnly?: boolean
 }
 
 /** The first release without the WAL-reset bug, which could corrupt a file. */
 const SQLITE_VERSION_MIN = [3, 51, 3] as const
+
+/** Bytes that the write-ahead log keeps once its pages are in the file; a long reader lets it grow. */
+const LOG_BYTES_KEPT = 16 * 1024 * 1024
 
 /** Opens `path`, creating it when missing, with the settings of this module. */
 export function openSqlite(settings: SqliteSettings): SqliteDatabase {
@@ -32,6 +37,7 @@ export function openSqlite(settings: SqliteSettings): SqliteDatabase {
     new Uint8Array(Uint16Array.of(1).buffer)[0] === 1,
     'embeddings are little-endian on disk and in memory',
   )
+  if (settings.readOnly === true) return openReadOnly(settings)
   return withSqliteErrors(settings.path, () => {
     const db = sqlite.open(settings.path, { busyTimeoutMs: settings.busyTimeoutMs })
     try {
@@ -41,7 +47,41 @@ export function openSqlite(settings: SqliteSettings): SqliteDatabase {
       // file.
       db.exec('PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL')
       enterWal(db, settings)
+      db.exec(`PRAGMA journal_size_limit = ${LOG_BYTES_KEPT}`)
       db.exec(`PRAGMA synchronous = ${settings.durability === 'full' ? 'FULL' : 'NORMAL'}`)
+      return db
+    } catch (error) {
+      db.close()
+      throw error
+    }
+  })
+}
+
+/**
+ * A connection that cannot write. A file without a log is read as it lies where that is the only
+ * way: shared memory cannot be made on a full disk, nor without write permission.
+ */
+export function openReadOnly(settings: SqliteSettings): SqliteDatabase {
+  const { path } = settings
+  const hasShared = (files.facts(`${path}-shm`)?.bytes ?? 0) > 0
+  if (path === ':memory:' || hasLog(path)) return openReading(settings, false)
+  if (!hasShared) return openReading(settings, true)
+  try {
+    return openReading(settings, false)
+  } catch (error) {
+    const isIo = error instanceof SqliteVectorError && /^STORE_(?:IO|FULL)$/.test(error.code)
+    if (!isIo) throw error
+    return openReading(settings, true)
+  }
+}
+
+function openReading({ path, busyTimeoutMs }: SqliteSettings, immutable: boolean): SqliteDatabase {
+  return withSqliteErrors(path, () => {
+    const db = sqlite.open(path, { readOnly: true, immutable, busyTimeoutMs })
+    try {
+      assertSqliteVersion(db)
+      // The first read finds out whether the log can be used.
+      db.prepare('SELECT count(*) FROM sqlite_schema').get()
       return db
     } catch (error) {
       db.close()
@@ -67,7 +107,10 @@ export function sqliteFailure(path: string, error: unknown): unknown {
   }
   const resultCode = resultCodeOf(error)
   if (resultCode === null) return error
-  const code = CODES.get(resultCode & 0xff) ?? (isBadJson(error) ? 'STORE_CORRUPT' : undefined)
+  const code =
+    EXTENDED_CODES.get(resultCode) ??
+    CODES.get(resultCode & 0xff) ??
+    (isBadJson(error) ? 'STORE_CORRUPT' : undefined)
   if (code === undefined) return error
   const reason = error instanceof Error ? error.message : String(error)
   return new SqliteVectorError(code, `${path}: ${reason}`, { cause: error })
@@ -88,6 +131,11 @@ export function resultCodeOf(error: unknown): number | null {
   if (!(error instanceof Error) || !('errcode' in error)) return null
   return typeof error.errcode === 'number' ? error.errcode : null
 }
+
+// Shared memory of the log cannot get its size: SQLITE_IOERR_SHMSIZE.
+const EXTENDED_CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
+  [4874, 'STORE_FULL'],
+])
 
 // Primary result codes: BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB.
 const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([

@@ -11,6 +11,7 @@
  *       process may have written since the last one.
  *   I3  Listeners hear of a commit after it, never of one that failed.
  */
+import { FilePresence } from './presence.ts'
 import { stored } from './damage.ts'
 import type { SqliteDatabase } from '#platform'
 
@@ -48,6 +49,8 @@ export interface OpenFileParts {
   /** Writes a shard's row back at the end of a transaction (feed/shards.ts). */
   readonly flushShard: (transaction: WriteTransaction, shard: OpenShard) => CommitNotice | null
   readonly hooks: TransactionHooks
+  /** True: every write is refused. */
+  readonly readOnly: boolean
   /** Rows that are hashed in one slice; see sliced.ts. */
   readonly sliceRows: number
 }
@@ -88,6 +91,8 @@ export class OpenFile {
   readonly sliceRows: number
   /** The full-text index of each shard. */
   readonly texts: ShardTexts
+  readonly readOnly: boolean
+  readonly #presence: FilePresence
   readonly #flushShard: OpenFileParts['flushShard']
   readonly #hooks: TransactionHooks
   /** Strategies that are functions, by shard id. */
@@ -98,6 +103,7 @@ export class OpenFile {
   readonly doubts: Doubts = new Doubts()
   #transaction: WriteTransaction | null = null
   #reading = false
+  #isClosing = false
   #open = true
   readonly #listeners = new Set<(notice: CommitNotice) => void>()
   readonly #headsSeen = new Map<string, number>()
@@ -113,6 +119,8 @@ export class OpenFile {
     this.randomBytes = parts.randomBytes
     this.onEvent = parts.onEvent
     this.sliceRows = parts.sliceRows
+    this.readOnly = parts.readOnly
+    this.#presence = new FilePresence(parts.path, parts.clock)
     this.#flushShard = parts.flushShard
     this.#hooks = parts.hooks
   }
@@ -132,6 +140,7 @@ export class OpenFile {
   write<T>(fn: (transaction: WriteTransaction) => T): T {
     this.assertOpen()
     if (this.#transaction !== null) return this.#join(this.#transaction, fn)
+    this.assertWritable()
     const notices: CommitNotice[] = []
     let events: readonly StoreEvent[] = []
     const result = this.#translated(() => {
@@ -254,8 +263,22 @@ export class OpenFile {
     return notices.length
   }
 
+  /** @throws SqliteVectorError `STORE_READ_ONLY`, `STORE_IO` when the file is gone from its folder */
+  assertWritable(): void {
+    if (this.readOnly) {
+      throw new SqliteVectorError('STORE_READ_ONLY', `${this.path} is open for reading only`)
+    }
+    if (!this.#isClosing) this.#presence.check()
+  }
+
   assertOpen(): void {
     if (!this.#open) throw new SqliteVectorError('STORE_CLOSED', `${this.path} is closed`)
+  }
+
+  /** The last write before the file is closed: also where nothing names the file any more. */
+  writeLast(fn: () => void): void {
+    this.#isClosing = true
+    this.write(fn)
   }
 
   /** Closes the connection. Idempotent. */

@@ -76,7 +76,7 @@ export function openSession(core: OpenFile, machine: Machine, hadLog: boolean): 
 
 /** Notes that the file was closed well. */
 export function closeSession(core: OpenFile, session: Uint8Array): void {
-  core.write(() => {
+  core.writeLast(() => {
     core.db.prepare('DELETE FROM open_sessions WHERE session = ?').run(session)
   })
 }

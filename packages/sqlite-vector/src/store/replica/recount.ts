@@ -41,7 +41,7 @@ interface Found {
 export function recount(core: OpenFile, shardId: string): Recount {
   const [row, found] = core.read(() => countNow(core, shardId))
   const damaged = inOneGo(damagedIds(core, shardId))
-  if (isKept(row, found)) return naming(judged(row, found), damaged)
+  if (isKept(row, found) || core.readOnly) return naming(judged(row, found), damaged)
   return naming(
     core.write((transaction) => correctCounts(transaction, shardId)),
     damaged,
@@ -91,7 +91,7 @@ function settle(core: OpenFile, before: ShardRow, found: Found): Recount | null 
   const { shard_id: shardId } = before
   const row = core.read(() => shardRow(core, shardId))
   if (!isSame(before, row)) return null
-  if (isKept(row, found)) return judged(row, found)
+  if (isKept(row, found) || core.readOnly) return judged(row, found)
   return core.write((transaction) => {
     const now = shardRow(core, shardId)
     if (!isSame(before, now)) return null

@@ -13,6 +13,7 @@
  *   I3  `collected_through` is the largest change_id that vanished: a reader of the feed below it
  *       starts again.
  */
+import { withSqliteErrors } from '../file/sqlite.ts'
 import { contextOf } from '../../model/merge.ts'
 import type { VersionVector } from '../../model/types.ts'
 import { dominates, EMPTY_VECTOR, encodeVector, joinVectors } from '../../model/version-vector.ts'
@@ -91,8 +92,11 @@ export function vacuum(core: OpenFile): number {
     Number(core.db.prepare('PRAGMA freelist_count').get()?.['freelist_count']) *
     Number(core.db.prepare('PRAGMA page_size').get()?.['page_size'])
   core.assertOpen()
-  const before = free()
-  core.db.exec('PRAGMA incremental_vacuum')
-  core.db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-  return before - free()
+  core.assertWritable()
+  return withSqliteErrors(core.path, () => {
+    const before = free()
+    core.db.exec('PRAGMA incremental_vacuum')
+    core.db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    return before - free()
+  })
 }

@@ -306,6 +306,7 @@ async function coreOf(path: string): Promise<OpenFile> {
   return new OpenFile({
     flushShard,
     hooks: new CommitHooks(db, path),
+    readOnly: false,
     db,
     path,
     clock: new TestClock(),
