@@ -55,7 +55,8 @@ import {
 } from './replica/quarantine-retry.ts'
 import { snapshot } from './snapshot.ts'
 import { checkSchema, migrate } from './file/schema.ts'
-import { databasePath, inspectFile } from './file/inspect.ts'
+import { inspectFile } from './file/inspect.ts'
+import { located } from './located.ts'
 import { withFileErrors } from './file/failures.ts'
 import type {
   Embedder,
@@ -667,16 +668,6 @@ function prepareUpdate(shard: ShardInfo, update: RecordUpdate): PreparedUpdate {
     metadataMode,
     text: text === undefined || text === null ? text : prepareText(text, 'update.text'),
   }
-}
-
-/** The options with the file's real name; read-only where the file system is. */
-function located(options: ResolvedVectorDBOptions): ResolvedVectorDBOptions {
-  const path = withFileErrors(options.path, () => databasePath(options.path))
-  if (options.readOnly || path === ':memory:' || !files.isReadOnly(path)) {
-    return { ...options, path }
-  }
-  options.onEvent({ type: 'opened-read-only', path, reason: 'the file system is read-only' })
-  return { ...options, path, readOnly: true, saveIndex: false }
 }
 
 function realEnvironment(): VectorDBEnvironment {
