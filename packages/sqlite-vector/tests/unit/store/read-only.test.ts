@@ -23,6 +23,12 @@ import { folder, open, record } from './fixture.ts'
 
 const CODE = (code: string): unknown => expect.objectContaining({ code })
 
+async function filled(path: string): Promise<void> {
+  using one = await open({ path })
+  for (const id of ['a', 'b']) one.db.insert('docs', { ...record(id, { id }), text: `word ${id}` })
+  one.db.delete('docs', 'b')
+}
+
 describe('a file that is not ours', () => {
   const FOREIGN: Readonly<Record<string, (path: string) => void>> = {
     'another program with an application id': (path) => {
@@ -39,9 +45,7 @@ describe('a file that is not ours', () => {
     },
     'a newer release': (path) => {
       using db = new DatabaseSync(path)
-      db.exec(
-        `PRAGMA application_id = ${0x53514c56}; PRAGMA user_version = 9999; CREATE TABLE t (a)`,
-      )
+      db.exec('PRAGMA application_id = 1397836886; PRAGMA user_version = 9999; CREATE TABLE t (a)')
     },
     'no database at all': (path) => writeFileSync(path, 'once upon a time '.repeat(100)),
   }
@@ -61,13 +65,6 @@ describe('a file that is not ours', () => {
 })
 
 describe('readOnly', () => {
-  async function filled(path: string): Promise<void> {
-    using one = await open({ path })
-    for (const id of ['a', 'b'])
-      one.db.insert('docs', { ...record(id, { id }), text: `word ${id}` })
-    one.db.delete('docs', 'b')
-  }
-
   test('reads everything, changes no byte, and leaves no file', async () => {
     using files = folder()
     const path = files.file('x.db')
