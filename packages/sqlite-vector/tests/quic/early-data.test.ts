@@ -263,7 +263,9 @@ test('a peer that is trusted no more cannot come back with its ticket', async ()
   const connection = await dialler.transport.dial(address, { early: true })
 
   expect(await connection.closed).toMatchObject({ code: 'TRANSPORT_REFUSED_BY_PEER' })
-  expect(listener.transport.getStats().refused).toBe(1)
+  // With the ticket, and at most once more with a full handshake.
+  expect(listener.transport.getStats().refused).toBeGreaterThanOrEqual(1)
+  expect(listener.transport.getStats().refused).toBeLessThanOrEqual(2)
 })
 
 test('a damaged ticket and a damaged ticket file cost a full handshake, nothing else', async () => {
