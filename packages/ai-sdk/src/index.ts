@@ -1,8 +1,8 @@
 /**
  * Tools of the Vercel AI SDK on a shard: retrieval, and memory that agents share.
  *
- * The texts are read by models. What a tool cannot do is thrown, as the SDK expects: it becomes a tool error that the
- * model sees.
+ * The texts are read by models. What a tool cannot do is thrown, as the SDK expects: it becomes a
+ * tool error that the model sees.
  */
 import { randomUUID } from 'node:crypto'
 import type { Filter, JsonValue } from '@agentic-flow/sqlite-vector'
@@ -93,7 +93,10 @@ export function retrievalTool(
 }
 
 export interface MemoryToolsOptions {
-  /** Metadata of every memory, and a condition on every search: whose memory it is. @defaultValue none */
+  /**
+   * Metadata of every memory, and a condition on every search: whose memory it is. @defaultValue
+   * none
+   */
   readonly scope?: Metadata
   /** New ids. @defaultValue random ones */
   readonly newId?: () => string
@@ -113,7 +116,10 @@ export interface MemoryTools {
   readonly forget: Tool<{ readonly ids: readonly string[] }, { forgotten: string[] }>
 }
 
-/** Tools to search, remember and forget. With a scope, a tool neither sees nor changes what is outside of it. */
+/**
+ * Tools to search, remember and forget. With a scope, a tool neither sees nor changes what is
+ * outside of it.
+ */
 export function memoryTools(shard: EmbeddedShard, options: MemoryToolsOptions = {}): MemoryTools {
   rejectUnknownKeys('memoryTools', options, ['scope', 'newId'])
   const { scope = {}, newId = randomUUID } = options

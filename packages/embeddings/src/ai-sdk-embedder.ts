@@ -1,5 +1,6 @@
 /**
- * An embedder from an `EmbeddingModel` of the Vercel AI SDK (specifications v2, v3 and v4, which agree on `doEmbed`).
+ * An embedder from an `EmbeddingModel` of the Vercel AI SDK (specifications v2, v3 and v4, which
+ * agree on `doEmbed`).
  *
  * The model's interface is written down here, so that the SDK is not needed to load this file.
  */
@@ -25,7 +26,10 @@ export interface AiSdkEmbedderOptions {
   readonly modelId?: string
 }
 
-/** The model as an embedder. @throws EmbedderError when the dimension is not given and the model fails */
+/**
+ * The model as an embedder. @throws EmbedderError when the dimension is not given and the model
+ * fails
+ */
 export async function aiSdkEmbedder(
   model: AiSdkEmbeddingModel,
   options: AiSdkEmbedderOptions = {},
@@ -54,7 +58,9 @@ export async function aiSdkEmbedder(
   return Object.freeze({ modelId, dimension, batchTextsMax, embed })
 }
 
-/** The SDK's `APICallError` carries `isRetryable`; an error without it is taken for a passing one. */
+/**
+ * The SDK's `APICallError` carries `isRetryable`; an error without it is taken for a passing one.
+ */
 function embedderError(model: AiSdkEmbeddingModel, error: unknown): EmbedderError {
   const known = error as { isRetryable?: unknown; responseHeaders?: Record<string, string> } | null
   const code = known?.isRetryable === false ? 'EMBEDDER_REFUSED' : 'EMBEDDER_FAILED'

@@ -1,6 +1,6 @@
 /**
- * The ranking of an answer: by vector, by words, or both fused by reciprocal ranks; texts without a vector take part
- * in the ranking by words. Works on one state of the file.
+ * The ranking of an answer: by vector, by words, or both fused by reciprocal ranks; texts without a
+ * vector take part in the ranking by words. Works on one state of the file.
  */
 import type { Filter, SQLiteVectorDB, VectorInput, VectorRecord } from '@agentic-flow/sqlite-vector'
 import type { AskResult } from './types.ts'
@@ -19,8 +19,8 @@ export interface AskRequest {
 }
 
 /**
- * How much each ranking counts. Measured on the judged questions of tests/quality: a question in whole sentences is
- * told better by its vector than by its words.
+ * How much each ranking counts. Measured on the judged questions of tests/quality: a question in
+ * whole sentences is told better by its vector than by its words.
  */
 export const ASK_WEIGHTS: { readonly text: number; readonly vector: number } = Object.freeze({
   text: 0.25,
@@ -41,7 +41,8 @@ export function askShard(db: SQLiteVectorDB, request: AskRequest): readonly AskR
       vector === null || shardId === null
         ? []
         : db.search(shardId, vector, { k: depth, ...filtered })
-    // Words are weighed by the texts of a shard, so scores of two shards are not compared, only ranks.
+    // Words are weighed by the texts of a shard, so scores of two shards are not compared, only
+    // ranks.
     const shards = [shardId, waitingId].filter((shard) => shard !== null)
     const byText =
       question === null

@@ -1,6 +1,6 @@
 /**
- * Embeds many texts: in batches, several at a time, each repeated when it fails for a passing reason. What comes
- * back is checked: as many vectors as texts, of the model's dimension, finite.
+ * Embeds many texts: in batches, several at a time, each repeated when it fails for a passing
+ * reason. What comes back is checked: as many vectors as texts, of the model's dimension, finite.
  *
  * Not here: what becomes of the vectors (embedded-shard.ts).
  */
@@ -13,13 +13,18 @@ import type { Embedder } from './types.ts'
 
 /** How texts are sent to an embedder. */
 export interface EmbedTextsOptions {
-  /** Texts of one call. Integer, 1 to 2,048. @defaultValue the embedder's `batchTextsMax`, or `32` */
+  /**
+   * Texts of one call. Integer, 1 to 2,048. @defaultValue the embedder's `batchTextsMax`, or `32`
+   */
   readonly batchTexts?: number
   /** Calls at a time. Integer, 1 to 64. @defaultValue `2` */
   readonly concurrency?: number
   /** Attempts for one batch, the first included. Integer, 1 to 100. @defaultValue `6` */
   readonly attempts?: number
-  /** Delay after the first failure, in milliseconds; it doubles. Integer, 1 to 600,000. @defaultValue `500` */
+  /**
+   * Delay after the first failure, in milliseconds; it doubles. Integer, 1 to 600,000.
+   * @defaultValue `500`
+   */
   readonly firstDelayMs?: number
   /** Longest delay, in milliseconds. Integer, 1 to 600,000. @defaultValue `30000` */
   readonly lastDelayMs?: number
@@ -88,7 +93,8 @@ function systemChance(): number {
 
 /**
  * One vector for each text, in their order.
- * @throws the failure of the first batch whose attempts were used up; the other calls are ended then
+ * @throws the failure of the first batch whose attempts were used up; the other calls are ended
+ * then
  */
 export async function embedTexts(
   embedder: Embedder,
@@ -125,7 +131,8 @@ export async function embedTexts(
     await Promise.all(workers)
   } catch (error) {
     failed.abort(error)
-    // No call is left running behind the caller's back; the first failure is the one that is thrown.
+    // No call is left running behind the caller's back; the first failure is the one that is
+    // thrown.
     await Promise.allSettled(workers)
     throw error
   }

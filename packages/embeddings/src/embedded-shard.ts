@@ -1,7 +1,8 @@
 /**
  * A shard with an embedder attached: insert text, ask with text.
  *
- * Not here: how texts are sent to the embedder (embed-texts.ts), and records without a vector (waiting-shard.ts).
+ * Not here: how texts are sent to the embedder (embed-texts.ts), and records without a vector
+ * (waiting-shard.ts).
  */
 import type {
   Filter,
@@ -44,7 +45,10 @@ export interface AskOptions {
   /** Records wanted. Integer, 1 to 10,000. @defaultValue `10` */
   readonly k?: number
   readonly filter?: Filter
-  /** Rankings that count. `'text'` needs no embedder. @defaultValue `'hybrid'`, or `'text'` without an embedder */
+  /**
+   * Rankings that count. `'text'` needs no embedder. @defaultValue `'hybrid'`, or `'text'` without
+   * an embedder
+   */
   readonly ranking?: 'hybrid' | 'vector' | 'text'
   readonly signal?: AbortSignal
 }
@@ -69,9 +73,10 @@ const OPTION_KEYS = [
 ]
 
 /**
- * Attaches `embedder` to a shard, and creates the shard when it is missing. With null, texts are kept without a
- * vector until a node with the model embeds them, and `ask()` ranks by words.
- * @throws SqliteVectorError `STORE_SHARD_MISMATCH` when the shard holds vectors of another model or dimension
+ * Attaches `embedder` to a shard, and creates the shard when it is missing. With null, texts are
+ * kept without a vector until a node with the model embeds them, and `ask()` ranks by words.
+ * @throws SqliteVectorError `STORE_SHARD_MISMATCH` when the shard holds vectors of another model or
+ * dimension
  */
 export function attachEmbedder(
   db: SQLiteVectorDB,
@@ -117,15 +122,19 @@ export class EmbeddedShard {
     this.#options = options
   }
 
-  /** Texts that wait for a vector, here and from peers. Their shard is `NAME.waiting`; sync it, too. */
+  /**
+   * Texts that wait for a vector, here and from peers. Their shard is `NAME.waiting`; sync it, too.
+   */
   get waitingCount(): number {
     return this.#waiting.count
   }
 
   /**
-   * Embeds the texts and commits the records, replacing those with the same id. Commits in groups of 1,000, in
-   * order: an error leaves the groups before it committed and nothing of its own. Resolves with the number of records.
-   * @throws TypeError, RangeError naming the record, before anything is embedded; `EMBEDDER_…`; `STORE_…`
+   * Embeds the texts and commits the records, replacing those with the same id. Commits in groups
+   * of 1,000, in order: an error leaves the groups before it committed and nothing of its own.
+   * Resolves with the number of records.
+   * @throws TypeError, RangeError naming the record, before anything is embedded; `EMBEDDER_…`;
+   * `STORE_…`
    */
   async add(records: readonly TextRecord[], options: EmbedCallOptions = {}): Promise<number> {
     rejectUnknownKeys('add', options, ['signal', 'onProgress', 'onRetry'])
@@ -146,8 +155,8 @@ export class EmbeddedShard {
   }
 
   /**
-   * Embeds every text that waits, those that peers brought included. A record that changed while it was embedded
-   * stays for the next call.
+   * Embeds every text that waits, those that peers brought included. A record that changed while it
+   * was embedded stays for the next call.
    */
   async embedMissing(options: EmbedCallOptions = {}): Promise<EmbedMissingReport> {
     const { embedder } = this
@@ -198,8 +207,8 @@ export class EmbeddedShard {
   }
 
   /**
-   * The records that answer a question best: rankings by vector and by words, fused. Texts that wait for a vector
-   * are ranked by their words.
+   * The records that answer a question best: rankings by vector and by words, fused. Texts that
+   * wait for a vector are ranked by their words.
    */
   async ask(question: string, options: AskOptions = {}): Promise<readonly AskResult[]> {
     rejectUnknownKeys('ask', options, ['k', 'filter', 'ranking', 'signal'])

@@ -1,8 +1,10 @@
 /**
- * An embedder behind HTTP: `POST …/v1/embeddings` as OpenAI, Ollama, LM Studio, llama.cpp and vLLM serve it.
+ * An embedder behind HTTP: `POST …/v1/embeddings` as OpenAI, Ollama, LM Studio, llama.cpp and vLLM
+ * serve it.
  *
- * Retries are not made here (retry.ts): a busy service (408, 425, 429, 5xx), a broken connection and a timeout
- * throw `EMBEDDER_FAILED`; any other refusal throws `EMBEDDER_REFUSED`. The body of an answer is bounded.
+ * Retries are not made here (retry.ts): a busy service (408, 425, 429, 5xx), a broken connection
+ * and a timeout throw `EMBEDDER_FAILED`; any other refusal throws `EMBEDDER_REFUSED`. The body of
+ * an answer is bounded.
  */
 import {
   EMBEDDING_RESPONSE_BYTES_MAX,
@@ -14,7 +16,9 @@ import { EmbedderError } from './failure.ts'
 import type { EmbedOptions, Embedder } from './types.ts'
 
 export interface HttpEmbedderOptions {
-  /** Base address, such as `http://127.0.0.1:11434/v1`; `/embeddings` is added where it is missing. */
+  /**
+   * Base address, such as `http://127.0.0.1:11434/v1`; `/embeddings` is added where it is missing.
+   */
   readonly url: string
   /** The model's name, for the service and for the shard. */
   readonly model: string

@@ -1,10 +1,12 @@
 /**
- * An embedder without a model or a network: latent semantic analysis, fitted on the texts that are to be searched
- * (Deerwester et al. 1990). tf-idf of words, then a truncated singular value decomposition: words that occur in the
- * same texts come to lie near one another. A text is the sum of its words.
+ * An embedder without a model or a network: latent semantic analysis, fitted on the texts that are
+ * to be searched (Deerwester et al. 1990). tf-idf of words, then a truncated singular value
+ * decomposition: words that occur in the same texts come to lie near one another. A text is the sum
+ * of its words.
  *
- * The fitted embedder is a table of one vector per word, so it is kept as the records of a shard of its own and
- * replicates like any other ({@link saveLsaEmbedder}, {@link loadLsaEmbedder}). It knows only words it was fitted on.
+ * The fitted embedder is a table of one vector per word, so it is kept as the records of a shard of
+ * its own and replicates like any other ({@link saveLsaEmbedder}, {@link loadLsaEmbedder}). It
+ * knows only words it was fitted on.
  */
 import { createHash } from 'node:crypto'
 import type { SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
@@ -22,9 +24,14 @@ export interface LsaEmbedder extends Embedder {
 }
 
 export interface FitLsaOptions {
-  /** Components of a vector, at most: few texts have fewer. Integer, 2 to 1,024. @defaultValue `128` */
+  /**
+   * Components of a vector, at most: few texts have fewer. Integer, 2 to 1,024. @defaultValue `128`
+   */
   readonly dimension?: number
-  /** Words in fewer texts are left out. Integer, 1 to 1,000. @defaultValue `2`, or `1` below 200 texts */
+  /**
+   * Words in fewer texts are left out. Integer, 1 to 1,000. @defaultValue `2`, or `1` below 200
+   * texts
+   */
   readonly textsOfWordMin?: number
 }
 
@@ -192,7 +199,8 @@ export async function saveLsaEmbedder(
 }
 
 /**
- * The embedder that is kept for a shard, or null where there is none or its words have not all arrived yet.
+ * The embedder that is kept for a shard, or null where there is none or its words have not all
+ * arrived yet.
  */
 export function loadLsaEmbedder(db: SQLiteVectorDB, shardId: string): LsaEmbedder | null {
   const name = lsaShardOf(shardId)

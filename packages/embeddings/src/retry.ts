@@ -1,6 +1,6 @@
 /**
- * Repeats a call that failed for a passing reason: exponential backoff with jitter, or the wait that the service
- * asked for. Only `SqliteVectorError`s whose `retryable` is true are repeated.
+ * Repeats a call that failed for a passing reason: exponential backoff with jitter, or the wait
+ * that the service asked for. Only `SqliteVectorError`s whose `retryable` is true are repeated.
  *
  * Time and chance are arguments.
  */
@@ -45,7 +45,10 @@ export async function withRetries<T>(call: () => Promise<T>, options: RetryOptio
   }
 }
 
-/** Half of the delay is certain, half is chance: callers that failed together do not return together. */
+/**
+ * Half of the delay is certain, half is chance: callers that failed together do not return
+ * together.
+ */
 function delayOf(error: SqliteVectorError, attempt: number, options: RetryOptions): number {
   const { firstDelayMs, lastDelayMs, chance } = options
   const grown = Math.min(lastDelayMs, firstDelayMs * 2 ** Math.min(attempt - 1, 30))

@@ -1,9 +1,10 @@
 /**
  * Truncated singular value decomposition of a sparse matrix: its largest right singular vectors.
  *
- * Randomized subspace iteration (Halko, Martinsson and Tropp 2011, "Finding structure with randomness", algorithm
- * 4.4), then Jacobi rotations on the small symmetric matrix (Golub and Van Loan, section 8.5). Deterministic: the
- * start is drawn from a fixed seed. Lets the event loop run between slices of work.
+ * Randomized subspace iteration (Halko, Martinsson and Tropp 2011, "Finding structure with
+ * randomness", algorithm 4.4), then Jacobi rotations on the small symmetric matrix (Golub and Van
+ * Loan, section 8.5). Deterministic: the start is drawn from a fixed seed. Lets the event loop run
+ * between slices of work.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
@@ -21,7 +22,9 @@ const OVERSAMPLING = 12
 /** Multiplications between two turns of the event loop: some 20 ms. */
 const SLICE_OPERATIONS = 8_000_000
 
-/** `columns × rank` numbers, a column's components side by side; rank is at most that of the matrix. */
+/**
+ * `columns × rank` numbers, a column's components side by side; rank is at most that of the matrix.
+ */
 export interface RightVectors {
   readonly rank: number
   readonly vectors: Float64Array

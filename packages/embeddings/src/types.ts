@@ -6,7 +6,8 @@ import type { Embedder as CoreEmbedder, Metadata } from '@agentic-flow/sqlite-ve
 export type { EmbedOptions } from '@agentic-flow/sqlite-vector'
 
 /**
- * Makes vectors from texts. Its failures are `EMBEDDER_FAILED` (worth a retry), `EMBEDDER_REFUSED` and
+ * Makes vectors from texts. Its failures are `EMBEDDER_FAILED` (worth a retry), `EMBEDDER_REFUSED`
+ * and
  * `EMBEDDER_INVALID`.
  */
 export interface Embedder extends CoreEmbedder {

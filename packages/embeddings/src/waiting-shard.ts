@@ -1,9 +1,10 @@
 /**
  * Records without a vector: texts that wait for an embedder.
  *
- * Every record of a shard has a vector, on disk and on the wire. A text without one is therefore a record of a
- * companion shard `NAME.waiting` (dimension 1, model `text-only/1`), whose vectors are placeholders that no search
- * compares. It replicates as every shard does, is found by its text, and moves over when it is embedded.
+ * Every record of a shard has a vector, on disk and on the wire. A text without one is therefore a
+ * record of a companion shard `NAME.waiting` (dimension 1, model `text-only/1`), whose vectors are
+ * placeholders that no search compares. It replicates as every shard does, is found by its text,
+ * and moves over when it is embedded.
  */
 import type {
   ListPage,

@@ -1,6 +1,6 @@
 /**
- * Words of a text, for embedders that have no tokenizer of their own: lowercase, without common words, English
- * plurals cut off (Harman 1991, the S stemmer).
+ * Words of a text, for embedders that have no tokenizer of their own: lowercase, without common
+ * words, English plurals cut off (Harman 1991, the S stemmer).
  */
 
 const COMMON = new Set(
@@ -16,8 +16,8 @@ const COMMON = new Set(
 const LONGEST_WORD = 64
 
 /**
- * The words of a question that say something, as they are written, for a search by words. A question of common words
- * alone is left as it is.
+ * The words of a question that say something, as they are written, for a search by words. A
+ * question of common words alone is left as it is.
  */
 export function searchWords(question: string): string {
   const words = question.match(/[\p{L}\p{N}]+/gu) ?? []

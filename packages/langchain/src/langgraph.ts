@@ -1,8 +1,10 @@
 /**
- * A LangGraph store on two shards: `NAME` holds the items, `NAME.vectors` a vector for each indexed text of an item.
+ * A LangGraph store on two shards: `NAME` holds the items, `NAME.vectors` a vector for each indexed
+ * text of an item.
  *
- * A batch reads the state before it, then writes in one transaction; the last of several writes of a key counts. Without
- * an index, `query` ranks by the words of the items. Item timestamps and expiry come from a clock that tests own.
+ * A batch reads the state before it, then writes in one transaction; the last of several writes of
+ * a key counts. Without an index, `query` ranks by the words of the items. Item timestamps and
+ * expiry come from a clock that tests own.
  */
 import { createHash } from 'node:crypto'
 import type { Filter, JsonValue, SQLiteVectorDB, VectorRecord } from '@agentic-flow/sqlite-vector'

@@ -1,5 +1,6 @@
 /**
- * Texts of an item's value by path: `$` for the whole as JSON, `a.b`, `list[0]`, `list[*]`, `a.*`. Pure.
+ * Texts of an item's value by path: `$` for the whole as JSON, `a.b`, `list[0]`, `list[*]`, `a.*`.
+ * Pure.
  *
  * The function that LangGraph exports under this purpose knows neither `$` nor numbers.
  */

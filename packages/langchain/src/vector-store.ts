@@ -1,5 +1,6 @@
 /**
- * A LangChain.js vector store on a shard: documents are records, `Document.id` is the record's id, `pageContent` its text.
+ * A LangChain.js vector store on a shard: documents are records, `Document.id` is the record's id,
+ * `pageContent` its text.
  *
  * Filters are those of SQLiteVector. Scores are similarities: larger is nearer.
  */
@@ -195,7 +196,10 @@ export class SQLiteVectorStore extends VectorStore {
     return this.db.search(this.shardId, vector, { k, mmr, ...filtered(filter) }).map(documentOf)
   }
 
-  /** Documents by vector and by words, fused; with a score that is comparable within one answer only. */
+  /**
+   * Documents by vector and by words, fused; with a score that is comparable within one answer
+   * only.
+   */
   async hybridSearchWithScore(
     query: string,
     options: Omit<HybridRetrieverOptions, keyof BaseRetrieverInput> = {},

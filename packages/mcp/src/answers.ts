@@ -40,7 +40,10 @@ export const WRITES: { readonly readOnlyHint: boolean; readonly openWorldHint: b
   openWorldHint: false,
 }
 
-/** The result of a tool: structured, and the same as text. A failure is told to the model, which may try again. */
+/**
+ * The result of a tool: structured, and the same as text. A failure is told to the model, which may
+ * try again.
+ */
 export async function answer(work: () => Promise<object>): Promise<CallToolResult> {
   try {
     const value = JSON.parse(JSON.stringify(await work(), plain)) as { [key: string]: JsonValue }

@@ -1,9 +1,11 @@
 /**
- * The server over streamable HTTP: one MCP server per session, a bounded number of sessions. Takes and gives the web's
+ * The server over streamable HTTP: one MCP server per session, a bounded number of sessions. Takes
+ * and gives the web's
  * `Request` and `Response`.
  *
- * Host and Origin are checked first, so that a web page cannot reach a node on loopback by a name of its own (DNS
- * rebinding). Not here: who may call (the HTTP server in front), and the tools (server.ts).
+ * Host and Origin are checked first, so that a web page cannot reach a node on loopback by a name
+ * of its own (DNS rebinding). Not here: who may call (the HTTP server in front), and the tools
+ * (server.ts).
  */
 import { randomUUID } from 'node:crypto'
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
@@ -13,7 +15,10 @@ import { MCP_SESSIONS_MAX } from '@agentic-flow/sqlite-vector/limits'
 export interface McpHttpOptions {
   /** Makes the server of a new session for a caller. */
   readonly createServer: (owner: string) => McpServer
-  /** Names that Host and Origin may have besides loopback, without port; null: checked before. @defaultValue none */
+  /**
+   * Names that Host and Origin may have besides loopback, without port; null: checked before.
+   * @defaultValue none
+   */
   readonly hosts?: readonly string[] | null
 }
 

@@ -1,5 +1,6 @@
 /**
- * A node for the tools that is an open database of this process. Every method is a call of the library.
+ * A node for the tools that is an open database of this process. Every method is a call of the
+ * library.
  */
 import type { SQLiteVectorDB } from '@agentic-flow/sqlite-vector'
 import { ConflictResolver, ConflictTracker } from '@agentic-flow/sqlite-vector/sync'

@@ -1,6 +1,7 @@
 /**
- * Memory over a node: what the tools do, without MCP. Texts are embedded where there is an embedder; without one they
- * wait in the companion shard `NAME.waiting` and are found by their words.
+ * Memory over a node: what the tools do, without MCP. Texts are embedded where there is an
+ * embedder; without one they wait in the companion shard `NAME.waiting` and are found by their
+ * words.
  */
 import { randomUUID } from 'node:crypto'
 import type { Embedder, Filter, JsonValue, VectorInput } from '@agentic-flow/sqlite-vector'
@@ -162,7 +163,10 @@ export class MemoryStore {
     return forgotten
   }
 
-  /** The shard's own name, when it is there and may be used. @throws MemoryError naming those that are there */
+  /**
+   * The shard's own name, when it is there and may be used. @throws MemoryError naming those that
+   * are there
+   */
   async shardOf(given: string | undefined): Promise<string> {
     const { main, waiting } = await this.#partsOf(given)
     return main ?? waiting ?? this.defaultShard

@@ -1,5 +1,6 @@
 /**
- * Tools that find and read memories. The texts are read by models: each says when to use it, and its limits.
+ * Tools that find and read memories. The texts are read by models: each says when to use it, and
+ * its limits.
  */
 import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { z } from 'zod'

@@ -1,8 +1,8 @@
 /**
  * The MCP server of a node: tools, resources and prompts by the official SDK.
  *
- * Not here: the tools (read-tools.ts, write-tools.ts, sync-tools.ts), what they do (memory.ts), and the transports
- * (stdio.ts, http.ts).
+ * Not here: the tools (read-tools.ts, write-tools.ts, sync-tools.ts), what they do (memory.ts), and
+ * the transports (stdio.ts, http.ts).
  */
 import { McpServer, ResourceTemplate } from '@modelcontextprotocol/sdk/server/mcp.js'
 import { z } from 'zod'

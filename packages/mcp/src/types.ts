@@ -90,11 +90,17 @@ export interface McpServerOptions {
   readonly node: MemoryNode
   /** Shard that tools use when they are called without one. @defaultValue `'memory'` */
   readonly shardId?: string
-  /** Embedder of a shard, or null: texts wait for one, and are found by their words. @defaultValue none */
+  /**
+   * Embedder of a shard, or null: texts wait for one, and are found by their words. @defaultValue
+   * none
+   */
   readonly embedderOf?: (shardId: string) => Promise<Embedder | null>
   /** Leaves out the tools that write. @defaultValue `false` */
   readonly readOnly?: boolean
-  /** False for shards that the caller may not see; they answer as if they were not there. @defaultValue all */
+  /**
+   * False for shards that the caller may not see; they answer as if they were not there.
+   * @defaultValue all
+   */
   readonly mayUse?: (shardId: string) => boolean
   /** New ids. @defaultValue random ones */
   readonly newId?: () => string

@@ -1,12 +1,14 @@
 /**
  * The platform seam: everything that the library takes from the system it runs on.
  *
- * The core (ground, model, search, store, sync, sealed) imports `#platform` and names no module of Node.
- * The package manifest maps `#platform` to an implementation: `platform/node` today. Each group below is one
- * export of an implementation. Members are the operations that the library uses and no more; a platform
- * without an optional one (compression, files of its own) says so with null.
+ * The core (ground, model, search, store, sync, sealed) imports `#platform` and names no module of
+ * Node. The package manifest maps `#platform` to an implementation: `platform/node` today. Each
+ * group below is one export of an implementation. Members are the operations that the library uses
+ * and no more; a platform without an optional one (compression, files of its own) says so with
+ * null.
  *
- * Not here: the clock (clock/types.ts, an argument of everything that needs time) and the network (transport/).
+ * Not here: the clock (clock/types.ts, an argument of everything that needs time) and the network
+ * (transport/).
  */
 
 /** Cryptographic randomness. */
@@ -55,7 +57,9 @@ export interface PlatformCompressor {
 
 /** Compressors; null where the platform has none. */
 export interface PlatformCompression {
-  /** Zstandard (RFC 8878) at its fastest level. `windowLogMax` bounds the memory of a decompression. */
+  /**
+   * Zstandard (RFC 8878) at its fastest level. `windowLogMax` bounds the memory of a decompression.
+   */
   zstd(windowLogMax: number): PlatformCompressor | null
   /** LZ4 blocks, each behind its plain length (u32, little-endian). Loads an optional library. */
   lz4(): PlatformCompressor | null
@@ -191,7 +195,10 @@ export interface PlatformSqlite {
       readonly busyTimeoutMs?: number
     },
   ): SqliteDatabase
-  /** SQLite's online backup into the file `path`, `pagesPerTurn` pages between two turns of the event loop. */
+  /**
+   * SQLite's online backup into the file `path`, `pagesPerTurn` pages between two turns of the
+   * event loop.
+   */
   backup(
     source: SqliteDatabase,
     path: string,

@@ -1,5 +1,6 @@
 /**
- * Files and paths on Node. Every operation is the one of `node:fs` that its name says, synchronous but for
+ * Files and paths on Node. Every operation is the one of `node:fs` that its name says, synchronous
+ * but for
  * {@link files.openFlushable}.
  */
 import {

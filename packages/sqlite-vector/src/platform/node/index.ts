@@ -1,6 +1,7 @@
 /**
- * The platform seam (platform/types.ts) on Node: crypto, zlib, timers and the process; files, paths and SQLite
- * in files of their own. Only this folder, the network and the programs name modules of Node.
+ * The platform seam (platform/types.ts) on Node: crypto, zlib, timers and the process; files, paths
+ * and SQLite in files of their own. Only this folder, the network and the programs name modules of
+ * Node.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes, randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -26,7 +27,10 @@ export { sqlite } from './sqlite.ts'
 const GCM = 'aes-256-gcm'
 const GCM_TAG_BYTES = 16
 
-/** Level 1 keeps up with a fast network; higher ones gain 1 to 2 % on records and cost twice the time. */
+/**
+ * Level 1 keeps up with a fast network; higher ones gain 1 to 2 % on records and cost twice the
+ * time.
+ */
 const ZSTD_LEVEL = 1
 
 /** The system's source of randomness. */
@@ -96,7 +100,8 @@ export const compression: PlatformCompression = Object.freeze({
         decompress: (bytes) => library.uncompressSync(bytes),
       }
     } catch (error) {
-      // Not installed, or no binary for this system: a missing optional dependency is not a failure.
+      // Not installed, or no binary for this system: a missing optional dependency is not a
+      // failure.
       if (error instanceof Error && /Cannot find|native binding/i.test(error.message)) return null
       throw error
     }

@@ -1,8 +1,9 @@
 /**
- * SQLite on Node: `node:sqlite`, whose databases and statements are the interfaces of platform/types.ts as they are.
+ * SQLite on Node: `node:sqlite`, whose databases and statements are the interfaces of
+ * platform/types.ts as they are.
  *
- * The module is looked up instead of imported: an import of a module that this Node does not have fails before any
- * of our code runs, with a message that names neither the cause nor the remedy.
+ * The module is looked up instead of imported: an import of a module that this Node does not have
+ * fails before any of our code runs, with a message that names neither the cause nor the remedy.
  */
 import type { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
@@ -11,7 +12,10 @@ import type { PlatformSqlite, SqliteDatabase } from '../types.ts'
 
 type NodeSqlite = typeof import('node:sqlite')
 
-/** The first SQLite without the WAL-reset bug, which could corrupt a file. Node 24.15 is the first to have it. */
+/**
+ * The first SQLite without the WAL-reset bug, which could corrupt a file. Node 24.15 is the first
+ * to have it.
+ */
 const SQLITE_MIN = [3, 51, 3] as const
 
 const module: NodeSqlite = loadSqlite()
