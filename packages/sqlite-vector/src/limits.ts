@@ -400,7 +400,7 @@ export const QUARANTINE_BYTES_PER_PEER_MAX = 16_777_216
 export const DROPS_UNCONFIRMED_SHARE = 0.1
 
 /** …and at least. */
-export const DROPS_UNCONFIRMED_MIN = 100
+export const DROPS_UNCONFIRMED_MIN = 10
 
 /** Time over which such drops are counted, and for which a confirmation holds, in milliseconds. */
 export const DROPS_WINDOW_MS = 86_400_000

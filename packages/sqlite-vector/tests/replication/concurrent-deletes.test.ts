@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest'
 
 import { folder, open, pull, record } from '../unit/store/fixture.ts'
 import { peers, syncBoth } from './drive.ts'
+import { SHARD_TEXTS_STEP, STEPS, TEXT_INDEX_STEP } from '../../src/store/file/schema.ts'
 
 const DAY_MS = 86_400_000
 
@@ -133,9 +134,11 @@ describe('a record that two nodes deleted at the same time', () => {
     }
     {
       using raw = new DatabaseSync(path)
-      const version = Number(raw.prepare('PRAGMA user_version').get()?.['user_version'])
+      // The file as the release before the step wrote it: the later steps are taken back, too.
+      raw.exec('ALTER TABLE shard_metadata DROP COLUMN text_analysis')
+      raw.exec(TEXT_INDEX_STEP)
       raw.exec(`UPDATE vector_changelog SET operation = 3; UPDATE shard_metadata SET conflict_count = 1;
-        PRAGMA user_version = ${version - 1}`)
+        PRAGMA user_version = ${STEPS.indexOf(SHARD_TEXTS_STEP) - 1}`)
     }
     using again = await open({ path, shard: false })
 

@@ -11,6 +11,7 @@ import { shardViewOf } from './history.ts'
 import type { SimNode } from './node.ts'
 import type { World } from './world.ts'
 import { type ShardInfo } from '../../src/model/records.ts'
+import { textTable } from '../../src/store/file/texts.ts'
 
 const RECORDS_MAX = 4
 
@@ -90,9 +91,8 @@ function damageRecord(
     return 'older'
   }
   if (document !== null) {
-    raw
-      .prepare(`INSERT INTO record_text (record_text, rowid, document) VALUES ('delete', ?, ?)`)
-      .run(record, document)
+    const shard = raw.prepare('SELECT shard FROM vectors WHERE record = ?').get(record)?.['shard']
+    raw.prepare(`DELETE FROM ${textTable(Number(shard))} WHERE rowid = ?`).run(record)
   }
   raw.prepare('DELETE FROM vectors WHERE record = ?').run(record)
   raw.prepare('DELETE FROM embeddings WHERE record = ?').run(record)

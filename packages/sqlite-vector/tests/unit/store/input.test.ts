@@ -149,7 +149,7 @@ const REFUSALS: readonly Refusal[] = [
   [
     'a Date in metadata',
     insert({ ...GOOD, metadata: { a: new Date(0) } }),
-    /^record\.metadata\.a must be a JSON value, got an object/,
+    /^record\.metadata\.a must be a JSON value, got a Date \(use toISOString\(\)\)/,
   ],
   [
     'a hole in metadata',
