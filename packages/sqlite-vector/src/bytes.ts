@@ -51,7 +51,10 @@ export function hexAt(bytes: Uint8Array, start: number, end: number): string {
   return hex
 }
 
-/** Writes the bytes that `hex` names at `offset`. @throws RangeError for a character that is not a digit */
+/**
+ * Writes the bytes that `hex` names at `offset`. @throws RangeError for a character that is not a
+ * digit
+ */
 export function writeHex(bytes: Uint8Array, offset: number, hex: string): void {
   for (let at = 0; at + 1 < hex.length; at += 2) {
     const high = NIBBLES[hex.charCodeAt(at)] ?? 255

@@ -139,7 +139,10 @@ export const DAMAGED_NAMED_MAX = 1_000
 /** Milliseconds between two looks at whether an open file is still in its folder. */
 export const PRESENCE_CHECK_MS = 200
 
-/** Damaged records that one call of sync sets aside before it fails: each has the shard counted again. */
+/**
+ * Damaged records that one call of sync sets aside before it fails: each has the shard counted
+ * again.
+ */
 export const DAMAGED_PER_CALL_MAX = 16
 
 /** Times that a count starts again because the shard was written to meanwhile. */
@@ -183,7 +186,10 @@ export const COUNTER_MAX: number = Number.MAX_SAFE_INTEGER
 /** Days a self-signed node certificate is valid: pinned by people, so it outlives a deployment. */
 export const NODE_CERTIFICATE_DAYS = 3_650
 
-/** Days before its issue from which a certificate is valid, at most as many as it lives: peers' clocks differ. */
+/**
+ * Days before its issue from which a certificate is valid, at most as many as it lives: peers'
+ * clocks differ.
+ */
 export const CERTIFICATE_BACKDATE_DAYS = 30
 
 /** Most pinned peers: every one is a trust anchor that a TLS handshake may search. */
@@ -219,7 +225,9 @@ export const CLUSTER_MESSAGE_BYTES_MAX = 1_048_576
  */
 export const CLUSTER_CHECK_MS = 60_000
 
-/** How often a running node looks for changes of trust that another process made, in milliseconds. */
+/**
+ * How often a running node looks for changes of trust that another process made, in milliseconds.
+ */
 export const TRUST_POLL_MS = 500
 
 /** Most certificates that an authority can take back: they travel as one signed list. */
@@ -294,10 +302,16 @@ export const UNIDIRECTIONAL_STREAMS_MAX = 64
 /** Handshakes under way above which new ones must prove their address first (QUIC Retry). */
 export const HANDSHAKES_BEFORE_RETRY = 64
 
-/** Bytes that one handshake under way may send: certificates and early data of a node take a third of it. */
+/**
+ * Bytes that one handshake under way may send: certificates and early data of a node take a third
+ * of it.
+ */
 export const HANDSHAKE_BYTES_MAX = 65_536
 
-/** Bytes of the handshakes under way of one address or IPv6 /64 network: fragments take 24 times that in memory. */
+/**
+ * Bytes of the handshakes under way of one address or IPv6 /64 network: fragments take 24 times
+ * that in memory.
+ */
 export const HANDSHAKE_BYTES_PER_ADDRESS_MAX = 1_048_576
 
 /** Bytes of all handshakes under way. */
@@ -476,7 +490,9 @@ export const PEER_SILENT_MS = 60_000
 /** Longest answer of an embedding service, in bytes: 2,048 vectors of 1,536 components as JSON. */
 export const EMBEDDING_RESPONSE_BYTES_MAX = 67_108_864
 
-/** Records that are embedded and committed as one group: bounds memory, and what a failure repeats. */
+/**
+ * Records that are embedded and committed as one group: bounds memory, and what a failure repeats.
+ */
 export const EMBED_COMMIT_RECORDS = 1_000
 
 /** Most texts that an LSA embedder is fitted on: its matrices have a row for each. */

@@ -41,8 +41,8 @@ export function storedSources(db: SQLiteVectorDB, shardId: string): Map<string, 
 }
 
 /**
- * The files by their first passages alone, which is one row of many; null when the number of passages is not what
- * they say, so that every row must be looked at.
+ * The files by their first passages alone, which is one row of many; null when the number of
+ * passages is not what they say, so that every row must be looked at.
  */
 function wholeSources(db: SQLiteVectorDB, shardId: string): Map<string, StoredSource> | null {
   const sources = new Map<string, StoredSource>()

@@ -113,7 +113,9 @@ export interface PlatformFiles {
   factsOfOpen(file: number): FileFacts
   /** The path without symbolic links and relative parts; the last part need not exist. */
   realPath(path: string): string
-  /** True when the file, or the folder where it would be, lies on a file system mounted read-only. */
+  /**
+   * True when the file, or the folder where it would be, lies on a file system mounted read-only.
+   */
   isReadOnly(path: string): boolean
   readText(path: string): string
   /** Opens a file: to read, to write from its start, or to write a file that must not exist yet. */

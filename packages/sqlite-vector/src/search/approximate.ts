@@ -9,9 +9,10 @@
  *
  * Every distance that is returned was computed in float64 from the record's own float32 row; only
  * the choice of rows is approximate. A query stops being approximate in two ways. Its k-th code is
- * farther than any that the calibration knows: the query is unlike the rows. Or the neighbours found
- * do not lie in the first half of the candidates, so that bits say little here: the depth doubles,
- * and beyond BITS_DEPTH_MAX bits are not used. Both times the caller searches by int8 (certain.ts).
+ * farther than any that the calibration knows: the query is unlike the rows. Or the neighbours
+ * found do not lie in the first half of the candidates, so that bits say little here: the depth
+ * doubles, and beyond BITS_DEPTH_MAX bits are not used. Both times the caller searches by int8
+ * (certain.ts).
  *
  * No graph and no training over the rows: an insert costs one row's encoding, a delete moves one
  * row. Rescoring after binary codes: Yamada, Asai, Hajishirzi 2021 (arXiv 2106.00882), section 3.2,
@@ -88,7 +89,9 @@ export function nearestByBits(
   }
 }
 
-/** Whether the rows found, the farthest of which has this key, lie well before the end of `keys`. */
+/**
+ * Whether the rows found, the farthest of which has this key, lie well before the end of `keys`.
+ */
 export function isSettled(keys: Float32Array, farthest: number): boolean {
   // Among equal keys the order is chance, so all of them count as nearer.
   let before = 0

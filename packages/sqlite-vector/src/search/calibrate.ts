@@ -8,8 +8,8 @@
  * wanted, with a lower confidence bound above the recall promised. The truth comes from the rows:
  * from bounds of int8 codes, which miss nothing, or from a scan of the table.
  *
- * A query whose k-th code lies farther than `keyMax` is unlike all that was measured; it is searched
- * by int8 and counts here with that cost.
+ * A query whose k-th code lies farther than `keyMax` is unlike all that was measured; it is
+ * searched by int8 and counts here with that cost.
  */
 import type { Arena } from './arena.ts'
 import { deepest, isSettled, leastDepth, scanBits } from './approximate.ts'
@@ -261,7 +261,9 @@ function fineOrder(
   return Uint32Array.from(slots.keys()).sort((a, b) => (fine[a] ?? 0) - (fine[b] ?? 0))
 }
 
-/** Whether a search would stop at this depth: the k best of the first `depth` lie well before it. */
+/**
+ * Whether a search would stop at this depth: the k best of the first `depth` lie well before it.
+ */
 function settles(keys: Float32Array, fine: Uint32Array, k: number, depth: number): boolean {
   let farthest = 0
   let taken = 0

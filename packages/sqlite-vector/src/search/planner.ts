@@ -1,8 +1,8 @@
 /**
  * Decides how a search runs: which rows are scanned, from which depth on, and says why.
  *
- * Pure: counts, a calibration and its costs in; a plan out. Three ways lead to an answer, and two of
- * them miss nothing:
+ * Pure: counts, a calibration and its costs in; a plan out. Three ways lead to an answer, and two
+ * of them miss nothing:
  *
  * | mode    | reads                                                   | recall            |
  * | ------- | ------------------------------------------------------- | ----------------- |
@@ -56,7 +56,9 @@ export interface Plan {
   readonly mode: 'exact' | 'int8' | 'bits'
   /** Set when `mode` is `bits`. */
   readonly bits: BitsPlan | null
-  /** Recall that calibration measured for this plan, of the queries that fare worst; 1 when exact. */
+  /**
+   * Recall that calibration measured for this plan, of the queries that fare worst; 1 when exact.
+   */
   readonly recall: number
   /** The same of the tenth of queries with the least. */
   readonly worstDecile: number

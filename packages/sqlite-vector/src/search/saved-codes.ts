@@ -2,8 +2,9 @@
  * The codes of an arena as bytes, to be kept beside the database, and back.
  *
  * ```
- * "SQLVCODE" │ u32 version │ u32 length of about │ about: JSON │ thresholds, centre, step: float32 each
- * │ records by slot: float64 │ int8 rows │ their corrections │ bit rows │ u32 CRC-32 of everything before
+ * "SQLVCODE" │ u32 version │ u32 length of about │ about: JSON │ thresholds, centre, step: float32
+ * each │ records by slot: float64 │ int8 rows │ their corrections │ bit rows │ u32 CRC-32 of
+ * everything before
  * ```
  *
  * Little-endian. Float32 rows are not kept: the database has them, and they are three quarters of

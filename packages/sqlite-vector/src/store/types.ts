@@ -47,7 +47,9 @@ export interface EmbeddedRecord<M extends object = Metadata> extends VectorRecor
   readonly embedding: Float32Array
 }
 
-/** The type of a JSON value: an interface too, but no Date, bigint, function or Promise within it. */
+/**
+ * The type of a JSON value: an interface too, but no Date, bigint, function or Promise within it.
+ */
 export type JsonOnly<T> = T extends JsonValue
   ? T
   : T extends bigint | symbol | Date | ((...given: never[]) => unknown) | PromiseLike<unknown>
@@ -307,8 +309,8 @@ export type StoreEvent =
       readonly skewMs: number
     }
   /**
-   * A peer brought a write of `actor` that is here under the same name with another stamp: one of the
-   * two is forged, or comes from a copy of a file. The one that was here stays.
+   * A peer brought a write of `actor` that is here under the same name with another stamp: one of
+   * the two is forged, or comes from a copy of a file. The one that was here stays.
    */
   | {
       readonly type: 'write-contradicted'
@@ -317,7 +319,9 @@ export type StoreEvent =
       readonly id: string
       readonly actor: ActorId
     }
-  /** A comparison dropped records that the peer says it deleted and forgot; they left no tombstones. */
+  /**
+   * A comparison dropped records that the peer says it deleted and forgot; they left no tombstones.
+   */
   | {
       readonly type: 'records-dropped'
       readonly shardId: string

@@ -251,7 +251,9 @@ export class SQLiteVectorDB {
     return this.replica.shards()
   }
 
-  /** Adds a record. @throws `STORE_RECORD_EXISTS`, `STORE_DIMENSION_MISMATCH`, `STORE_SHARD_UNKNOWN` */
+  /**
+   * Adds a record. @throws `STORE_RECORD_EXISTS`, `STORE_DIMENSION_MISMATCH`, `STORE_SHARD_UNKNOWN`
+   */
   insert<M extends object = Metadata>(shardId: string, record: RecordInput<M>): void {
     this.#write(shardId, (transaction, shard) => {
       insertRecord(transaction, shard, prepareRecord(shard, record as RecordInput))
@@ -369,7 +371,8 @@ export class SQLiteVectorDB {
   }
 
   /**
-   * The values at `path` of the metadata and the number of records of each, the most frequent first.
+   * The values at `path` of the metadata and the number of records of each, the most frequent
+   * first.
    */
   facets(shardId: string, path: string, options: FacetOptions = {}): readonly Facet[] {
     return this.#finder.facets(shardId, path, options)

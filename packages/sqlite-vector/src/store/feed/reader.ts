@@ -155,7 +155,10 @@ function withoutKnownEmbeddings(change: Change, known: VersionVector): Change {
 /** A row of the feed; with its payload when that was read along. */
 type FeedRow = ChangelogRow & Partial<PayloadRow>
 
-/** The change, whose embeddings have the shard's dimension. @throws SqliteVectorError `STORE_CORRUPT` */
+/**
+ * The change, whose embeddings have the shard's dimension. @throws SqliteVectorError
+ * `STORE_CORRUPT`
+ */
 function checkedChange(core: OpenFile, rowid: number, dimension: number, change: Change): Change {
   for (const { value } of change.siblings) {
     if (value === null || value.embedding?.length === dimension) continue

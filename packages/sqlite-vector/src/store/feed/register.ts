@@ -118,7 +118,10 @@ export function readPayload(core: OpenFile, rowid: number, embeddingDot: Dot): R
   return checkedPayload(core, rowid, row, embeddingDot)
 }
 
-/** {@link payloadToValue} of a row whose parts are checked. @throws SqliteVectorError `STORE_CORRUPT` */
+/**
+ * {@link payloadToValue} of a row whose parts are checked. @throws SqliteVectorError
+ * `STORE_CORRUPT`
+ */
 export function checkedPayload(
   core: OpenFile,
   rowid: number,

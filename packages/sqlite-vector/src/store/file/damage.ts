@@ -1,8 +1,10 @@
 /**
- * Errors for content of the file that cannot be true: a missing row, a wrong length, a text that is not JSON.
+ * Errors for content of the file that cannot be true: a missing row, a wrong length, a text that is
+ * not JSON.
  *
- * Not here: SQLite's own verdict on pages (integrity.ts), and what becomes of a damaged record (replica/damaged.ts). The file is
- * input: another program or a failing disk may have altered any row, so nothing read from it is asserted.
+ * Not here: SQLite's own verdict on pages (integrity.ts), and what becomes of a damaged record
+ * (replica/damaged.ts). The file is input: another program or a failing disk may have altered any
+ * row, so nothing read from it is asserted.
  */
 import type { Metadata } from '../../model/records.ts'
 import { SqliteVectorError } from '../../errors.ts'

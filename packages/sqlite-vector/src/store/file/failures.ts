@@ -1,5 +1,6 @@
 /**
- * Coded errors for failures of the file system: a full disk, a file system without write permission, a file of another user.
+ * Coded errors for failures of the file system: a full disk, a file system without write
+ * permission, a file of another user.
  *
  * Not here: SQLite's own failures (sqlite.ts).
  */
@@ -18,7 +19,9 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   ELOOP: 'STORE_IO',
 }
 
-/** Runs `fn`; a failure of the file system becomes a {@link SqliteVectorError} with the cause kept. */
+/**
+ * Runs `fn`; a failure of the file system becomes a {@link SqliteVectorError} with the cause kept.
+ */
 export function withFileErrors<T>(path: string, fn: () => T): T {
   try {
     return fn()

@@ -1,9 +1,11 @@
 /**
- * A look at a file before it is opened: whose database it is, and whether it can be written. Changes nothing, and leaves no file.
+ * A look at a file before it is opened: whose database it is, and whether it can be written.
+ * Changes nothing, and leaves no file.
  *
- * Not here: opening (sqlite.ts), and the tables (schema.ts). SQLite's own open changes the journal mode of the file that it is
- * given and makes files beside it, so another program's file is recognised by its header first.
- * Reference: https://www.sqlite.org/fileformat.html#the_database_header
+ * Not here: opening (sqlite.ts), and the tables (schema.ts). SQLite's own open changes the journal
+ * mode of the file that it is given and makes files beside it, so another program's file is
+ * recognised by its header first. Reference:
+ * https://www.sqlite.org/fileformat.html#the_database_header
  */
 import { files, sqlite } from '#platform'
 
@@ -16,7 +18,10 @@ const HEADER_BYTES = 100
 const USER_VERSION_AT = 60
 const APPLICATION_ID_AT = 68
 
-/** The name under which a database keeps its files: `-node` and `-index` belong to the file, however it was reached. */
+/**
+ * The name under which a database keeps its files: `-node` and `-index` belong to the file, however
+ * it was reached.
+ */
 export function databasePath(path: string): string {
   return path === ':memory:' ? path : files.realPath(path)
 }

@@ -1,6 +1,7 @@
 /**
- * Notices that the open file is gone from its folder, or that another file has its name: SQLite goes on writing to a file that
- * nothing names any more, and every such write would be lost at the last close.
+ * Notices that the open file is gone from its folder, or that another file has its name: SQLite
+ * goes on writing to a file that nothing names any more, and every such write would be lost at the
+ * last close.
  *
  * Invariant: at most PRESENCE_CHECK_MS pass between the removal and the first refused write.
  */

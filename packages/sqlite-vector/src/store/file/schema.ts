@@ -53,8 +53,8 @@ export const SYNC_STATE_STEP: string = `
 `
 
 /**
- * The step of the schema that gives each shard an index of its own, with a tokenizer; {@link migrate}
- * fills them.
+ * The step of the schema that gives each shard an index of its own, with a tokenizer; {@link
+ * migrate} fills them.
  */
 export const SHARD_TEXTS_STEP = `
   ALTER TABLE shard_metadata ADD COLUMN text_analysis TEXT;

@@ -28,7 +28,9 @@ export interface SqliteSettings {
 /** The first release without the WAL-reset bug, which could corrupt a file. */
 const SQLITE_VERSION_MIN = [3, 51, 3] as const
 
-/** Bytes that the write-ahead log keeps once its pages are in the file; a long reader lets it grow. */
+/**
+ * Bytes that the write-ahead log keeps once its pages are in the file; a long reader lets it grow.
+ */
 const LOG_BYTES_KEPT = 16 * 1024 * 1024
 
 /** Opens `path`, creating it when missing, with the settings of this module. */

@@ -263,7 +263,9 @@ export class OpenFile {
     return notices.length
   }
 
-  /** @throws SqliteVectorError `STORE_READ_ONLY`, `STORE_IO` when the file is gone from its folder */
+  /**
+   * @throws SqliteVectorError `STORE_READ_ONLY`, `STORE_IO` when the file is gone from its folder
+   */
   assertWritable(): void {
     if (this.readOnly) {
       throw new SqliteVectorError('STORE_READ_ONLY', `${this.path} is open for reading only`)

@@ -311,8 +311,8 @@ function hasMore(transaction: WriteTransaction, shard: OpenShard, change: Change
 
 /**
  * Drops the siblings of a record that `peerVector` covers and the peer does not hold: they were
- * superseded or deleted there. True when anything went. `held` null: the peer has no such record. Our
- * deletes stay beside writes that they have not met, also where the peer forgot them.
+ * superseded or deleted there. True when anything went. `held` null: the peer has no such record.
+ * Our deletes stay beside writes that they have not met, also where the peer forgot them.
  */
 function dropCovered(
   transaction: WriteTransaction,

@@ -1,6 +1,6 @@
 /**
- * Ids of records whose rows do not fit together: an embedding missing or of a wrong length, metadata that is not JSON, a row that
- * the feed does not name.
+ * Ids of records whose rows do not fit together: an embedding missing or of a wrong length,
+ * metadata that is not JSON, a row that the feed does not name.
  *
  * Not here: the removal of such records (damaged.ts).
  */

@@ -1,10 +1,12 @@
 /**
  * Damaged records, set aside so that peers give them back.
  *
- * Not here: the errors that name damage (file/damage.ts), finding it (damaged-ids.ts), and fetching (sync, by comparing ranges of ids). A record that was set
- * aside is a lost row: the digest differs from that of a peer with an equal vector, and the comparison that follows restores it.
+ * Not here: the errors that name damage (file/damage.ts), finding it (damaged-ids.ts), and fetching
+ * (sync, by comparing ranges of ids). A record that was set aside is a lost row: the digest differs
+ * from that of a peer with an equal vector, and the comparison that follows restores it.
  *
- * Invariant: the readable parts of a record are kept in quarantine when its rows are removed, until a whole state of it arrives.
+ * Invariant: the readable parts of a record are kept in quarantine when its rows are removed, until
+ * a whole state of it arrives.
  */
 import type { Sibling } from '../../model/types.ts'
 import { DamagedRecord } from '../file/damage.ts'
@@ -21,7 +23,10 @@ import { EMPTY_VECTOR } from '../../model/version-vector.ts'
 /** Stands for a peer in quarantine entries of our own damage. */
 const THIS_FILE = 'this file'
 
-/** Sets the record behind `error` aside, in the running transaction. False when no row of it is left. */
+/**
+ * Sets the record behind `error` aside, in the running transaction. False when no row of it is
+ * left.
+ */
 export function setAside(
   transaction: WriteTransaction,
   shardId: string,

@@ -11,7 +11,9 @@ const KEPT_MAX = 64
 /** One query in so many is kept, so that the kept ones span a while. */
 const KEPT_EVERY = 8
 
-/** One query in so many is checked: at the cost of some fifty searches, two per cent of the time. */
+/**
+ * One query in so many is checked: at the cost of some fifty searches, two per cent of the time.
+ */
 const CHECKED_EVERY = 512
 
 /** Checks that a judgement looks at. */
@@ -63,7 +65,9 @@ export class AskedQueries {
     if (this.#recalls.length > CHECKS) this.#recalls.shift()
   }
 
-  /** True when the queries checked lately fall short of `promised`, by more than chance explains. */
+  /**
+   * True when the queries checked lately fall short of `promised`, by more than chance explains.
+   */
   fallsShort(promised: number): boolean {
     const count = this.#recalls.length
     const missed = this.#recalls.reduce((sum, recall) => sum + 1 - recall, 0)

@@ -7,7 +7,9 @@ import { sampleRecords } from '../../search/calibrate.ts'
 import { TRAINING_ROWS_MAX, trainQuantizer } from '../../search/quantizer.ts'
 import { ShardIndex } from './shard-index.ts'
 
-/** The index without float32 rows; the same where it has none, or where codes cannot stand alone. */
+/**
+ * The index without float32 rows; the same where it has none, or where codes cannot stand alone.
+ */
 export function withoutFloat32(index: ShardIndex): ShardIndex {
   const { arena } = index
   if (!arena.rows.float32 || arena.wildCount > 0 || arena.count === 0) return index

@@ -556,7 +556,10 @@ async function answerOnce(channel: Channel, frame: ControlFrame): Promise<void> 
 /** How long the peer has to end a channel that was refused, in milliseconds. */
 const REFUSED_MS = 2_000
 
-/** Tells the peer the reason, if it can still be heard, and reads the channel to its end, which frees it. */
+/**
+ * Tells the peer the reason, if it can still be heard, and reads the channel to its end, which
+ * frees it.
+ */
 async function giveUp(channel: Channel, error: SqliteVectorError, clock: Clock): Promise<void> {
   const cancel = clock.schedule(REFUSED_MS, () => channel.abort(error.message))
   try {

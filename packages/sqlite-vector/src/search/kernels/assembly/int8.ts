@@ -2,9 +2,9 @@
  * Keys over int8 rows against an int16 query: offset − gain × scale × (row · query).
  *
  * One form serves every metric (search/quantizer.ts says how): the row's scale and offset are the
- * first two float32 of its correction. The query is int16 because widening the row is needed anyway, and
- * it makes the query's rounding negligible; the caller bounds it so that int32 lanes cannot
- * overflow. Rows and query are padded with zeros to a multiple of sixteen components.
+ * first two float32 of its correction. The query is int16 because widening the row is needed
+ * anyway, and it makes the query's rounding negligible; the caller bounds it so that int32 lanes
+ * cannot overflow. Rows and query are padded with zeros to a multiple of sixteen components.
  */
 import { CORRECTION_BYTES, rowAddress, touchRows } from './layout'
 
