@@ -74,7 +74,11 @@ test('records go in and out, are found, counted and deleted', () => {
   expect(exported.status, exported.stderr).toBe(0)
   expect(readFileSync(back, 'utf8')).toBe(lines)
   expect(JSON.parse(nearest.stdout)).toMatchObject({ results: [{ id: 'r007' }] })
-  expect(JSON.parse(words.stdout)).toMatchObject({ results: [{ id: 'r009' }] })
+  // The others share only the part "word", which every text has: it weighs next to nothing.
+  const [first, second] = (JSON.parse(words.stdout) as { results: { id: string; score: number }[] })
+    .results
+  expect(first?.id).toBe('r009')
+  expect(second?.score).toBeLessThan((first?.score ?? 0) / 1_000)
   expect(got.status).toBe(1)
   expect(JSON.parse(got.stdout)).toMatchObject({ id: 'r003', text: 'word3' })
   expect(counted.stdout).toBe('75\n')

@@ -6,10 +6,10 @@
  * rows, by the same function that a scan of the table uses, ties by id. So the answer does not
  * depend on slots, on the order of inserts or on the kernel. Why no neighbour is missed:
  *
- *   Let e bound the error of a key. The heap holds the k + margin smallest keys and every row outside
- *   has a key of at least the largest in it, B. If the k-th exact distance, as a key, plus e is below B,
- *   no row outside can be among the k nearest, nor tie with the k-th. Otherwise all rows whose key is
- *   within k-th + e are collected by a second scan and ranked.
+ *   Let e bound the error of a key. The heap holds the k + margin smallest keys, and every row
+ *   outside has a key of at least the largest in it, B. If the k-th exact distance, as a key, plus
+ *   e is below B, no row outside can be among the k nearest, nor tie with the k-th. Otherwise all
+ *   rows whose key is within k-th + e are collected by a second scan and ranked.
  *
  * The bound is the standard one for sums in floating point (Higham, Accuracy and Stability of
  * Numerical Algorithms, 2nd ed., section 3.1), taken generously. It needs products that stay inside
