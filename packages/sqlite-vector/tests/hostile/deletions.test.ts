@@ -92,12 +92,13 @@ test('small drops add up: a peer cannot empty a large shard by many sessions', a
   const drop = (gone: readonly string[]): unknown =>
     db.replica.repairRecords('docs', [], gone, 'floor', claimed, 'liar', new Map())
 
-  for (let at = 0; at < 100; at += 25) drop(ids.slice(at, at + 25))
+  // A tenth of the shard, and not one more.
+  for (let at = 0; at < 40; at += 10) drop(ids.slice(at, at + 10))
 
-  expect(() => drop(ids.slice(100, 125))).toThrow(
+  expect(() => drop(ids.slice(40, 41))).toThrow(
     expect.objectContaining({ code: 'SYNC_DELETIONS_REFUSED' }),
   )
-  expect(db.count('docs')).toBe(300)
+  expect(db.count('docs')).toBe(360)
 })
 
 test('a node that was away drops what was deleted meanwhile, and says which records', async () => {
@@ -105,15 +106,24 @@ test('a node that was away drops what was deleted meanwhile, and says which reco
   const [here, away] = all
   for (let n = 0; n < 60; n += 1) here.fixture.db.insert('docs', record(`r${n}`))
   pullFrom(away, here)
-  for (let n = 0; n < 40; n += 1) here.fixture.db.delete('docs', `r${n}`)
+  for (let n = 0; n < 9; n += 1) here.fixture.db.delete('docs', `r${n}`)
   here.fixture.clock.ms += 100 * 86_400_000
   here.fixture.db.collectTombstones('docs', { replicaRetentionMs: 1_000 })
 
   const { tally, error } = pullFrom(away, here)
 
-  expect([tally.dropped, error]).toEqual([40, null])
+  expect([tally.dropped, error]).toEqual([9, null])
   const told = away.fixture.events.flatMap((event: StoreEvent) =>
     event.type === 'records-dropped' ? event.ids : [],
   )
-  expect(told).toHaveLength(40)
+  expect(told).toHaveLength(9)
+})
+
+test('a small shard is not emptied by the word of a peer either', async () => {
+  await using here = await world(30)
+  const { a, liar } = here
+
+  await serveLies(liar, lies(a))
+
+  expect(a.db.count(SHARD)).toBe(30)
 })
