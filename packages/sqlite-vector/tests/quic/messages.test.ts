@@ -59,7 +59,9 @@ test('sendBatch() delivers all messages in order', async () => {
   const receiving = (async () => {
     while (received.length < messages.length) {
       const incoming = await b.transport.receive()
-      if (incoming !== null) received.push(incoming.message)
+      // Null ends it: asking on would keep the process from everything else.
+      if (incoming === null) throw new Error(`closed after ${received.length} messages`)
+      received.push(incoming.message)
     }
   })()
 

@@ -254,7 +254,9 @@ export class QuicEndpoint implements ConnectionHost {
       this.#datagramsDropped += 1
       return
     }
-    if (!this.#budget.take(connection, datagram.length)) {
+    // The bytes of a handshake end with it: what follows in the same turn is the peer's first frames.
+    const isUnderWay = !connection.native.isEstablished()
+    if (isUnderWay && !this.#budget.take(connection, datagram.length)) {
       this.#datagramsDropped += 1
       this.#handshakesDropped += 1
       connection.pump.stop(new Error('its handshake has sent more bytes than it may'))
