@@ -157,7 +157,7 @@ export class QuicStream implements ByteSource {
     } catch (cause) {
       const error = this.#host.endError() ?? streamError(cause)
       this.#isDrained = true
-      this.#endWrite(STREAM_CODE.aborted)
+      this.#finishForPeer()
       this.fail(error)
       throw error
     }
@@ -212,7 +212,7 @@ export class QuicStream implements ByteSource {
       this.#host.native.streamRecv(this.id, NOTHING)
     } catch (cause) {
       this.#isDrained = true
-      this.#endWrite(STREAM_CODE.aborted)
+      this.#finishForPeer()
       this.fail(this.#host.endError() ?? streamError(cause))
     }
   }
@@ -334,6 +334,25 @@ export class QuicStream implements ByteSource {
   #endWrite(code: number): void {
     if (!this.#writeEnded) this.#shutDown(this.#host.shutdownWrite, code)
     this.#host.flushSoon()
+  }
+
+  /**
+   * Ends our direction after the peer gave the stream up. It reads on to our end, and what it reads
+   * is credited to us; after a reset its engine would drop what had arrived, and the credit with it.
+   */
+  #finishForPeer(): void {
+    if (this.#writeEnded) return
+    try {
+      const taken = this.#host.native.streamSend(this.id, NOTHING, true)
+      if (taken !== null) {
+        this.#writeEnded = true
+        this.#host.flushSoon()
+        return
+      }
+    } catch {
+      // The engine knows the stream no more: the reset below finds nothing to do.
+    }
+    this.#endWrite(STREAM_CODE.aborted)
   }
 
   /** The peer goes on sending though we gave the stream up. */
