@@ -30,10 +30,12 @@ export const sqlite: PlatformSqlite = Object.freeze({
       busyTimeoutMs = 0,
     }: { readOnly?: boolean; immutable?: boolean; busyTimeoutMs?: number } = {},
   ): SqliteDatabase =>
-    new module.DatabaseSync(immutable ? new URL(`${pathToFileURL(path).href}?immutable=1`) : path, {
-      readOnly: readOnly || immutable,
-      timeout: busyTimeoutMs,
-    }),
+    withLargeRowids(
+      new module.DatabaseSync(
+        immutable ? new URL(`${pathToFileURL(path).href}?immutable=1`) : path,
+        { readOnly: readOnly || immutable, timeout: busyTimeoutMs },
+      ),
+    ),
   async backup(
     source: SqliteDatabase,
     path: string,
@@ -45,6 +47,37 @@ export const sqlite: PlatformSqlite = Object.freeze({
     await module.backup(source as DatabaseSync, path, { rate: pagesPerTurn, progress: onProgress })
   },
 })
+
+/** From this Node on, `run()` throws where the connection's last row id is beyond 2^53. */
+const NODE_WITH_CHECKED_ROWIDS = 25
+
+/**
+ * Lets statements run whatever the connection's last row id is. Full-text tables write rows whose
+ * ids are beyond 2^53, and from then on every `run()` of the connection would throw, also that of
+ * a rollback.
+ */
+function withLargeRowids(db: DatabaseSync): DatabaseSync {
+  if (Number.parseInt(process.versions.node, 10) < NODE_WITH_CHECKED_ROWIDS) return db
+  const prepare = db.prepare.bind(db)
+  db.prepare = (sql: string) => {
+    const statement = prepare(sql)
+    const run = statement.run.bind(statement) as (...values: unknown[]) => {
+      readonly changes: number | bigint
+      readonly lastInsertRowid: number | bigint
+    }
+    statement.run = ((...values: unknown[]) => {
+      statement.setReadBigInts(true)
+      try {
+        const { changes, lastInsertRowid } = run(...values)
+        return { changes: Number(changes), lastInsertRowid }
+      } finally {
+        statement.setReadBigInts(false)
+      }
+    }) as typeof statement.run
+    return statement
+  }
+  return db
+}
 
 function loadSqlite(): NodeSqlite {
   const found = process.getBuiltinModule?.('node:sqlite') as NodeSqlite | undefined
