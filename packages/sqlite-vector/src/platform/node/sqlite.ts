@@ -65,7 +65,7 @@ function withLargeRowids(db: DatabaseSync): DatabaseSync {
       readonly changes: number | bigint
       readonly lastInsertRowid: number | bigint
     }
-    statement.run = ((...values: unknown[]) => {
+    statement.run = (...values: unknown[]) => {
       statement.setReadBigInts(true)
       try {
         const { changes, lastInsertRowid } = run(...values)
@@ -73,7 +73,7 @@ function withLargeRowids(db: DatabaseSync): DatabaseSync {
       } finally {
         statement.setReadBigInts(false)
       }
-    }) as typeof statement.run
+    }
     return statement
   }
   return db
